@@ -1,0 +1,190 @@
+"""EMOPIA: pop-piano performances labelled with emotion quadrants (Hung et al., ISMIR 2021)."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from mer.clips import Clip, Corpus, Fold, Labels, Split
+from mer.corpora.folds import cross_validation
+from mer.corpora.remote import Remote, RemoteFile
+from mer.errors import InvalidDataError, MissingDataError
+from mer.paths import data_folder
+
+VERSION = "1.0"
+LICENCE = "CC BY-NC-SA 4.0"
+CITATION = (
+    "H.-T. Hung, J. Ching, S. Doh, N. Kim, J. Nam, Y.-H. Yang: EMOPIA: A multi-modal pop piano "
+    "dataset for emotion recognition and emotion-based music generation. ISMIR 2021, 318-325."
+)
+_CLASSIFICATION = (
+    "https://raw.githubusercontent.com/seungheondoh/EMOPIA_cls/"
+    "4acbaf48230c06a3d1ddafcf6387e495f583832b/dataset/split"
+)
+REMOTE = Remote(
+    name="EMOPIA 1.0 (MIDI, labels and splits)",
+    url="https://zenodo.org/record/5090631/files/EMOPIA_1.0.zip",
+    sha256=None,
+    folder="emopia",
+    files=tuple(
+        RemoteFile(f"{_CLASSIFICATION}/{name}", sha256, f"split_cls/{name}")
+        for name, sha256 in (
+            ("train.csv", "21c0d3d5d65e357b7fee5f8b155bdf53bad208a5ce73c29beaacf6a18b60733b"),
+            ("val.csv", "71a3f00103e708d6e835c2681105d989d704e278de32c192106899a302dca5de"),
+            ("test.csv", "4d1ec75b36c2ef86bf5b5250af3b9e91f21608a49cf66365c446229d8edd8735"),
+        )
+    ),
+)
+EXPECTED = {"clips": 1078, "groups": 387, "Q1": 250, "Q2": 265, "Q3": 253, "Q4": 310}
+"""Counts of version 1.0."""
+
+SPLIT_SIZES = {
+    "split": (876, 114, 88),
+    "split_cls": (767, 198, 86),
+    "split_midibert": (864, 107, 107),
+}
+"""Clips in train, validation and test of the published splits."""
+
+_NAME = re.compile(r"Q([1-4])_(.{11})_(\d+)")
+_AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus")
+
+
+def load(folder: Path | None = None) -> Corpus:
+    """EMOPIA 1.0 in its official layout.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Holds `label.csv`, `midis/` and the folders of the splits; `$MER_DATA/emopia` if None.
+        Recordings are used where `audios/` has them; the release itself holds none.
+
+    Returns
+    -------
+    Corpus
+        Group is the YouTube identifier of the song. Splits: "split" (Zenodo), "split_cls" (the
+        authors' classification repository, used by the papers), "split_midibert" (leaky) and
+        "cv10" (song-grouped 10-fold cross-validation).
+
+    Raises
+    ------
+    MissingDataError
+        If a file is missing.
+    InvalidDataError
+        If a label or a file name does not fit, or counts differ from the published ones.
+    """
+    folder = folder or data_folder() / "emopia"
+    if not folder.is_dir():
+        raise MissingDataError(
+            f"{folder} does not exist; expected EMOPIA 1.0 there: run 'mer data fetch emopia' or "
+            "set MER_DATA to the folder that holds 'emopia'"
+        )
+    return Corpus(
+        "emopia",
+        _clips(folder),
+        licence=LICENCE,
+        citation=CITATION,
+        splits={
+            **{name: partial(_published_split, folder, name) for name in SPLIT_SIZES},
+            "cv10": partial(cross_validation, n_folds=10),
+        },
+        expected=EXPECTED,
+    )
+
+
+def _clips(folder: Path) -> list[Clip]:
+    path = folder / "label.csv"
+    clips = []
+    for row in _rows(path, ("ID", "4Q", "annotator")):
+        name = row["ID"]
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise InvalidDataError(f"{path}: clip {name!r}; expected a name like Q1_<song>_0")
+        if row["4Q"] not in ("1", "2", "3", "4"):
+            raise InvalidDataError(f"{path}: clip {name!r} has label {row['4Q']!r}; expected 1-4")
+        if row["4Q"] != match[1]:
+            raise InvalidDataError(
+                f"{path}: clip {name!r} has label {row['4Q']}, its name says {match[1]}"
+            )
+        midi = folder / "midis" / f"{name}.mid"
+        if not midi.is_file():
+            raise MissingDataError(f"{midi} does not exist, but {path.name} lists the clip")
+        clips.append(
+            Clip(
+                id=name,
+                group=match[2],
+                audio=_recording(folder / "audios", name),
+                midi=midi,
+                labels=Labels(quadrant=int(row["4Q"])),
+                meta={"annotator": row["annotator"]},
+            )
+        )
+    return clips
+
+
+def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise MissingDataError(f"{path} does not exist")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            found, rows = reader.fieldnames or [], list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidDataError(f"{path} is not a table in UTF-8: {error}") from None
+    missing = [column for column in columns if column not in found]
+    if missing:
+        raise InvalidDataError(
+            f"{path} has no column {missing[0]!r}; expected {', '.join(columns)}"
+        )
+    return rows
+
+
+def _recording(folder: Path, name: str) -> Path | None:
+    paths = (folder / f"{name}{suffix}" for suffix in _AUDIO_SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _published_split(folder: Path, name: str, corpus: Corpus) -> Split:
+    if not (folder / name).is_dir():
+        raise MissingDataError(f"{folder / name} does not exist; it comes from {_ORIGIN[name]}")
+    train, valid, test = (tuple(_READERS[name](folder / name, part)) for part in _PARTS)
+    sizes = (len(train), len(valid), len(test))
+    if len(corpus) == EXPECTED["clips"] and sizes != SPLIT_SIZES[name]:
+        raise InvalidDataError(
+            f"{folder / name}: parts have {sizes} clips, expected {SPLIT_SIZES[name]}"
+        )
+    return Split(name, (Fold(train, valid, test),), leaky=name == "split_midibert")
+
+
+_PARTS = ("train", "valid", "test")
+_ORIGIN = {
+    "split": "the release on Zenodo",
+    "split_cls": "dataset/split in github.com/seungheondoh/EMOPIA_cls",
+    "split_midibert": "the data preparation of github.com/wazenmai/MIDI-BERT",
+}
+
+
+def _read_zenodo(folder: Path, part: str) -> Iterable[str]:
+    path = folder / f"{'val' if part == 'valid' else part}_clip.csv"
+    return [Path(row["clip_name"]).stem for row in _rows(path, ["clip_name"])]
+
+
+def _read_classification(folder: Path, part: str) -> Iterable[str]:
+    path = folder / f"{'val' if part == 'valid' else part}.csv"
+    return [row["fname"] for row in _rows(path, ["fname"])]
+
+
+def _read_midibert(folder: Path, part: str) -> Iterable[str]:
+    path = folder / f"{part}.txt"
+    if not path.is_file():
+        raise MissingDataError(f"{path} does not exist")
+    return path.read_text(encoding="utf-8").split()
+
+
+_READERS: dict[str, Callable[[Path, str], Iterable[str]]] = {
+    "split": _read_zenodo,
+    "split_cls": _read_classification,
+    "split_midibert": _read_midibert,
+}

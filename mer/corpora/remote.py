@@ -1,0 +1,122 @@
+"""Downloading a dataset, with its checksum where one is known."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A single file that goes with a dataset.
+
+    Attributes
+    ----------
+    url, sha256 : str
+    path : str
+        Where it goes, below the folder of the dataset.
+    """
+
+    url: str
+    sha256: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A dataset's archive, and files that are published elsewhere.
+
+    Attributes
+    ----------
+    name : str
+    url : str
+    sha256 : str or None
+        Checksum, None where none was published or known.
+    folder : str
+        Name of the folder that the loader reads.
+    files : tuple of RemoteFile
+        Added to what the archive holds.
+    """
+
+    name: str
+    url: str
+    sha256: str | None
+    folder: str
+    files: tuple[RemoteFile, ...] = ()
+
+
+def fetch(remote: Remote, destination: Path, *, url: str | None = None) -> Path:
+    """Download and unpack an archive into `destination / remote.folder`.
+
+    The folder appears only when the archive has been downloaded, checked and unpacked whole.
+
+    Parameters
+    ----------
+    remote : Remote
+    destination : Path
+        Usually `$MER_DATA`.
+    url : str, optional
+        A mirror to use instead of the address of `remote`.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ParameterError
+        If the folder is there already.
+    MissingDataError
+        If the download fails.
+    InvalidDataError
+        If the checksum differs or the archive is damaged.
+    """
+    folder = destination / remote.folder
+    if folder.exists():
+        raise ParameterError(f"{folder} exists already; remove it to download {remote.name} again")
+    download = destination / ".download"
+    try:
+        _unpack(_retrieve(url or remote.url, remote.sha256, download), download / "unpacked")
+        content = _content(download / "unpacked")
+        for file in remote.files:
+            path = content / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _retrieve(file.url, file.sha256, download).rename(path)
+        content.rename(folder)
+    except OSError as error:
+        raise MissingDataError(
+            f"could not download {remote.name} from {url or remote.url}: {error}"
+        ) from None
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InvalidDataError(f"the download of {remote.name} is damaged: {error}") from None
+    finally:
+        shutil.rmtree(download, ignore_errors=True)
+    return folder
+
+
+def _retrieve(url: str, sha256: str | None, folder: Path) -> Path:
+    import pooch
+
+    known_hash = sha256 and f"sha256:{sha256}"
+    return Path(pooch.retrieve(url, known_hash=known_hash, path=folder, progressbar=True))
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with zipfile.ZipFile(archive) as content:
+        damaged = content.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{damaged} fails its checksum")
+        content.extractall(folder)
+
+
+def _content(folder: Path) -> Path:
+    """The unpacked folder itself, or the one folder that it holds."""
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith("__")]
+    return entries[0] if len(entries) == 1 and entries[0].is_dir() else folder

@@ -1,0 +1,1 @@
+"""Metrics, group-disjoint splits and uncertainty, on arrays and data frames."""

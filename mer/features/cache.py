@@ -1,0 +1,95 @@
+"""Features on disk, keyed by what they were computed from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mer.clips import Clip, file_digest
+from mer.errors import MissingDataError
+from mer.files import atomic_path
+from mer.paths import cache_folder
+
+
+@lru_cache(maxsize=65536)
+def _digest(path: Path, modified_ns: int, size: int) -> str:
+    return file_digest(path)
+
+
+def content_digest(path: Path) -> str:
+    """SHA-256 of a file, read again only when its size or time of change differ."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise MissingDataError(f"{path} does not exist") from None
+    return _digest(path, status.st_mtime_ns, status.st_size)
+
+
+def cached(
+    name: str,
+    revision: int,
+    parameters: Mapping[str, Any],
+    source: Path,
+    compute: Callable[[], np.ndarray],
+) -> np.ndarray:
+    """The array that `compute` gives, from the cache where it is there.
+
+    Parameters
+    ----------
+    name : str
+        Name of the feature; also the folder in the cache.
+    revision : int
+        Revision number of the code that computes it.
+    parameters : mapping
+        JSON-native values that the feature depends on.
+    source : Path
+        File that it is computed from; its bytes, not its name, enter the key.
+    compute : callable
+        Called without arguments where the cache has no such entry, or a damaged one.
+
+    Returns
+    -------
+    np.ndarray
+    """
+    key = json.dumps([name, revision, dict(parameters), content_digest(source)], sort_keys=True)
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    path = cache_folder() / "features" / name / digest[:2] / f"{digest[:32]}.npy"
+    if path.is_file():
+        try:
+            return np.load(path, allow_pickle=False)
+        except (ValueError, EOFError):
+            path.unlink(missing_ok=True)
+    array = compute()
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+    return array
+
+
+def source_of(clip: Clip, kind: str) -> Path:
+    """The file that a feature of this clip is computed from.
+
+    Parameters
+    ----------
+    clip : Clip
+    kind : {"audio", "midi"}
+        For "audio" the MIDI file stands in where the clip has no recording: it is rendered.
+
+    Raises
+    ------
+    MissingDataError
+        If the clip has no such file.
+    """
+    candidates = (clip.audio, clip.midi) if kind == "audio" else (clip.midi,)
+    for path in candidates:
+        if path is not None:
+            return path
+    raise MissingDataError(f"clip {clip.id!r} has no {' and no '.join(_KINDS[kind])} file")
+
+
+_KINDS = {"audio": ("audio", "MIDI"), "midi": ("MIDI",)}

@@ -1,0 +1,372 @@
+"""Time-frequency features of mono audio.
+
+Every feature is a pure function of the samples. Frames are centred: frame `t` stands for the time
+`t * hop_length / sample_rate`, the signal is padded with `n_fft // 2` zeros on both sides, and
+there are `1 + len(y) // hop_length` frames, so features with one `hop_length` line up. Audio
+shorter than a frame is padded with zeros like the edges of any other.
+
+The definitions are librosa's [1]_, with three choices that make a feature independent of the rest
+of its clip: decibels have the fixed reference 1.0, no `top_db` floor relative to the loudest frame,
+and chroma is computed at A4 = 440 Hz without estimating the tuning.
+
+References
+----------
+.. [1] McFee, B. et al.: librosa: Audio and Music Signal Analysis in Python. Proc. SciPy (2015).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from scipy.fft import dct, rfft
+from scipy.signal import get_window
+
+from mer.errors import InvalidDataError, ParameterError
+
+REVISION = 1
+"""Raised whenever the values of a feature change; part of the key of stored features."""
+
+Floats: TypeAlias = NDArray[np.float32]
+
+_POWER_FLOOR = 1e-10
+# Frames of one block stay in the processor's cache between windowing, transform and power.
+_FRAMES_PER_BLOCK = 128
+# A band covers few bins: multiplying groups of bands by their own bins skips most of the zeros.
+_BANDS_PER_GROUP = 16
+
+
+def power_spectrogram(y: Floats, *, n_fft: int = 1024, hop_length: int = 512) -> Floats:
+    """Squared magnitude of the short-time Fourier transform (periodic Hann window).
+
+    Parameters
+    ----------
+    y : array, shape (n,)
+        Mono samples in [-1, 1].
+    n_fft : int
+        Frame length in samples, even.
+    hop_length : int
+        Distance between frames in samples.
+
+    Returns
+    -------
+    array, shape (1 + n_fft // 2, frames), float32
+
+    Raises
+    ------
+    InvalidDataError
+        If `y` is empty, not one-dimensional, not floating point, or holds NaN or infinity.
+    ParameterError
+        If `n_fft` is not a positive even number or `hop_length` is not positive.
+    """
+    frames = _frames(y, n_fft, hop_length)
+    window = _hann(n_fft)
+    power = np.empty((len(frames), 1 + n_fft // 2), dtype=np.float32)
+    for start in range(0, len(frames), _FRAMES_PER_BLOCK):
+        block = slice(start, start + _FRAMES_PER_BLOCK)
+        spectrum = rfft(frames[block] * window, overwrite_x=True)
+        np.square(spectrum.real, out=power[block])
+        power[block] += np.square(spectrum.imag)
+    return power.T
+
+
+def stft_magnitude(y: Floats, *, n_fft: int = 1024, hop_length: int = 512) -> Floats:
+    """Magnitude of the short-time Fourier transform, shape (1 + n_fft // 2, frames), float32.
+
+    Parameters and errors are those of `power_spectrogram`.
+    """
+    return np.sqrt(power_spectrogram(y, n_fft=n_fft, hop_length=hop_length))
+
+
+def mel_spectrogram(
+    y: Floats,
+    sample_rate: int,
+    *,
+    n_fft: int = 1024,
+    hop_length: int = 512,
+    n_mels: int = 128,
+    fmin: float = 0.0,
+    fmax: float | None = None,
+) -> Floats:
+    """Power in mel bands (Slaney's scale, area-normalised triangles).
+
+    Parameters
+    ----------
+    y : array, shape (n,)
+        Mono samples in [-1, 1].
+    sample_rate : int
+        In Hz.
+    n_fft, hop_length : int
+        Frame length and distance between frames in samples.
+    n_mels : int
+        Number of bands.
+    fmin, fmax : float
+        Range of the bands in Hz; `fmax` None stands for half the sample rate.
+
+    Returns
+    -------
+    array, shape (n_mels, frames), float32
+
+    Raises
+    ------
+    InvalidDataError
+        If the samples cannot be used (see `power_spectrogram`).
+    ParameterError
+        If the band range does not lie within 0 and half the sample rate.
+    """
+    power = power_spectrogram(y, n_fft=n_fft, hop_length=hop_length)
+    return power_to_mel(power, sample_rate, n_mels=n_mels, fmin=fmin, fmax=fmax)
+
+
+def log_mel(
+    y: Floats,
+    sample_rate: int,
+    *,
+    n_fft: int = 1024,
+    hop_length: int = 512,
+    n_mels: int = 128,
+    fmin: float = 0.0,
+    fmax: float | None = None,
+) -> Floats:
+    """Mel spectrogram in decibels, shape (n_mels, frames), float32.
+
+    The reference is 1.0 and the floor -100 dB, whatever the clip: a gain of g dB adds g to every
+    value above the floor. Parameters and errors are those of `mel_spectrogram`.
+    """
+    mel = mel_spectrogram(
+        y, sample_rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels, fmin=fmin, fmax=fmax
+    )
+    return decibels(mel)
+
+
+def mfcc(
+    y: Floats,
+    sample_rate: int,
+    *,
+    n_mfcc: int = 20,
+    n_fft: int = 1024,
+    hop_length: int = 512,
+    n_mels: int = 128,
+) -> Floats:
+    """Mel-frequency cepstral coefficients: orthonormal DCT-II of `log_mel` over the bands.
+
+    Parameters
+    ----------
+    y, sample_rate, n_fft, hop_length, n_mels
+        As in `mel_spectrogram`.
+    n_mfcc : int
+        Number of coefficients, at most `n_mels`.
+
+    Returns
+    -------
+    array, shape (n_mfcc, frames), float32
+
+    Raises
+    ------
+    InvalidDataError
+        If the samples cannot be used (see `power_spectrogram`).
+    ParameterError
+        If there are more coefficients than bands.
+    """
+    bands = log_mel(y, sample_rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels)
+    return cepstrum(bands, n_mfcc)
+
+
+def chroma(y: Floats, sample_rate: int, *, n_fft: int = 2048, hop_length: int = 512) -> Floats:
+    """Energy of the twelve pitch classes, each frame divided by its largest.
+
+    Row 0 is C. The default frame is longer than that of the other features, because semitones
+    below about 200 Hz lie closer than the bins of a shorter one.
+
+    Returns
+    -------
+    array, shape (12, frames), float32, in [0, 1]
+        A silent frame is all zero. Parameters and errors are those of `power_spectrogram`.
+    """
+    power = power_spectrogram(y, n_fft=n_fft, hop_length=hop_length)
+    return power_to_chroma(power, sample_rate)
+
+
+def spectral_centroid(
+    y: Floats, sample_rate: int, *, n_fft: int = 1024, hop_length: int = 512
+) -> Floats:
+    """Centre of gravity of the magnitude spectrum in Hz, shape (frames,), float32.
+
+    A silent frame has centroid 0. Parameters and errors are those of `power_spectrogram`.
+    """
+    return _centroid(stft_magnitude(y, n_fft=n_fft, hop_length=hop_length), sample_rate)
+
+
+def rms(y: Floats, *, frame_length: int = 1024, hop_length: int = 512) -> Floats:
+    """Root mean square of the samples of each frame, linear, shape (frames,), float32.
+
+    Computed from the samples themselves, without a window. Parameters and errors are those of
+    `power_spectrogram`.
+    """
+    frames = _frames(y, frame_length, hop_length)
+    return np.sqrt(np.einsum("tn,tn->t", frames, frames) / np.float32(frame_length))
+
+
+def stacked(
+    y: Floats,
+    sample_rate: int,
+    *,
+    n_fft: int = 1024,
+    hop_length: int = 512,
+    n_mels: int = 128,
+    n_mfcc: int = 20,
+) -> Floats:
+    """Mixed acoustic feature of Zhu et al. [1]_, all rows from one Fourier transform.
+
+    The rows are, from the top, `log_mel` in dB, `mfcc`, `spectral_centroid` in Hz and `rms`
+    (linear), each exactly as its own function returns it. Their scales differ by orders of
+    magnitude: standardise each row with statistics of the training set before a network sees it.
+
+    Parameters
+    ----------
+    y, sample_rate, n_fft, hop_length, n_mels, n_mfcc
+        As in `mfcc`. The paper gives 20 coefficients; the other values are the defaults here.
+
+    Returns
+    -------
+    array, shape (n_mels + n_mfcc + 2, frames), float32
+        (150, frames) by default.
+
+    Raises
+    ------
+    InvalidDataError
+        If the samples cannot be used (see `power_spectrogram`).
+    ParameterError
+        If there are more coefficients than bands.
+
+    References
+    ----------
+    .. [1] Zhu, J. et al.: Symbolic & Acoustic: Multi-domain Music Emotion Modeling for
+       Instrumental Music (2023), acoustic-domain feature.
+    """
+    power = power_spectrogram(y, n_fft=n_fft, hop_length=hop_length)
+    bands = decibels(power_to_mel(power, sample_rate, n_mels=n_mels))
+    return np.vstack(
+        [
+            bands,
+            cepstrum(bands, n_mfcc),
+            _centroid(np.sqrt(power), sample_rate),
+            rms(y, frame_length=n_fft, hop_length=hop_length),
+        ]
+    )
+
+
+def power_to_mel(
+    power: Floats,
+    sample_rate: int,
+    *,
+    n_mels: int = 128,
+    fmin: float = 0.0,
+    fmax: float | None = None,
+) -> Floats:
+    """The step of `mel_spectrogram` that follows `power_spectrogram`."""
+    mel = np.empty((n_mels, power.shape[1]), dtype=np.float32)
+    for bands, bins, weights in _mel_filters(sample_rate, 2 * (len(power) - 1), n_mels, fmin, fmax):
+        np.matmul(weights, power[bins], out=mel[bands])
+    return mel
+
+
+def power_to_chroma(power: Floats, sample_rate: int) -> Floats:
+    """The step of `chroma` that follows `power_spectrogram`."""
+    energy = _chroma_filters(sample_rate, 2 * (len(power) - 1)) @ power
+    return energy / _nonzero(energy.max(axis=0))
+
+
+def decibels(power: Floats) -> Floats:
+    """Power in dB relative to 1.0, not below -100 dB."""
+    return np.float32(10.0) * np.log10(np.maximum(power, np.float32(_POWER_FLOOR)))
+
+
+def cepstrum(bands: Floats, n_mfcc: int) -> Floats:
+    """The step of `mfcc` that follows `log_mel`."""
+    if not 1 <= n_mfcc <= len(bands):
+        raise ParameterError(
+            f"{n_mfcc} MFCCs from {len(bands)} mel bands; expected between 1 and {len(bands)}"
+        )
+    return dct(bands, axis=0, type=2, norm="ortho")[:n_mfcc]
+
+
+def _frames(y: Floats, frame_length: int, hop_length: int) -> Floats:
+    """Read-only view of the centred frames, shape (frames, frame_length)."""
+    if frame_length < 2 or frame_length % 2 or hop_length < 1:
+        raise ParameterError(
+            f"frame length {frame_length} and hop length {hop_length} samples; "
+            "expected a positive even frame length and a positive hop length"
+        )
+    padded = np.pad(_checked(y), frame_length // 2)
+    return sliding_window_view(padded, frame_length)[::hop_length]
+
+
+def _checked(y: Floats) -> Floats:
+    if y.ndim != 1 or not np.issubdtype(y.dtype, np.floating):
+        raise InvalidDataError(
+            f"audio has shape {y.shape} and type {y.dtype}; expected one channel of floating-point "
+            "samples: mix the channels and scale to [-1, 1]"
+        )
+    if not len(y):
+        raise InvalidDataError("audio has no samples; expected at least one")
+    if not np.isfinite(y).all():
+        raise InvalidDataError(
+            f"audio holds {np.count_nonzero(~np.isfinite(y))} samples that are NaN or infinite; "
+            "expected finite samples: decode the file again or leave it out"
+        )
+    return y.astype(np.float32, copy=False)
+
+
+def _centroid(magnitude: Floats, sample_rate: int) -> Floats:
+    n_bins = len(magnitude)
+    frequencies = np.linspace(0.0, sample_rate / 2, n_bins, dtype=np.float32)
+    return frequencies @ magnitude / _nonzero(magnitude.sum(axis=0))
+
+
+def _nonzero(divisor: Floats) -> Floats:
+    return np.where(divisor > np.finfo(np.float32).tiny, divisor, np.float32(1.0))
+
+
+def _frozen(array: NDArray[np.floating]) -> Floats:
+    frozen = np.ascontiguousarray(array, dtype=np.float32)
+    frozen.flags.writeable = False
+    return frozen
+
+
+@lru_cache(maxsize=16)
+def _hann(n_fft: int) -> Floats:
+    return _frozen(get_window("hann", n_fft, fftbins=True))
+
+
+@lru_cache(maxsize=16)
+def _mel_filters(
+    sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None
+) -> tuple[tuple[slice, slice, Floats], ...]:
+    """Groups of neighbouring bands: their rows, the bins that they cover, and the weights."""
+    top = sample_rate / 2 if fmax is None else fmax
+    if not 0.0 <= fmin < top <= sample_rate / 2 or n_mels < 1:
+        raise ParameterError(
+            f"{n_mels} mel bands from {fmin} to {top} Hz at {sample_rate} Hz; expected at least "
+            f"one band and 0 <= fmin < fmax <= {sample_rate / 2}"
+        )
+    import librosa
+
+    filters = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=top)
+    groups = []
+    for start in range(0, n_mels, _BANDS_PER_GROUP):
+        rows = slice(start, min(start + _BANDS_PER_GROUP, n_mels))
+        covered = np.flatnonzero(filters[rows].any(axis=0))
+        bins = slice(covered[0], covered[-1] + 1) if len(covered) else slice(0, 1)
+        groups.append((rows, bins, _frozen(filters[rows, bins])))
+    return tuple(groups)
+
+
+@lru_cache(maxsize=16)
+def _chroma_filters(sample_rate: int, n_fft: int) -> Floats:
+    import librosa
+
+    return _frozen(librosa.filters.chroma(sr=sample_rate, n_fft=n_fft))

@@ -1,0 +1,230 @@
+"""Token sequences of a performance: MIDI-like and REMI."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from mer.errors import ParameterError
+
+REVISION = 1
+
+PAD, START = 0, 1
+STEP_SECONDS = 0.01
+MAX_SHIFT = 100
+VELOCITY_BINS = 32
+_NOTE_ON = 2
+_NOTE_OFF = _NOTE_ON + 128
+_SHIFT = _NOTE_OFF + 128
+_VELOCITY = _SHIFT + MAX_SHIFT
+MIDI_LIKE_SIZE = _VELOCITY + VELOCITY_BINS
+"""Vocabulary: pad, start, 128 note-on, 128 note-off, 100 time-shift, 32 velocity tokens."""
+
+
+def midi_like(notes: np.ndarray) -> np.ndarray:
+    """MIDI-like tokens: note-on, note-off, time-shift (10 ms to 1 s) and velocity (32 bins).
+
+    At one time step note-offs come before note-ons, and a velocity token comes before a note-on
+    whose velocity bin differs from the last. Every note lasts at least one step.
+
+    Parameters
+    ----------
+    notes : np.ndarray, shape (n_notes, 4)
+        As from `mer.features.notes.read_notes`.
+
+    Returns
+    -------
+    np.ndarray, shape (n_tokens,), int64
+        In [1, `MIDI_LIKE_SIZE`), the first is `START`.
+
+    References
+    ----------
+    Oore et al.: This time with feeling: Learning expressive musical performance. Neural
+    Computing and Applications 32 (2020).
+    """
+    onsets = np.rint(notes[:, 0] / STEP_SECONDS).astype(np.int64)
+    offsets = np.maximum(np.rint(notes[:, 1] / STEP_SECONDS).astype(np.int64), onsets + 1)
+    pitches = notes[:, 2].astype(np.int64)
+    bins = notes[:, 3].astype(np.int64) * VELOCITY_BINS // 128
+    events = sorted(
+        [
+            (step, 1, pitch, velocity)
+            for step, pitch, velocity in zip(onsets, pitches, bins, strict=True)
+        ]
+        + [(step, 0, pitch, 0) for step, pitch in zip(offsets, pitches, strict=True)]
+    )
+    tokens = [START]
+    now = events[0][0] if events else 0
+    last_velocity = -1
+    for step, is_onset, pitch, velocity in events:
+        while now < step:
+            shift = min(step - now, MAX_SHIFT)
+            tokens.append(_SHIFT + shift - 1)
+            now += shift
+        if is_onset:
+            if velocity != last_velocity:
+                tokens.append(_VELOCITY + velocity)
+                last_velocity = velocity
+            tokens.append(_NOTE_ON + pitch)
+        else:
+            tokens.append(_NOTE_OFF + pitch)
+    return np.asarray(tokens, dtype=np.int64)
+
+
+def decode_midi_like(tokens: np.ndarray) -> np.ndarray:
+    """Notes of a MIDI-like sequence, counted from its first onset.
+
+    Times are multiples of 10 ms, velocities the middle of their bin. A note-off ends the oldest
+    sounding note of its pitch; notes still sounding at the end are ended there.
+
+    Parameters
+    ----------
+    tokens : np.ndarray, shape (n_tokens,)
+
+    Returns
+    -------
+    np.ndarray, shape (n_notes, 4)
+        As from `mer.features.notes.read_notes`.
+
+    Raises
+    ------
+    ParameterError
+        If a token is outside the vocabulary.
+    """
+    outside = tokens[(tokens < 0) | (tokens >= MIDI_LIKE_SIZE)]
+    if outside.size:
+        raise ParameterError(f"token {outside[0]} is outside the vocabulary 0-{MIDI_LIKE_SIZE - 1}")
+    notes: list[list[float]] = []
+    sounding: dict[int, list[int]] = {}
+    now, velocity = 0, 0
+    for token in tokens.tolist():
+        if token >= _VELOCITY:
+            velocity = ((token - _VELOCITY) * 128 + 64) // VELOCITY_BINS
+        elif token >= _SHIFT:
+            now += token - _SHIFT + 1
+        elif token >= _NOTE_OFF:
+            if queue := sounding.get(token - _NOTE_OFF):
+                notes[queue.pop(0)][1] = now
+        elif token >= _NOTE_ON:
+            sounding.setdefault(token - _NOTE_ON, []).append(len(notes))
+            notes.append([now, np.inf, token - _NOTE_ON, velocity])
+    table = np.asarray(notes, dtype=float).reshape(-1, 4)
+    table[:, 1] = np.minimum(table[:, 1], now)
+    table[:, :2] *= STEP_SECONDS
+    return table[np.lexsort((table[:, 2], table[:, 0]))]
+
+
+def estimate_beats(notes: np.ndarray) -> np.ndarray:
+    """Beat times of a performance, by dynamic programming over its velocity-weighted onsets.
+
+    Parameters
+    ----------
+    notes : np.ndarray, shape (n_notes, 4)
+
+    Returns
+    -------
+    np.ndarray, shape (n_beats,)
+        Seconds, increasing, at least two: where no pulse is found, 120 beats per minute from the
+        first onset.
+
+    References
+    ----------
+    D. Ellis: Beat tracking by dynamic programming. Journal of New Music Research 36 (2007), as
+    in `librosa.beat.beat_track`.
+    """
+    import librosa
+    from scipy.ndimage import gaussian_filter1d
+
+    rate = 100
+    first, last = (notes[0, 0], notes[-1, 0]) if len(notes) else (0.0, 0.0)
+    weight = np.bincount(
+        np.rint((notes[:, 0] - first) * rate).astype(int), weights=notes[:, 3], minlength=2
+    )
+    envelope = gaussian_filter1d(np.pad(weight, rate), sigma=2.0)
+    _, frames = librosa.beat.beat_track(
+        onset_envelope=envelope, sr=rate, hop_length=1, trim=False, units="frames"
+    )
+    beats = (np.asarray(frames, dtype=float) - rate) / rate + first
+    if beats.size < 2:
+        return np.arange(first, last + 1.0, 0.5)
+    return beats
+
+
+def remi(notes: np.ndarray) -> np.ndarray:
+    """REMI tokens (bar, position, pitch, velocity, duration, tempo) on an estimated beat grid.
+
+    The performance is warped so that estimated beats become quarter notes of 4/4 bars with 16
+    positions; where the downbeats are is not estimated. MidiTok writes the tokens.
+
+    Parameters
+    ----------
+    notes : np.ndarray, shape (n_notes, 4)
+
+    Returns
+    -------
+    np.ndarray, shape (n_tokens,), int64
+        In [1, `remi_size()`), the first is `START`.
+
+    References
+    ----------
+    Huang, Yang: Pop music transformer. ACM Multimedia (2020). Fradet et al.: MidiTok. ISMIR
+    late-breaking demos (2021).
+    """
+    import symusic
+
+    if not len(notes):
+        return np.asarray([START], dtype=np.int64)
+    grid = _cover(estimate_beats(notes), notes[0, 0], notes[:, 1].max())
+    beats = np.interp(notes[:, :2], grid, np.arange(grid.size))
+    ticks = np.rint(beats * _TICKS_PER_BEAT).astype(int)
+    score = symusic.Score(_TICKS_PER_BEAT)
+    track = symusic.Track()
+    for (onset, offset), (pitch, velocity) in zip(ticks, notes[:, 2:].astype(int), strict=True):
+        track.notes.append(symusic.Note(onset, max(offset - onset, 1), pitch, velocity))
+    score.tracks.append(track)
+    for beat, seconds in enumerate(np.diff(grid)):
+        score.tempos.append(symusic.Tempo(time=beat * _TICKS_PER_BEAT, qpm=60.0 / seconds))
+    ids: list[int] = _remi_tokenizer()(score)[0].ids
+    return np.asarray([START, *(i + _REMI_OFFSET for i in ids)], dtype=np.int64)
+
+
+def remi_size() -> int:
+    """Number of tokens in the REMI vocabulary."""
+    return len(_remi_tokenizer()) + _REMI_OFFSET
+
+
+_TICKS_PER_BEAT = 480
+_REMI_OFFSET = 2
+
+
+@lru_cache(maxsize=1)
+def _remi_tokenizer() -> Any:
+    from miditok import REMI, TokenizerConfig
+
+    return REMI(
+        TokenizerConfig(
+            pitch_range=(0, 127),
+            beat_res={(0, 4): 4, (4, 12): 2},
+            num_velocities=VELOCITY_BINS,
+            special_tokens=["PAD"],
+            use_tempos=True,
+            num_tempos=32,
+            tempo_range=(40, 250),
+        )
+    )
+
+
+def _cover(beats: np.ndarray, start: float, end: float) -> np.ndarray:
+    """The beats, continued at their first and last period so that they reach start and end."""
+    first, last = beats[1] - beats[0], beats[-1] - beats[-2]
+    before = max(int(np.ceil((beats[0] - start) / first)), 0)
+    after = max(int(np.ceil((end - beats[-1]) / last)), 0)
+    return np.concatenate(
+        [
+            beats[0] - first * np.arange(before, 0, -1),
+            beats,
+            beats[-1] + last * np.arange(1, after + 1),
+        ]
+    )

@@ -1,0 +1,72 @@
+"""Short-chunk CNN with residual connections."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+REVISION = 1
+
+_WIDTHS = (1, 1, 2, 2, 2, 2, 4)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with a convolution as shortcut; halves both axes."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(),
+            nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+        )
+        self.shortcut = nn.Sequential(
+            nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(channels_out),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (batch, in, height, width) to (batch, out, height / 2, width / 2)."""
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+class ShortChunkResNet(nn.Module):
+    """Seven residual blocks of stride 2 on a log-mel chunk, global max-pooling, two layers.
+
+    Parameters
+    ----------
+    n_classes : int
+    channels : int
+        Of the first block; blocks 3-6 have twice and block 7 four times as many.
+    dropout : float
+        Before the last layer.
+
+    References
+    ----------
+    Won et al.: Evaluation of CNN-based automatic music tagging models. SMC 2020 (the model that
+    the EMOPIA baselines use); He et al.: Deep residual learning. CVPR 2016.
+    """
+
+    def __init__(self, n_classes: int, *, channels: int = 128, dropout: float = 0.5) -> None:
+        super().__init__()
+        widths = [1, *(channels * factor for factor in _WIDTHS)]
+        self.input_norm = nn.BatchNorm2d(1)
+        self.blocks = nn.Sequential(*(ResidualBlock(a, b) for a, b in pairwise(widths)))
+        self.classifier = nn.Sequential(
+            nn.Linear(widths[-1], widths[-1]),
+            nn.BatchNorm1d(widths[-1]),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(widths[-1], n_classes),
+        )
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Logits, shape (batch, n_classes), of chunks in dB, shape (batch, n_mels, frames)."""
+        x = self.input_norm(log_mel.unsqueeze(1))
+        x = self.blocks(x.contiguous(memory_format=torch.channels_last))
+        logits: Tensor = self.classifier(x.amax(dim=(2, 3)))
+        return logits

@@ -1,0 +1,61 @@
+"""Systems by the name that the papers give them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib import import_module
+from typing import Any
+
+from mer.errors import ParameterError
+from mer.systems.base import System
+
+_PLACES = {
+    "Constant": "classical.Constant",
+    "Song-lookup": "classical.SongLookup",
+    "Symbolic-LR": "classical.SymbolicLR",
+    "Audio-LR": "classical.AudioLR",
+    "Symbolic-SVM": "classical.SymbolicSVM",
+    "Audio-SVM": "classical.AudioSVM",
+    "Symbolic+Audio-SVM": "classical.BothSVM",
+    "LSTM-Attn + MIDI-like": "emopia.LSTMAttnMidiLike",
+    "LSTM-Attn + REMI": "emopia.LSTMAttnREMI",
+    "Short-chunk ResNet": "emopia.ShortChunkResNetSystem",
+}
+SYSTEMS = tuple(_PLACES)
+"""Names that `get_system` knows."""
+
+
+def get_system(name: str, parameters: Mapping[str, Any] | None = None) -> System:
+    """A system by name.
+
+    Parameters
+    ----------
+    name : str
+        One of `SYSTEMS`.
+    parameters : mapping, optional
+        Hyper-parameters that differ from the defaults, which are the published ones.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such system, or it has no such hyper-parameter.
+    """
+    if name not in _PLACES:
+        raise ParameterError(f"unknown system {name!r}; the systems are: {', '.join(SYSTEMS)}")
+    module, class_name = _PLACES[name].split(".")
+    system_class = getattr(import_module(f"mer.systems.{module}"), class_name)
+    parameters = dict(parameters or {})
+    known = [field.name for field in fields(system_class)]
+    for parameter in parameters:
+        if parameter not in known:
+            raise ParameterError(
+                f"system {name!r} has no parameter {parameter!r}; "
+                f"it has: {', '.join(known) or 'none'}"
+            )
+    system: System = system_class(**{k: _frozen(v) for k, v in parameters.items()})
+    return system
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,82 @@
+"""Classification tasks: which class a clip's labels stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mer.clips import Clip, Labels
+from mer.errors import MissingDataError, ParameterError
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A classification task.
+
+    Attributes
+    ----------
+    name : str
+    classes : tuple of str
+        Class names, in the order of the class index.
+    class_of : callable
+        Class index of some labels, None where they do not tell.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    class_of: Callable[[Labels], int | None]
+
+    def targets(self, clips: Iterable[Clip]) -> np.ndarray:
+        """Class index of every clip, shape (n,), int64.
+
+        Raises
+        ------
+        MissingDataError
+            If a clip has no label for this task.
+        """
+        classes = []
+        for clip in clips:
+            index = self.class_of(clip.labels)
+            if index is None:
+                raise MissingDataError(f"clip {clip.id!r} has no label for task {self.name!r}")
+            classes.append(index)
+        return np.asarray(classes, dtype=np.int64)
+
+
+def _quadrant(labels: Labels) -> int | None:
+    return None if labels.quadrant is None else labels.quadrant - 1
+
+
+def _high(dimension: str, high_quadrants: tuple[int, int]) -> Callable[[Labels], int | None]:
+    def class_of(labels: Labels) -> int | None:
+        if labels.quadrant is not None:
+            return int(labels.quadrant in high_quadrants)
+        value = getattr(labels, dimension)
+        return None if value is None else int(value > 0)
+
+    return class_of
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task("4Q", ("Q1", "Q2", "Q3", "Q4"), _quadrant),
+        Task("A", ("low arousal", "high arousal"), _high("arousal", (1, 2))),
+        Task("V", ("low valence", "high valence"), _high("valence", (1, 4))),
+    )
+}
+
+
+def get_task(name: str) -> Task:
+    """The task of that name: "4Q", "A" or "V".
+
+    Raises
+    ------
+    ParameterError
+        If there is no such task.
+    """
+    if name not in TASKS:
+        raise ParameterError(f"unknown task {name!r}; the tasks are: {', '.join(TASKS)}")
+    return TASKS[name]

@@ -1,0 +1,298 @@
+"""One supervised training loop for every network of the study."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mer.errors import InvalidDataError, ParameterError
+from mer.files import atomic_path
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How a network is trained.
+
+    Attributes
+    ----------
+    epochs : int
+        At most.
+    patience : int
+        Epochs without a better validation score after which training stops.
+    batch_size : int
+    learning_rate, weight_decay : float
+        Of Adam.
+    schedule : {"constant", "cosine", "plateau"}
+        Learning rate over the epochs: constant; one cosine to zero over `epochs`; or halved
+        after `patience // 3` epochs without a better validation score.
+    clip_norm : float
+        Largest norm of the gradient.
+    """
+
+    epochs: int = 100
+    patience: int = 20
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
+    clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "batch_size", "learning_rate", "clip_norm"):
+            if getattr(self, name) <= 0:
+                raise ParameterError(f"{name} is {getattr(self, name)}; expected more than 0")
+
+
+@dataclass(frozen=True)
+class Score:
+    """Validation result of an epoch; the greater tuple (accuracy, -loss) is the better one."""
+
+    accuracy: float
+    loss: float
+
+    @property
+    def order(self) -> tuple[float, float]:
+        """What epochs are compared by."""
+        return (self.accuracy, -self.loss)
+
+
+@dataclass
+class History:
+    """What training went through, a row an epoch."""
+
+    epochs: list[dict[str, float]]
+    best_epoch: int
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device of that name; "auto" takes a GPU where there is one.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such device.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.split(":")[0] not in ("cpu", "cuda"):
+        raise ParameterError(f"device is {device!r}; expected auto, cpu or cuda")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ParameterError(f"device is {device!r}, but this machine has no CUDA device")
+    return torch.device(device)
+
+
+def autocast(device: torch.device) -> Any:
+    """bfloat16 autocast where the processor computes in bfloat16, else a context without effect."""
+    if device.type == "cuda" or torch.cpu._is_avx512_bf16_supported():
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries draw from the global generator
+    torch.manual_seed(seed)
+
+
+def train(
+    network: nn.Module,
+    batches: Callable[[np.random.Generator], Iterable[Batch]],
+    validate: Callable[[nn.Module], Score],
+    options: TrainingOptions,
+    *,
+    loss: Callable[[Any, Tensor], Tensor] = nn.functional.cross_entropy,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path | None = None,
+    progress: bool = False,
+) -> History:
+    """Train a network and leave it with the parameters of its best validation epoch.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Trained in place.
+    batches : callable
+        Gives the batches of an epoch from a generator of its own, seeded by `seed` and the epoch.
+    validate : callable
+        Gives the score of the network, in evaluation mode.
+    options : TrainingOptions
+    loss : callable
+        Of the network's output (float32) and the targets.
+    seed : int
+    device : torch.device
+    checkpoint : Path, optional
+        File that the state is written to after every epoch. Where it exists, training goes on
+        from it, with the same result as if it had not been interrupted; it is removed at the end.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    InvalidDataError
+        If the loss is not finite; the message names the epoch and the batch.
+    """
+    network.to(device)
+    state = _State(network, options, seed)
+    if checkpoint is not None and checkpoint.is_file():
+        state.load(checkpoint)
+    bar = _progress_bar(options.epochs, state.epoch, progress)
+    while state.epoch < options.epochs and state.stale < options.patience:
+        torch.manual_seed(_epoch_seed(seed, state.epoch))
+        rng = np.random.default_rng([seed, state.epoch])
+        train_loss = _epoch(network, batches(rng), loss, state, options, device)
+        network.eval()
+        with torch.inference_mode(), autocast(device):
+            score = validate(network)
+        state.finish_epoch(train_loss, score)
+        if checkpoint is not None:
+            state.save(checkpoint)
+        bar.set_postfix(loss=f"{train_loss:.3f}", valid=f"{score.accuracy:.3f}")
+        bar.update()
+    bar.close()
+    network.load_state_dict(state.best_parameters)
+    network.eval()
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    return History(state.rows, state.best_epoch)
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def _epoch(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    loss: Callable[[Any, Tensor], Tensor],
+    state: _State,
+    options: TrainingOptions,
+    device: torch.device,
+) -> float:
+    network.train()
+    total, count = 0.0, 0
+    for number, (inputs, targets) in enumerate(batches):
+        inputs, targets = inputs.to(device), targets.to(device)
+        with autocast(device):
+            output = network(inputs)
+        value = loss(_float32(output), targets)
+        if not math.isfinite(value.item()):
+            raise InvalidDataError(
+                f"the loss is {value.item()} in epoch {state.epoch}, batch {number}; "
+                "expected a finite number: lower the learning rate or check the features"
+            )
+        state.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm)
+        state.optimizer.step()
+        total += value.item() * len(targets)
+        count += len(targets)
+    return total / count
+
+
+def _float32(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.float()
+    return type(output)(_float32(part) for part in output)
+
+
+def _progress_bar(total: int, initial: int, progress: bool) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, initial=initial, disable=not progress, unit="epoch", leave=False)
+
+
+class _State:
+    """Everything that training needs to go on after an interruption."""
+
+    def __init__(self, network: nn.Module, options: TrainingOptions, seed: int) -> None:
+        self.network = network
+        self.identity = {**asdict(options), "seed": seed}
+        self.optimizer = torch.optim.Adam(
+            network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+        )
+        self.scheduler = _scheduler(self.optimizer, options)
+        self.rows: list[dict[str, float]] = []
+        self.best_epoch = -1
+        self.best_order = (-math.inf, -math.inf)
+        self.best_parameters: dict[str, Tensor] = {}
+
+    @property
+    def epoch(self) -> int:
+        return len(self.rows)
+
+    @property
+    def stale(self) -> int:
+        return self.epoch - 1 - self.best_epoch if self.rows else 0
+
+    def finish_epoch(self, train_loss: float, score: Score) -> None:
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.rows.append(
+            {
+                "train_loss": train_loss,
+                "valid_loss": score.loss,
+                "valid_accuracy": score.accuracy,
+                "learning_rate": rate,
+            }
+        )
+        if score.order > self.best_order:
+            self.best_order, self.best_epoch = score.order, self.epoch - 1
+            parameters = self.network.state_dict()
+            self.best_parameters = {name: value.clone() for name, value in parameters.items()}
+        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.scheduler.step(score.accuracy)
+        else:
+            self.scheduler.step()
+
+    def save(self, path: Path) -> None:
+        state = {
+            "identity": self.identity,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "rows": self.rows,
+            "best": (self.best_epoch, self.best_order, self.best_parameters),
+        }
+        with atomic_path(path) as temporary:
+            torch.save(state, temporary)
+
+    def load(self, path: Path) -> None:
+        state = torch.load(path, weights_only=True)
+        if state["identity"] != self.identity:
+            raise ParameterError(
+                f"{path} is a checkpoint of another training; remove it to start again"
+            )
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.rows = state["rows"]
+        self.best_epoch, self.best_order, self.best_parameters = state["best"]
+
+
+def _scheduler(
+    optimizer: torch.optim.Optimizer, options: TrainingOptions
+) -> torch.optim.lr_scheduler.LRScheduler:
+    schedulers = torch.optim.lr_scheduler
+    if options.schedule == "cosine":
+        return schedulers.CosineAnnealingLR(optimizer, options.epochs)
+    if options.schedule == "plateau":
+        return schedulers.ReduceLROnPlateau(
+            optimizer, mode="max", factor=0.5, patience=options.patience // 3
+        )
+    return schedulers.ConstantLR(optimizer, factor=1.0, total_iters=0)

@@ -1,0 +1,140 @@
+"""Options, markers and the small corpus that the tests share."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mer.clips import Corpus
+
+SONGS = tuple(f"song-{number:06d}" for number in range(12))
+PARTS = {
+    "train": [f"Q{k % 4 + 1}_{SONGS[k]}_{clip}" for k in range(4) for clip in (0, 1)],
+    "valid": [f"Q{k % 4 + 1}_{SONGS[k]}_0" for k in range(4, 8)],
+    "test": [f"Q{k % 4 + 1}_{SONGS[k]}_0" for k in range(8, 12)],
+}
+"""Clips of the tiny EMOPIA: two of each quadrant to train on, one to validate and to test."""
+
+LEAKY_PARTS = {
+    "train": [clip for clip in PARTS["train"] if clip.endswith("_0")],
+    "valid": PARTS["valid"],
+    "test": [clip for clip in PARTS["train"] if clip.endswith("_1")],
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--runslow", action="store_true", help="run the tests marked slow, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    skip_slow = pytest.mark.skip(reason="slow: run with --runslow")
+    skip_data = pytest.mark.skip(reason="no real data: set MER_DATA to a folder with 'emopia'")
+    for item in items:
+        if "slow" in item.keywords and not config.getoption("--runslow"):
+            item.add_marker(skip_slow)
+        if "realdata" in item.keywords and not _has_real_data():
+            item.add_marker(skip_data)
+
+
+def _has_real_data() -> bool:
+    folder = os.environ.get("MER_DATA")
+    return folder is not None and (Path(folder).expanduser() / "emopia").is_dir()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keeps the tests away from the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MER_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Folder of the real datasets; for tests marked realdata."""
+    return Path(os.environ["MER_DATA"]).expanduser()
+
+
+@pytest.fixture(scope="session")
+def emopia_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny EMOPIA in the official layout; shared, so not to be changed."""
+    folder = tmp_path_factory.mktemp("data") / "emopia"
+    clips = [clip for part in PARTS.values() for clip in part]
+    for number, clip in enumerate(clips):
+        write_midi(folder / "midis" / f"{clip}.mid", quadrant_notes(int(clip[1]), number))
+    write_table(folder / "label.csv", ["ID", "4Q", "annotator"], [[c, c[1], "A"] for c in clips])
+    short = {"train": "train", "valid": "val", "test": "test"}
+    for part, ids in PARTS.items():
+        rows = [[k, f"{clip}.mid"] for k, clip in enumerate(ids)]
+        write_table(folder / "split" / f"{short[part]}_clip.csv", ["", "clip_name"], rows)
+        rows = [[clip, clip[:2]] for clip in ids]
+        write_table(folder / "split_cls" / f"{short[part]}.csv", ["fname", "label"], rows)
+    (folder / "split_midibert").mkdir()
+    for part, ids in LEAKY_PARTS.items():
+        (folder / "split_midibert" / f"{part}.txt").write_text("\n".join(ids) + "\n")
+    return folder
+
+
+@pytest.fixture
+def emopia_copy(emopia_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny EMOPIA that a test may damage."""
+    return Path(shutil.copytree(emopia_folder, tmp_path / "emopia"))
+
+
+@pytest.fixture(scope="session")
+def tiny(emopia_folder: Path) -> Corpus:
+    """The tiny EMOPIA, loaded."""
+    from mer.corpora import emopia
+
+    return emopia.load(emopia_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_parts(tiny: Corpus) -> tuple[Corpus, Corpus, Corpus]:
+    """Train, validation and test clips of the tiny EMOPIA."""
+    fold = tiny.split("split_cls").folds[0]
+    return tiny.select(fold.train), tiny.select(fold.valid), tiny.select(fold.test)
+
+
+def quadrant_notes(quadrant: int, seed: int, seconds: float = 3.0) -> np.ndarray:
+    """Notes as `read_notes` gives them: high arousal is fast and loud, high valence major."""
+    rng = np.random.default_rng(seed)
+    fast, major = quadrant in (1, 2), quadrant in (1, 4)
+    onsets = np.arange(0.0, seconds, 0.125 if fast else 0.5)
+    scale = np.asarray([0, 4, 7, 12] if major else [0, 3, 7, 12])
+    pitches = 60 + rng.choice(scale, len(onsets))
+    velocities = rng.integers(95, 115, len(onsets)) - (0 if fast else 55)
+    return np.stack([onsets, onsets + 0.12, pitches, velocities], axis=1)
+
+
+def write_midi(path: Path, notes: np.ndarray, *, program: int = 0) -> Path:
+    """Notes, shape (n, 4), as a MIDI file of 1,000 ticks a second."""
+    import symusic
+
+    score: Any = symusic.Score(500)
+    score.tempos.append(symusic.Tempo(time=0, qpm=120.0))
+    track: Any = symusic.Track(program=program)
+    for onset, offset, pitch, velocity in notes:
+        start, end = round(onset * 1000), round(offset * 1000)
+        track.notes.append(symusic.Note(start, end - start, int(pitch), int(velocity)))
+    score.tracks.append(track)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    score.dump_midi(path)
+    return path
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A CSV file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)
