@@ -64,9 +64,10 @@ def load(folder: Path | None = None) -> Corpus:
     Returns
     -------
     Corpus
-        Group is the YouTube identifier of the song. Splits: "split" (Zenodo), "split_cls" (the
-        authors' classification repository, used by the papers), "split_midibert" (leaky) and
-        "cv10" (song-grouped 10-fold cross-validation).
+        Group is the YouTube identifier of the song. Splits: "cv10" (song-grouped 10-fold
+        cross-validation) and those whose folder is there: "split" (of the release on Zenodo),
+        "split_cls" (`dataset/split` of github.com/seungheondoh/EMOPIA_cls, used by the papers)
+        and "split_midibert" (of github.com/wazenmai/MIDI-BERT, as lists of clip names; leaky).
 
     Raises
     ------
@@ -87,7 +88,11 @@ def load(folder: Path | None = None) -> Corpus:
         licence=LICENCE,
         citation=CITATION,
         splits={
-            **{name: partial(_published_split, folder, name) for name in SPLIT_SIZES},
+            **{
+                name: partial(_published_split, folder, name)
+                for name in SPLIT_SIZES
+                if (folder / name).is_dir()
+            },
             "cv10": partial(cross_validation, n_folds=10),
         },
         expected=EXPECTED,
@@ -147,8 +152,6 @@ def _recording(folder: Path, name: str) -> Path | None:
 
 
 def _published_split(folder: Path, name: str, corpus: Corpus) -> Split:
-    if not (folder / name).is_dir():
-        raise MissingDataError(f"{folder / name} does not exist; it comes from {_ORIGIN[name]}")
     train, valid, test = (tuple(_READERS[name](folder / name, part)) for part in _PARTS)
     sizes = (len(train), len(valid), len(test))
     if len(corpus) == EXPECTED["clips"] and sizes != SPLIT_SIZES[name]:
@@ -159,11 +162,6 @@ def _published_split(folder: Path, name: str, corpus: Corpus) -> Split:
 
 
 _PARTS = ("train", "valid", "test")
-_ORIGIN = {
-    "split": "the release on Zenodo",
-    "split_cls": "dataset/split in github.com/seungheondoh/EMOPIA_cls",
-    "split_midibert": "the data preparation of github.com/wazenmai/MIDI-BERT",
-}
 
 
 def _read_zenodo(folder: Path, part: str) -> Iterable[str]:

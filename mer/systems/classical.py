@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from sklearn.svm import SVC
 
 from mer.audio import waveform
 from mer.clips import Clip, Corpus
+from mer.errors import ParameterError
 from mer.features import descriptors
 from mer.features.cache import cached, source_of
 from mer.features.notes import REVISION as NOTES_REVISION
@@ -57,6 +58,7 @@ def acoustic(clip: Clip) -> np.ndarray:
     )
 
 
+DescriptorSet = Literal["symbolic", "acoustic"]
 _DESCRIPTORS = {"symbolic": symbolic, "acoustic": acoustic}
 
 
@@ -71,9 +73,16 @@ class DescriptorSystem(System):
         Values of the inverse regularisation strength C; the smallest of the best is taken.
     """
 
-    descriptors: tuple[str, ...]
+    descriptors: tuple[DescriptorSet, ...]
     c_grid: tuple[float, ...]
     seeded: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.descriptors or not self.c_grid or min(self.c_grid) <= 0:
+            raise ParameterError(
+                f"descriptors are {self.descriptors} and c_grid is {self.c_grid}; "
+                "expected one or more descriptor sets and one or more positive numbers"
+            )
 
     @abstractmethod
     def classifier(self, c: float) -> BaseEstimator:
@@ -194,7 +203,7 @@ class SymbolicLR(LogisticSystem):
 
     name: ClassVar[str] = "Symbolic-LR"
     inputs: ClassVar[str] = "MIDI"
-    descriptors: tuple[str, ...] = ("symbolic",)
+    descriptors: tuple[DescriptorSet, ...] = ("symbolic",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +212,7 @@ class AudioLR(LogisticSystem):
 
     name: ClassVar[str] = "Audio-LR"
     inputs: ClassVar[str] = "audio"
-    descriptors: tuple[str, ...] = ("acoustic",)
+    descriptors: tuple[DescriptorSet, ...] = ("acoustic",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +221,7 @@ class SymbolicSVM(SVMSystem):
 
     name: ClassVar[str] = "Symbolic-SVM"
     inputs: ClassVar[str] = "MIDI"
-    descriptors: tuple[str, ...] = ("symbolic",)
+    descriptors: tuple[DescriptorSet, ...] = ("symbolic",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +230,7 @@ class AudioSVM(SVMSystem):
 
     name: ClassVar[str] = "Audio-SVM"
     inputs: ClassVar[str] = "audio"
-    descriptors: tuple[str, ...] = ("acoustic",)
+    descriptors: tuple[DescriptorSet, ...] = ("acoustic",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +239,7 @@ class BothSVM(SVMSystem):
 
     name: ClassVar[str] = "Symbolic+Audio-SVM"
     inputs: ClassVar[str] = "audio + MIDI"
-    descriptors: tuple[str, ...] = ("symbolic", "acoustic")
+    descriptors: tuple[DescriptorSet, ...] = ("symbolic", "acoustic")
 
 
 class FittedFrequencies(Fitted):

@@ -124,6 +124,8 @@ class ShortChunkResNetSystem(WindowedNetwork):
     channels : int
         Of the first residual block.
     dropout : float
+    chunks_per_epoch : int
+        Random chunks of each clip in an epoch.
     """
 
     name: ClassVar[str] = "Short-chunk ResNet"
@@ -136,6 +138,12 @@ class ShortChunkResNetSystem(WindowedNetwork):
     n_mels: int = 128
     channels: int = 128
     dropout: float = 0.5
+    chunks_per_epoch: int = 1
+
+    @property
+    def windows_per_epoch(self) -> int:
+        """Random chunks of each clip in an epoch."""
+        return self.chunks_per_epoch
 
     @property
     def revisions(self) -> dict[str, int]:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from mer.clips import Clip, Corpus
+from mer.errors import InvalidDataError
 from mer.systems.base import Context, Fitted, System, probabilities, read_settings, write_settings
 from mer.training import supervised
 from mer.training.supervised import Score, TrainingOptions, autocast, resolve_device
@@ -21,7 +22,7 @@ from mer.training.windows import prediction_batches, training_batches
 
 @dataclass(frozen=True, kw_only=True)
 class WindowedNetwork(TrainingOptions, System):
-    """Trains on one random window of every clip an epoch, predicts the mean over its windows.
+    """Trains on random windows of every clip, predicts the mean over all its windows.
 
     Attributes
     ----------
@@ -30,6 +31,11 @@ class WindowedNetwork(TrainingOptions, System):
     """
 
     window: int
+
+    @property
+    def windows_per_epoch(self) -> int:
+        """Random windows of each clip in an epoch."""
+        return 1
 
     @abstractmethod
     def features(self, clip: Clip) -> np.ndarray:
@@ -44,8 +50,8 @@ class WindowedNetwork(TrainingOptions, System):
         supervised.seed_everything(context.seed)
         device = resolve_device(context.device)
         network = self.network(len(context.task.classes))
-        items = [self.features(clip) for clip in train]
-        targets = context.task.targets(train)
+        items = [self._training_item(clip) for clip in train] * self.windows_per_epoch
+        targets = np.tile(context.task.targets(train), self.windows_per_epoch)
         valid_items = [self.features(clip) for clip in valid]
         valid_targets = context.task.targets(valid)
 
@@ -66,6 +72,14 @@ class WindowedNetwork(TrainingOptions, System):
             progress=context.progress,
         )
         return FittedNetwork(self, network, device, history.epochs)
+
+    def _training_item(self, clip: Clip) -> np.ndarray:
+        item = self.features(clip)
+        if item.shape[-1] < 2:
+            raise InvalidDataError(
+                f"clip {clip.id!r} has no notes; training needs some: leave it out"
+            )
+        return item
 
     def predict_items(
         self, network: nn.Module, items: Sequence[np.ndarray], device: torch.device
@@ -135,6 +149,7 @@ class FittedNetwork(Fitted):
         system = get_system(settings["system"], settings["parameters"])
         assert isinstance(system, WindowedNetwork)
         network = system.network(settings["n_classes"])
-        network.load_state_dict(torch.load(folder / "network.pt", weights_only=True))
+        parameters = torch.load(folder / "network.pt", map_location="cpu", weights_only=True)
+        network.load_state_dict(parameters)
         network.eval()
         return cls(system, network, torch.device("cpu"), settings["history"])

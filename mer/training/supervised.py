@@ -35,7 +35,7 @@ class TrainingOptions:
         Of Adam.
     schedule : {"constant", "cosine", "plateau"}
         Learning rate over the epochs: constant; one cosine to zero over `epochs`; or halved
-        after `patience // 3` epochs without a better validation score.
+        when more than `patience // 3` epochs bring no better validation accuracy.
     clip_norm : float
         Largest norm of the gradient.
     """
@@ -273,7 +273,12 @@ class _State:
             torch.save(state, temporary)
 
     def load(self, path: Path) -> None:
-        state = torch.load(path, weights_only=True)
+        try:
+            state = torch.load(path, weights_only=True)
+        except Exception:  # torch raises RuntimeError, EOFError, KeyError and others by cause
+            raise InvalidDataError(
+                f"{path} is a damaged checkpoint; remove it to start again"
+            ) from None
         if state["identity"] != self.identity:
             raise ParameterError(
                 f"{path} is a checkpoint of another training; remove it to start again"

@@ -1,0 +1,149 @@
+"""Command line: mer study, mer book, mer data."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from mer import __version__
+from mer.errors import MerError, ParameterError
+from mer.paths import data_folder
+
+app = typer.Typer(
+    help="Music emotion recognition: rerun the study, build the book, look at the data.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data = typer.Typer(help="Datasets: what is here, and downloading.", no_args_is_help=True)
+app.add_typer(data, name="data")
+_out = Console()
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def study(
+    profile: Annotated[str, typer.Option(help="smoke, quick, cpu or paper.")] = "quick",
+    notebook: Annotated[
+        list[str] | None, typer.Option(help="Only this notebook; may stand more than once.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", help="name=value, such as seeds=[0,1]; may repeat."),
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Dask scheduler, such as tcp://scheduler:8786.")
+    ] = None,
+    n_jobs: Annotated[int | None, typer.Option(help="Processes; one a core if left out.")] = None,
+) -> None:
+    """Run the notebooks: compute what is not stored, and store it."""
+    from mer.study.book import execute_notebooks
+    from mer.study.parameters import parse_assignments
+
+    parameters = parse_assignments(parameter or [])
+    if "profile" in parameters:
+        raise ParameterError("profile stands among the parameters; use --profile")
+    if cluster is not None:
+        parameters["cluster"] = cluster
+    if n_jobs is not None:
+        parameters["n_jobs"] = n_jobs
+    for path in execute_notebooks(profile, parameters=parameters, names=notebook):
+        _out.print(f"wrote {path}")
+
+
+@app.command()
+def book() -> None:
+    """Build the book from stored runs."""
+    from mer.study.book import build_book
+
+    _out.print(f"wrote {build_book()}")
+
+
+@app.command()
+def readme() -> None:
+    """Write the headline table of the README anew from stored runs."""
+    from mer.study.project import project_root
+    from mer.study.readme import update_readme
+
+    path = project_root() / "README.md"
+    _out.print(f"{path}: {'changed' if update_readme(path) else 'unchanged'}")
+
+
+@data.command("list")
+def list_data() -> None:
+    """Show the corpora and whether their data are here."""
+    from mer.corpora import CORPORA, load
+
+    table = Table("corpus", "clips", "groups", "state", title=f"datasets below {data_folder()}")
+    for name in CORPORA:
+        try:
+            corpus = load(name)
+            counts = corpus.counts()
+            table.add_row(name, str(counts["clips"]), str(counts["groups"]), "ready")
+        except MerError as error:
+            table.add_row(name, "–", "–", str(error))
+    _out.print(table)
+
+
+@data.command()
+def check(name: Annotated[str, typer.Argument(help="Name of a corpus.")]) -> None:
+    """Check counts, files and splits of a corpus."""
+    from mer.corpora import load
+
+    corpus = load(name)
+    corpus.check()
+    counts = ", ".join(f"{count} {what}" for what, count in corpus.counts().items())
+    _out.print(f"{name}: {counts}", highlight=False)
+    for split_name in corpus.split_names:
+        split = corpus.split(split_name)
+        first = split.folds[0]
+        sizes = "/".join(str(len(part)) for part in (first.train, first.valid, first.test))
+        leak = "; groups cross it, as published" if split.leaky else ""
+        _out.print(f"  {split_name}: {len(split.folds)} x {sizes}{leak}", highlight=False)
+
+
+@data.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Name of a corpus that can be downloaded.")],
+    url: Annotated[str | None, typer.Option(help="A mirror of the archive.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where to; $MER_DATA if left out.")] = None,
+) -> None:
+    """Download a corpus into the data folder."""
+    from mer.corpora import remote_of
+    from mer.corpora.remote import fetch as download
+
+    remote = remote_of(name)
+    if remote.sha256 is None:
+        _out.print(f"no checksum of {remote.name} is known: counts are checked after the download")
+    _out.print(f"wrote {download(remote, folder or data_folder(), url=url)}")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends it with one sentence and status 1."""
+    try:
+        app()
+    except MerError as error:
+        print(f"mer: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("mer: interrupted; what was stored is kept", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,369 @@
+"""The book: notebooks executed, pages and tables staged, HTML built and checked.
+
+papermill executes the notebooks into `_build/notebooks/<profile>`; Jupyter Book renders what they
+show, and executes nothing itself.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mer.corpora import CORPORA
+from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
+from mer.study.baselines import BASELINES, CROSS_VALIDATED, published_baselines
+from mer.study.parameters import StudyParameters, check
+from mer.study.profiles import PROFILES
+from mer.study.project import project_root
+from mer.study.session import Session
+from mer.study.specs import RunSpec
+from mer.study.tables import comparison, comparison_text
+from mer.systems import get_system
+
+NOTEBOOKS = ("corpora", "emopia_baselines", "evaluation_audit")
+"""In the order of the book."""
+
+STORED, FRESH = "cpu", "quick"
+"""Profiles that the book shows: the stored results, and what this machine computed itself."""
+
+PAGES_WITH_TABLES = ("index", "data", "protocol", "deviations", "reproduce")
+
+
+def execute_notebooks(
+    profile: str,
+    *,
+    output: Path | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    names: Sequence[str] | None = None,
+    progress: bool = True,
+) -> list[Path]:
+    """Execute notebooks with papermill, in the kernel "python3" of this environment.
+
+    Parameters
+    ----------
+    profile : str
+    output : Path, optional
+        Folder of the executed notebooks; `_build/notebooks/<profile>` of the project if None.
+    parameters : mapping, optional
+        Values by name; each notebook is given those that it has.
+    names : sequence of str, optional
+        Names among `NOTEBOOKS`; all of them if None.
+    progress : bool
+        Whether to show which cell runs, and what it prints.
+
+    Returns
+    -------
+    list of Path
+        The executed notebooks.
+
+    Raises
+    ------
+    ParameterError
+        If the profile, a notebook or a parameter is unknown, or a value has the wrong type.
+    MerError
+        If a notebook fails. What it got to is then kept as `<name>.failed.ipynb`.
+    """
+    names = NOTEBOOKS if names is None else names
+    for name in names:
+        if name not in NOTEBOOKS:
+            raise ParameterError(
+                f"unknown notebook {name!r}; the notebooks are: {', '.join(NOTEBOOKS)}"
+            )
+    values = {**(parameters or {}), "profile": profile}
+    check(values, StudyParameters)
+    output = output or project_root() / "_build" / "notebooks" / profile
+    output.mkdir(parents=True, exist_ok=True)
+    return [_execute(name, output, values, progress) for name in names]
+
+
+def _execute(name: str, output: Path, values: Mapping[str, Any], progress: bool) -> Path:
+    """One notebook: under its name when it ends well, as `<name>.failed.ipynb` if it does not."""
+    import papermill
+
+    root = project_root()
+    template, finished = root / "notebooks" / f"{name}.ipynb", output / f"{name}.ipynb"
+    failed = output / f"{name}.failed.ipynb"
+    for path in (finished, failed):
+        path.unlink(missing_ok=True)
+    taken = papermill.inspect_notebook(str(template))
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=output) as folder:
+        unfinished = Path(folder) / finished.name
+        try:
+            papermill.execute_notebook(
+                str(template),
+                str(unfinished),
+                parameters={key: value for key, value in values.items() if key in taken},
+                kernel_name="python3",
+                cwd=str(root),
+                progress_bar=progress,
+                stdout_file=sys.stdout if progress else None,
+            )
+        except (papermill.PapermillException, RuntimeError) as error:
+            if unfinished.is_file():
+                unfinished.replace(failed)
+            raise MerError(f"notebook {name} failed: {_reason(error)} (see {failed})") from None
+        unfinished.replace(finished)
+    return finished
+
+
+def _reason(error: Exception) -> str:
+    """Last line of an error: the message of one of ours, name and message of any other."""
+    message = str(getattr(error, "evalue", error)).strip() or "no message"
+    name = getattr(error, "ename", type(error).__name__)
+    ours = name in {"MerError", *(kind.__name__ for kind in MerError.__subclasses__())}
+    last = message.splitlines()[-1]
+    return last if ours else f"{name}: {last}"
+
+
+def build_book(*, progress: bool = True) -> Path:
+    """Build the book from stored runs, and check it.
+
+    A second part shows the notebooks of profile "quick" where `mer study` has executed them here.
+
+    Parameters
+    ----------
+    progress : bool
+        Whether to show which notebook cell runs.
+
+    Returns
+    -------
+    Path
+        `index.html` of the book.
+
+    Raises
+    ------
+    MissingDataError
+        If runs are not stored.
+    MerError
+        If a notebook fails, Sphinx warns, or the book lacks a page or a table.
+    """
+    build = project_root() / "_build"
+    source, book = build / "book-source", build / "book"
+    for folder in (source, book):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(project_root() / "book", source)
+    _write_tables(source / "generated")
+    execute_notebooks(STORED, parameters={"compute": False}, progress=progress)
+    pages = _stage(source)
+    _run_sphinx(source, book)
+    html = book / "_build" / "html"
+    check_book(html, pages)
+    return html / "index.html"
+
+
+def _stage(source: Path) -> list[str]:
+    """Put the executed notebooks and the table of contents in place; names of all pages."""
+    import yaml
+
+    path = source / "_toc.yml"
+    toc = yaml.safe_load(path.read_text(encoding="utf-8"))
+    _stage_notebooks(STORED, source / "notebooks")
+    fresh = _stage_notebooks(FRESH, source / FRESH)
+    if fresh:
+        chapters = [{"file": f"{FRESH}/{name}"} for name in fresh]
+        toc["parts"].append({"caption": f"This machine (profile {FRESH})", "chapters": chapters})
+    path.write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
+    return [toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])]
+
+
+def _stage_notebooks(profile: str, target: Path) -> list[str]:
+    """Copy executed notebooks without what only concerns their execution; their names."""
+    import nbformat
+
+    root = project_root()
+    staged = []
+    for name in NOTEBOOKS:
+        path = root / "_build" / "notebooks" / profile / f"{name}.ipynb"
+        if not path.is_file():
+            continue
+        notebook = nbformat.read(path, as_version=4)
+        template = nbformat.read(root / "notebooks" / path.name, as_version=4)
+        if _sources(notebook) != _sources(template):
+            raise InvalidDataError(
+                f"{path} was made by another version of notebook {name}; "
+                f"run 'mer study --profile {profile}' again or remove the file"
+            )
+        for part in (notebook, *notebook.cells):
+            part.metadata.pop("papermill", None)
+            part.metadata.pop("widgets", None)
+        target.mkdir(exist_ok=True)
+        nbformat.write(notebook, target / path.name)
+        staged.append(name)
+    return staged
+
+
+def _sources(notebook: Any) -> list[str]:
+    return [
+        cell.source
+        for cell in notebook.cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+
+
+def _run_sphinx(source: Path, book: Path) -> None:
+    """Jupyter Book with warnings as errors; its output goes to `build.log`."""
+    book.mkdir(parents=True)
+    start = "from jupyter_book.cli.main import main; main()"
+    options = ["--config", project_root() / "_config.yml", "--path-output", book]
+    command = [sys.executable, "-c", start, "build", source, *options, "-W", "--keep-going"]
+    result = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    )
+    log = book / "build.log"
+    log.write_text(result.stdout + result.stderr, encoding="utf-8")
+    if result.returncode:
+        lines = [line for line in log.read_text().splitlines() if line.strip()]
+        told = [line for line in lines if re.search(r"WARNING|ERROR", line)] or lines[-1:]
+        raise MerError(f"the book was not built: {told[0]} ({len(told)} messages in {log})")
+
+
+def check_book(html: Path, pages: Iterable[str]) -> None:
+    """Check that all pages are there, without an error message and with filled tables.
+
+    Parameters
+    ----------
+    html : Path
+        Folder of the built book.
+    pages : iterable of str
+        Names of the pages, without suffix.
+
+    Raises
+    ------
+    MissingDataError
+        If a page is not there, or a page that needs a table has none with filled cells.
+    InvalidDataError
+        If a page shows a traceback.
+    """
+    for page in pages:
+        path = html / f"{page}.html"
+        if not path.is_file():
+            raise MissingDataError(f"the book has no page {page}: {path} was not written")
+        text = path.read_text(encoding="utf-8")
+        if "Traceback (most recent call last)" in text or 'class="output traceback' in text:
+            raise InvalidDataError(f"page {page} of the book shows an error: see {path}")
+        needs_table = page in PAGES_WITH_TABLES or "/" in page
+        if needs_table and not re.search(r"<td[^>]*>\s*(<p>)?\s*[^<\s]", text):
+            raise MissingDataError(f"page {page} of the book has no table with filled cells")
+
+
+def _write_tables(folder: Path) -> None:
+    """Tables that pages include, as Markdown."""
+    session = Session(StudyParameters(profile=STORED, compute=False))
+    specs = session.specs(BASELINES, split="single")
+    specs += session.specs(CROSS_VALIDATED, split="cv")
+    tables = {
+        "headline": headline(),
+        "corpora": _corpora().to_markdown(index=False),
+        "splits": _splits(session.card["splits"]).to_markdown(index=False),
+        "profiles": _profiles().to_markdown(index=False),
+        "deviations": deviations(PROFILES[STORED].overrides).to_markdown(index=False),
+        "environment": _environment(session, specs).to_markdown(index=False),
+    }
+    folder.mkdir()
+    for name, text in tables.items():
+        (folder / f"{name}.md").write_text(f"{text}\n", encoding="utf-8")
+
+
+def headline() -> str:
+    """Four-quadrant accuracy of the baselines on EMOPIA as a Markdown table, from stored runs.
+
+    Raises
+    ------
+    MissingDataError
+        If runs are not stored.
+    """
+    session = Session(StudyParameters(profile=STORED, compute=False, tasks=["4Q"]))
+    single = session.run(session.specs(BASELINES, split="single"))
+    cv = session.run(session.specs(CROSS_VALIDATED, split="cv"))
+    table = comparison(single, published_baselines())
+    text = comparison_text(table, ["4Q"])
+    text.columns = ["Published", f"Official split ({table['n'].max()} clips)"]
+    cv_text = comparison_text(comparison(cv, {}), ["4Q"])
+    text[f"Song-grouped cross-validation ({cv['id'].nunique():,} clips)"] = cv_text["4Q reproduced"]
+    text["Audio"] = table.set_index("system")["audio"].replace("none", "–")
+    return str(text.fillna("–").to_markdown())
+
+
+def deviations(parameters: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Hyper-parameters that differ from the published ones.
+
+    Parameters
+    ----------
+    parameters : mapping of str to mapping
+        Hyper-parameters by system.
+
+    Returns
+    -------
+    DataFrame
+        Columns System, Hyper-parameter, Published (the default of the system) and Here.
+    """
+    rows = []
+    for name, values in parameters.items():
+        default = get_system(name).parameters
+        used = get_system(name, values).parameters
+        rows += [
+            (name, key, str(default[key]), str(used[key]))
+            for key in default
+            if used[key] != default[key]
+        ]
+    return pd.DataFrame(rows, columns=["System", "Hyper-parameter", "Published", "Here"])
+
+
+def _corpora() -> pd.DataFrame:
+    modules = {name: import_module(f"mer.corpora.{name}") for name in CORPORA}
+    rows = [
+        {"Corpus": name, "Licence": module.LICENCE, "Citation": module.CITATION}
+        for name, module in modules.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _splits(splits: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    rows = [
+        {
+            "Split": name,
+            "Folds": split["folds"],
+            "Train": split["clips"]["train"],
+            "Validation": split["clips"]["valid"],
+            "Test": split["clips"]["test"],
+            "Test clips with a sibling in training": split["test_clips_with_sibling_in_train"],
+        }
+        for name, split in splits.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _profiles() -> pd.DataFrame:
+    rows = [
+        {
+            "Profile": profile.name,
+            "For": profile.purpose,
+            "Corpus": profile.corpus,
+            "Seeds": len(profile.seeds),
+            "Runs kept in": "results" if profile.committed else "_build/results",
+        }
+        for profile in PROFILES.values()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _environment(session: Session, specs: Iterable[RunSpec]) -> pd.DataFrame:
+    """What the stored runs were computed with."""
+    details = [session.store.read(spec).details for spec in specs]
+    used = pd.DataFrame([detail["environment"] for detail in details])
+    facts = {
+        "Runs": f"{len(details):,}",
+        "Computing time, all runs": f"{sum(d['wall_seconds'] for d in details) / 3600:.1f} h",
+        "Largest peak memory of a process": f"{max(d['peak_memory_mib'] for d in details):,} MiB",
+        **{name: ", ".join(sorted({str(value) for value in used[name]})) for name in used},
+    }
+    return pd.DataFrame({"What": list(facts), "Value": list(facts.values())})

@@ -1,0 +1,204 @@
+"""Stored runs: small text files that a reader never meets half-written."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mer.errors import InvalidDataError, MissingDataError
+from mer.files import atomic_path
+from mer.study.specs import RunSpec
+
+PREDICTION_DECIMALS = 5
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes
+    ----------
+    spec : RunSpec
+    predictions : DataFrame
+        One row a test clip: id, group, target (class counted from 1), p_1 ... p_k.
+    history : list of dict
+        What training went through, a row an epoch (or a tried hyper-parameter).
+    details : dict
+        Metrics, environment, wall time, peak memory, source of the audio.
+    """
+
+    spec: RunSpec
+    predictions: pd.DataFrame
+    history: list[dict[str, float]] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class RunStore:
+    """Runs below a folder, one folder each: `run.json`, `predictions.csv`, `history.csv`.
+
+    Parameters
+    ----------
+    root : Path
+        Runs are kept in `root/runs/<corpus>/<system>/<key>`, the cards of corpora in
+        `root/corpora`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, spec: RunSpec) -> Path:
+        """Where the run is or will be."""
+        return self.root / "runs" / spec.corpus / _slug(spec.system) / spec.key[:20]
+
+    def __contains__(self, spec: RunSpec) -> bool:
+        return (self.folder(spec) / "run.json").is_file()
+
+    def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
+        """Those that are not stored, in order."""
+        return [spec for spec in specs if spec not in self]
+
+    def write(self, run: Run) -> None:
+        """Store a run: it appears whole or not at all.
+
+        Raises
+        ------
+        MissingDataError
+            If the disk is full or the folder cannot be written; nothing is left behind.
+        """
+        folder = self.folder(run.spec)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
+        except OSError as error:
+            raise MissingDataError(f"cannot store runs in {folder.parent}: {error}") from None
+        try:
+            _write_files(run, temporary)
+            temporary.chmod(0o755)
+            if run.spec not in self:
+                shutil.rmtree(folder, ignore_errors=True)  # what is there is no whole run
+                temporary.rename(folder)
+        except OSError as error:
+            if run.spec not in self:  # else another process has stored it meanwhile
+                raise MissingDataError(f"cannot store the run in {folder}: {error}") from None
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def read(self, spec: RunSpec) -> Run:
+        """A stored run.
+
+        Raises
+        ------
+        MissingDataError
+            If it is not stored.
+        InvalidDataError
+            If its files are damaged or belong to another run.
+        """
+        folder = self.folder(spec)
+        if spec not in self:
+            raise MissingDataError(f"no stored run of {spec.label} in {folder.parent}")
+        try:
+            details = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            stored = RunSpec(**details.pop("spec"))
+            predictions = _read_predictions(folder / "predictions.csv", details.get("clips", {}))
+            history = _read_history(folder / "history.csv")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InvalidDataError(
+                f"the stored run in {folder} is damaged ({error}); "
+                "remove the folder to run it again"
+            ) from None
+        if stored != spec:
+            raise InvalidDataError(f"the run in {folder} is of {stored.label}, not {spec.label}")
+        return Run(spec, predictions, history, details)
+
+    def read_card(self, corpus: str) -> dict[str, Any]:
+        """The stored card of a corpus: its fingerprint, counts and statistics.
+
+        Raises
+        ------
+        MissingDataError
+            If there is none.
+        InvalidDataError
+            If it is damaged.
+        """
+        path = self.root / "corpora" / f"{corpus}.json"
+        if not path.is_file():
+            raise MissingDataError(
+                f"{path} does not exist: nothing is stored of corpus {corpus!r}; "
+                "run the study where the data are"
+            )
+        try:
+            card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InvalidDataError(
+                f"{path} is damaged ({error}); run the study where the data are"
+            ) from None
+        return card
+
+    def write_card(self, corpus: str, card: dict[str, Any]) -> None:
+        """Store the card of a corpus.
+
+        Raises
+        ------
+        MissingDataError
+            If the disk is full or the folder cannot be written; an earlier card stays.
+        """
+        path = self.root / "corpora" / f"{corpus}.json"
+        try:
+            with atomic_path(path) as temporary:
+                temporary.write_text(_json(card), encoding="utf-8")
+        except OSError as error:
+            raise MissingDataError(f"cannot store {path}: {error}") from None
+
+
+def _write_files(run: Run, folder: Path) -> None:
+    run.predictions.to_csv(
+        folder / "predictions.csv", index=False, float_format=f"%.{PREDICTION_DECIMALS}f"
+    )
+    if run.history:
+        history = pd.DataFrame(run.history)
+        history.to_csv(folder / "history.csv", index=False, float_format="%.6g")
+    (folder / "run.json").write_text(
+        _json({"spec": asdict(run.spec), **run.details}), encoding="utf-8"
+    )
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _read_predictions(path: Path, clips: dict[str, int]) -> pd.DataFrame:
+    text = path.read_text(encoding="utf-8")
+    n_rows = text.count("\n") - 1
+    expected = clips.get("test", n_rows)
+    if n_rows != expected:
+        raise ValueError(f"{path.name} has {n_rows} whole rows, expected {expected}")
+    names = {"id": str, "group": str}
+    frame = pd.read_csv(io.StringIO(text), dtype=names, keep_default_na=False)
+    if not np.isfinite(frame.drop(columns=list(names)).to_numpy(dtype=float)).all():
+        raise ValueError(f"{path.name} lacks a number")
+    return frame
+
+
+def _read_history(path: Path) -> list[dict[str, float]]:
+    if not path.is_file():
+        return []
+    rows = pd.read_csv(path).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

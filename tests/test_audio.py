@@ -1,0 +1,220 @@
+"""Decoding, resampling, cropping, segmenting, and rendering MIDI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import write_midi
+
+from mer import rendering
+from mer.audio import audio_source, crop, load_audio, resample, segment, waveform
+from mer.clips import Clip
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
+
+RATE = 22050
+
+
+def sine(hertz: float, seconds: float, rate: int) -> np.ndarray:
+    return np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+
+
+def peak_hertz(samples: np.ndarray, rate: int) -> float:
+    """Frequency of the strongest bin of a windowed spectrum."""
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return float(spectrum.argmax() * rate / len(samples))
+
+
+class TestLoad:
+    @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+    def test_stereo_becomes_the_mean(self, tmp_path: Path, suffix: str) -> None:
+        tone = 0.5 * sine(440, 0.5, RATE)
+        path = tmp_path / f"a.{suffix}"
+        soundfile.write(path, np.stack([tone, 0 * tone], axis=1), RATE)
+        samples, rate = load_audio(path)
+        assert (samples.dtype, rate) == (np.float32, RATE)
+        tolerance = 0.01 if suffix == "ogg" else 1 / 32768
+        np.testing.assert_allclose(samples, tone / 2, atol=tolerance)
+
+    def test_resamples(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.wav"
+        soundfile.write(path, 0.5 * sine(1000, 1, 44100), 44100)
+        samples, rate = load_audio(path, 16000)
+        assert (len(samples), rate) == (16000, 16000)
+        assert peak_hertz(samples, 16000) == 1000
+        inner = samples[1000:-1000]
+        np.testing.assert_allclose(inner, 0.5 * sine(1000, 1, 16000)[1000:-1000], atol=1e-3)
+
+    def test_resampling_is_band_limited(self) -> None:
+        # 7 kHz is above half of 12 kHz: without a filter it would come out at 5 kHz
+        samples = resample(sine(7000, 1, RATE).astype(np.float32), RATE, 12000)
+        assert np.abs(samples[1000:-1000]).max() < 1e-3
+
+    def test_length_is_rounded_up(self) -> None:
+        assert resample(np.zeros(1001, dtype=np.float32), 44100, 22050).shape == (501,)
+
+    @pytest.mark.parametrize("content", [b"", b"this is a text file\n" * 20, b"RIFF\0\0\0\0WAVE"])
+    def test_file_that_is_not_audio(self, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "a.wav"
+        path.write_bytes(content)
+        with pytest.raises(InvalidDataError, match=r"a\.wav is not readable audio: "):
+            load_audio(path)
+
+    def test_file_without_samples(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.wav"
+        soundfile.write(path, np.empty(0), RATE)
+        with pytest.raises(InvalidDataError, match=r"a\.wav has no samples"):
+            load_audio(path)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_samples_that_are_not_finite(self, tmp_path: Path, value: float) -> None:
+        path = tmp_path / "a.wav"
+        soundfile.write(path, np.asarray([0, value, 0]), RATE, subtype="FLOAT")
+        with pytest.raises(InvalidDataError, match="not finite"):
+            load_audio(path)
+
+    def test_missing_file_and_folder(self, tmp_path: Path) -> None:
+        for path in (tmp_path / "gone.wav", tmp_path):
+            with pytest.raises(MissingDataError, match="does not exist; expected an audio file"):
+                load_audio(path)
+
+
+class TestPieces:
+    def test_crop(self) -> None:
+        samples = np.arange(10.0)
+        np.testing.assert_array_equal(crop(samples, 3), [0, 1, 2])
+        np.testing.assert_array_equal(crop(samples, 3, start=8), [8, 9, 0])
+        np.testing.assert_array_equal(crop(samples, 2, start=20), [0, 0])
+
+    @pytest.mark.parametrize(
+        ("n", "length", "hop", "count"),
+        [(10, 4, 2, 4), (11, 4, 2, 4), (12, 4, 2, 5), (4, 4, 9, 1), (3, 4, 1, 0), (10, 3, 3, 3)],
+    )
+    def test_segments(self, n: int, length: int, hop: int, count: int) -> None:
+        samples = np.arange(n, dtype=np.float32)
+        segments = segment(samples, length, hop)
+        assert segments.shape == (count, length)
+        for number, piece in enumerate(segments):
+            np.testing.assert_array_equal(piece, samples[number * hop : number * hop + length])
+
+    def test_segments_are_a_view(self) -> None:
+        samples = np.zeros(1000, dtype=np.float32)
+        assert np.shares_memory(segment(samples, 100, 10), samples)
+
+    @pytest.mark.parametrize(("length", "hop"), [(0, 1), (1, 0), (-3, 1)])
+    def test_impossible_segments(self, length: int, hop: int) -> None:
+        with pytest.raises(ParameterError, match=f"length is {length} and hop is {hop}"):
+            segment(np.zeros(10), length, hop)
+
+
+class TestRendering:
+    @pytest.fixture
+    def a4(self, tmp_path: Path) -> Path:
+        return write_midi(tmp_path / "a4.mid", np.asarray([[0.5, 2.5, 69, 90]]))
+
+    def test_is_deterministic(self, a4: Path) -> None:
+        first = rendering.render_midi(a4, RATE)
+        assert first.dtype == np.float32
+        np.testing.assert_array_equal(first, rendering.render_midi(a4, RATE))
+
+    @pytest.mark.parametrize("rate", [16000, 22050])
+    def test_time_and_pitch(self, a4: Path, rate: int) -> None:
+        samples = rendering.render_midi(a4, rate)
+        assert 2.5 * rate < len(samples) < 4 * rate
+        loud = np.abs(samples) > 0.05 * np.abs(samples).max()
+        assert loud.argmax() / rate == pytest.approx(0.5, abs=0.02)
+        assert peak_hertz(samples[rate : 2 * rate], rate) == pytest.approx(440, abs=1)
+
+    def test_silence_at_the_end_is_cut_off(self, a4: Path) -> None:
+        whole = rendering.render_midi(a4, RATE, trim=False)
+        trimmed = rendering.render_midi(a4, RATE)
+        assert trimmed.size < whole.size
+        np.testing.assert_array_equal(trimmed, whole[: trimmed.size])
+        assert np.abs(whole[trimmed.size :]).max() <= 1e-4 < abs(trimmed[-1])
+
+    def test_louder_velocity_is_louder(self, tmp_path: Path) -> None:
+        levels = []
+        for velocity in (30, 60, 90, 120):
+            notes = np.asarray([[0, 1, 60, velocity]])
+            midi = write_midi(tmp_path / f"{velocity}.mid", notes)
+            levels.append(np.sqrt(np.mean(rendering.render_midi(midi, RATE)[:RATE] ** 2)))
+        assert np.all(np.diff(levels) > 0.2 * np.asarray(levels[:-1]))
+        assert levels[-1] < 1
+
+    def test_missing_fluidsynth(self, a4: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", str(a4.parent))
+        with pytest.raises(MissingDataError, match=r"FluidSynth is not installed.* install the pa"):
+            rendering.render_midi(a4)
+
+    def test_missing_files(self, a4: Path, tmp_path: Path) -> None:
+        with pytest.raises(MissingDataError, match=r"gone\.mid does not exist"):
+            rendering.render_midi(tmp_path / "gone.mid")
+        with pytest.raises(MissingDataError, match=r"gone\.sf2 does not exist"):
+            rendering.render_midi(a4, soundfont=tmp_path / "gone.sf2")
+
+    @pytest.mark.parametrize("content", [b"", b"not MIDI" * 10])
+    def test_file_that_is_not_midi(self, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "a.mid"
+        path.write_bytes(content)
+        with pytest.raises(InvalidDataError, match=r"a\.mid: FluidSynth could not render it: \w"):
+            rendering.render_midi(path)
+
+
+class TestWaveform:
+    @pytest.fixture
+    def midi(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("MER_CACHE", str(tmp_path / "cache"))
+        return write_midi(tmp_path / "a.mid", np.asarray([[0, 0.5, 69, 90], [0.5, 1, 72, 90]]))
+
+    def test_recording_comes_first(self, tmp_path: Path, midi: Path) -> None:
+        soundfile.write(tmp_path / "a.wav", 0.5 * sine(100, 1, 44100), 44100)
+        samples = waveform(Clip("a", "a", tmp_path / "a.wav", midi), RATE)
+        assert samples.shape == (RATE,)
+        assert peak_hertz(samples, RATE) == 100
+
+    def test_midi_is_rendered_once(self, midi: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        clip = Clip("a", "a", midi=midi)
+        first = waveform(clip, RATE)
+        np.testing.assert_allclose(first, rendering.render_midi(midi, RATE), atol=1 / 32768)
+        monkeypatch.setattr(rendering, "render_midi", pytest.fail)
+        np.testing.assert_array_equal(waveform(clip, RATE), first)
+
+    def test_rates_are_kept_apart(self, midi: Path) -> None:
+        clip = Clip("a", "a", midi=midi)
+        assert waveform(clip, 8000).size < waveform(clip, RATE).size
+
+    @pytest.mark.parametrize("damage", ["empty", "cut"])
+    def test_damaged_rendering_is_made_again(self, midi: Path, tmp_path: Path, damage: str) -> None:
+        clip = Clip("a", "a", midi=midi)
+        first = waveform(clip, RATE)
+        (entry,) = (tmp_path / "cache").rglob("*.flac")
+        content = entry.read_bytes()
+        entry.write_bytes(b"" if damage == "empty" else content[:30])
+        np.testing.assert_array_equal(waveform(clip, RATE), first)
+        assert entry.read_bytes() == content
+
+    def test_midi_that_is_cut_short_or_has_no_notes(self, midi: Path) -> None:
+        clip = Clip("a", "a", midi=midi)
+        midi.write_bytes(midi.read_bytes()[:-8])
+        with pytest.raises(InvalidDataError, match=r"a\.mid: rendered to silence"):
+            waveform(clip)
+        write_midi(midi, np.empty((0, 4)))
+        with pytest.raises(InvalidDataError, match=r"a\.mid: rendered to silence"):
+            waveform(clip)
+
+    def test_missing_files(self, tmp_path: Path) -> None:
+        with pytest.raises(MissingDataError, match="'a' has no audio and no MIDI file"):
+            waveform(Clip("a", "a"))
+        with pytest.raises(MissingDataError, match=r"gone\.mid does not exist"):
+            waveform(Clip("a", "a", midi=tmp_path / "gone.mid"))
+
+
+def test_audio_source() -> None:
+    path = Path("x")
+    recorded, rendered = Clip("a", "a", audio=path, midi=path), Clip("b", "b", midi=path)
+    assert audio_source([recorded]) == "recorded"
+    assert audio_source([rendered, rendered]) == "rendered"
+    assert audio_source([recorded, rendered]) == "partly rendered"
+    assert audio_source([Clip("c", "c")]) == "none"

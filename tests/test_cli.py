@@ -1,0 +1,90 @@
+"""The command line: what it prints, and one sentence for a user's mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mer import __version__
+from mer.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def mer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in this process: exit status, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["mer", *arguments])
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+def test_version(mer: Run) -> None:
+    assert mer("--version") == (0, f"{__version__}\n", "")
+
+
+def test_check_prints_counts_and_splits(mer: Run) -> None:
+    status, out, _ = mer("data", "check", "composed")
+    assert status == 0
+    assert "160 clips, 64 groups" in out
+    assert "official: 1 x " in out
+    assert "cv10: 10 x " in out
+
+
+@pytest.mark.realdata
+def test_check_names_the_leaky_split(mer: Run) -> None:
+    status, out, _ = mer("data", "check", "emopia")
+    assert status == 0
+    assert "1078 clips, 387 groups, 250 Q1, 265 Q2, 253 Q3, 310 Q4" in out
+    assert "split_cls: 1 x 767/198/86\n" in out
+    assert "split_midibert: 1 x 864/107/107; groups cross it, as published" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("data", "check", "emopai"), "unknown corpus 'emopai'; the corpora are: emopia, composed"),
+        (("data", "fetch", "composed"), "corpus 'composed' needs no download"),
+        (("study", "--profile", "cpuu"), "unknown profile 'cpuu'; the profiles are: smoke, quick"),
+        (("study", "-p", "sedes=[0]"), "unknown parameter 'sedes'; the parameters are: profile"),
+        (("study", "-p", "seeds"), "found 'seeds'; expected name=value"),
+        (("study", "-p", "seeds=zero"), "parameter 'seeds' is 'zero'"),
+        (("study", "--notebook", "baseline"), "unknown notebook 'baseline'; the notebooks are:"),
+    ],
+)
+def test_mistakes_end_with_one_sentence(
+    mer: Run, arguments: tuple[str, ...], expected: str
+) -> None:
+    status, out, err = mer(*arguments)
+    assert status == 1
+    assert err.startswith(f"mer: {expected}")
+    assert err.count("\n") == 1
+    assert "Traceback" not in out + err
+
+
+def test_missing_data_folder_says_what_to_do(
+    mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MER_DATA", str(tmp_path / "none"))
+    status, _, err = mer("data", "check", "emopia")
+    assert status == 1
+    assert f"{tmp_path / 'none' / 'emopia'} does not exist" in err
+    assert "mer data fetch emopia" in err
+
+
+def test_outside_a_checkout(mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, _, err = mer("book")
+    assert status == 1
+    assert "is not inside a checkout of the project" in err

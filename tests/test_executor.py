@@ -1,0 +1,382 @@
+"""Running what is missing: here, in processes, after a kill, and on a dask cluster."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import PARTS
+
+from mer.clips import Corpus
+from mer.corpora import emopia
+from mer.corpora.folds import cross_validation
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.evaluation.metrics import classification_report
+from mer.paths import cache_folder
+from mer.study import executor
+from mer.study.executor import execute
+from mer.study.parameters import StudyParameters
+from mer.study.session import Session
+from mer.study.specs import RunSpec, plan
+from mer.study.store import RunStore
+
+LSTM = "LSTM-Attn + MIDI-like"
+SMALL = {
+    LSTM: {
+        **{"epochs": 5, "window": 32, "embedding": 8, "hidden": 4},
+        **{"attention": 4, "hops": 2, "classifier": 8},
+    }
+}
+
+
+def toy(folder: Path) -> Corpus:
+    """The tiny EMOPIA with its published split and three folds."""
+    corpus = emopia.load(folder)
+    return Corpus(
+        "emopia",
+        corpus.clips,
+        licence="-",
+        citation="-",
+        splits={
+            "split_cls": lambda _: corpus.split("split_cls"),
+            "cv3": partial(cross_validation, n_folds=3),
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def corpus(emopia_folder: Path) -> Corpus:
+    return toy(emopia_folder)
+
+
+@pytest.fixture(autouse=True)
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Threads that runs ask for; torch keeps its own, for the tests that follow."""
+    asked: list[int] = []
+    monkeypatch.setattr(executor, "_limit_threads", asked.append)
+    return asked
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "results")
+
+
+def planned(corpus: Corpus, systems: Sequence[str], split: str = "cv3") -> list[RunSpec]:
+    return plan(
+        systems,
+        ["4Q"],
+        corpus="emopia",
+        fingerprint=corpus.fingerprint,
+        split=split,
+        n_folds=len(corpus.split(split).folds),
+        seeds=[0, 1],
+        overrides=SMALL,
+    )
+
+
+def stored_times(runs: RunStore) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in runs.root.rglob("run.json")}
+
+
+def check_same_predictions(a: RunStore, b: RunStore, specs: list[RunSpec]) -> None:
+    for spec in specs:
+        first, second = a.read(spec).predictions, b.read(spec).predictions
+        pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+class TestExecute:
+    def test_runs_only_what_is_missing(self, corpus: Corpus, runs: RunStore) -> None:
+        specs = planned(corpus, ["Constant", "Song-lookup"])
+        assert execute(specs, corpus, runs, n_jobs=1, progress=False) == 6
+        times = stored_times(runs)
+        assert len(times) == 6
+        assert execute(specs, corpus, runs, n_jobs=1, progress=False) == 0
+        more = specs + planned(corpus, ["Constant"], "split_cls")
+        assert execute(more, corpus, runs, n_jobs=1, progress=False) == 1
+        assert times.items() < stored_times(runs).items()
+
+    def test_what_is_stored(self, corpus: Corpus, runs: RunStore) -> None:
+        specs = planned(corpus, ["Constant", "Symbolic-LR", "Audio-LR"], "split_cls")
+        execute(specs, corpus, runs, n_jobs=1, progress=False)
+        for spec, audio in zip(specs, ("none", "none", "rendered"), strict=True):
+            run = runs.read(spec)
+            frame = run.predictions
+            assert list(frame)[:3] == ["id", "group", "target"]
+            assert frame["id"].tolist() == PARTS["test"]
+            assert frame["group"].tolist() == [clip[3:14] for clip in PARTS["test"]]
+            assert frame["target"].tolist() == [1, 2, 3, 4]
+            report = classification_report(frame)
+            for name in ("accuracy", "macro_f1"):
+                assert run.details["metrics"][name] == pytest.approx(report[name], abs=1e-5)
+            assert run.details["clips"] == {"train": 8, "valid": 4, "test": 4}
+            assert run.details["audio"] == audio
+            assert {"python", "torch", "cores", "mer"} <= set(run.details["environment"])
+            assert run.details["wall_seconds"] >= 0
+            assert 10 < run.details["peak_memory_mib"] < 10_000
+            assert len(run.history) == (0 if spec.system == "Constant" else 7)
+
+    def test_one_process_may_use_all_cores(
+        self, corpus: Corpus, runs: RunStore, threads: list[int]
+    ) -> None:
+        execute(planned(corpus, ["Constant"], "split_cls"), corpus, runs, progress=False)
+        assert threads == [os.cpu_count()]
+
+    def test_folds_are_those_of_the_split(self, corpus: Corpus, runs: RunStore) -> None:
+        specs = planned(corpus, ["Constant"])
+        execute(specs, corpus, runs, n_jobs=1, progress=False)
+        tested = [runs.read(spec).predictions["id"].tolist() for spec in specs]
+        assert [tuple(ids) for ids in tested] == [fold.test for fold in corpus.split("cv3").folds]
+
+    def test_processes_give_the_same(self, corpus: Corpus, runs: RunStore, tmp_path: Path) -> None:
+        specs = planned(corpus, ["Symbolic-LR", "Song-lookup"], "split_cls")
+        alone = RunStore(tmp_path / "alone")
+        execute(specs, corpus, alone, n_jobs=1, progress=False)
+        assert execute(specs, corpus, runs, n_jobs=2, progress=False) == 2
+        check_same_predictions(alone, runs, specs)
+
+    def test_shows_progress(
+        self, corpus: Corpus, runs: RunStore, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        execute(planned(corpus, ["Constant"], "split_cls"), corpus, runs, n_jobs=1)
+        assert re.search(
+            r"1/1 .*Constant, 4Q split_cls fold 0 seed 0: 0\.250", capsys.readouterr().out
+        )
+
+    @pytest.mark.parametrize("n_jobs", [1, 2])
+    def test_error_of_a_run_is_told_and_the_others_are_kept(
+        self, emopia_copy: Path, runs: RunStore, n_jobs: int
+    ) -> None:
+        (emopia_copy / "midis" / f"{PARTS['train'][0]}.mid").write_bytes(b"damaged")
+        corpus = toy(emopia_copy)
+        specs = planned(corpus, ["Constant"], "split_cls")
+        assert execute(specs, corpus, runs, n_jobs=1, progress=False) == 1
+        specs += planned(corpus, ["Symbolic-LR", "Symbolic-SVM"], "split_cls")
+        with pytest.raises(InvalidDataError, match=rf"{PARTS['train'][0]}\.mid is not a readable"):
+            execute(specs, corpus, runs, n_jobs=n_jobs, progress=False)
+        assert runs.missing(specs) == specs[1:]
+
+    def test_full_disk_is_told(
+        self, corpus: Corpus, runs: RunStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def no_space(*args: Any, **options: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(pd.DataFrame, "to_csv", no_space)
+        with pytest.raises(MissingDataError, match=r"cannot store the run in .*No space left"):
+            execute(planned(corpus, ["Constant"]), corpus, runs, n_jobs=1, progress=False)
+        assert not stored_times(runs)
+
+
+def run_until_killed(program: str, emopia_folder: Path, runs: RunStore) -> None:
+    """Execute all planned runs in another process that `program` has taught when to die."""
+    head = f"""
+        import os, signal, sys
+        from pathlib import Path
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import test_executor as t
+        from mer.study import executor
+
+        def die():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        executor._limit_threads = lambda threads: None
+        corpus = t.toy(Path({str(emopia_folder)!r}))
+        store = t.RunStore(Path({str(runs.root)!r}))
+    """
+    text = textwrap.dedent(head) + textwrap.dedent(program)
+    result = subprocess.run([sys.executable, "-c", text], capture_output=True, check=False)
+    assert result.returncode == -signal.SIGKILL, result.stderr.decode()
+
+
+class TestKill:
+    def test_stored_runs_are_not_computed_again(
+        self, corpus: Corpus, emopia_folder: Path, runs: RunStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program = """
+            whole = executor.run
+            done = []
+
+            def run(spec, *args, **options):
+                done.append(spec)
+                return die() if len(done) == 5 else whole(spec, *args, **options)
+
+            executor.run = run
+            specs = t.planned(corpus, ["Constant", "Song-lookup"])
+            executor.execute(specs, corpus, store, n_jobs=1)
+        """
+        run_until_killed(program, emopia_folder, runs)
+        specs = planned(corpus, ["Constant", "Song-lookup"])
+        times = stored_times(runs)
+        assert runs.missing(specs) == specs[4:]
+        computed: list[RunSpec] = []
+        monkeypatch.setattr(executor, "run", spy(executor.run, computed))
+        assert execute(specs, corpus, runs, n_jobs=1, progress=False) == 2
+        assert computed == specs[4:]
+        assert times.items() < stored_times(runs).items()
+
+
+class TestNetworkInterrupted:
+    """A run of a network goes on from its last epoch, and ends as if nothing had happened."""
+
+    @pytest.fixture
+    def spec(self, corpus: Corpus) -> RunSpec:
+        return planned(corpus, [LSTM], "split_cls")[0]
+
+    @pytest.fixture
+    def whole(self, corpus: Corpus, spec: RunSpec, tmp_path: Path) -> RunStore:
+        store = RunStore(tmp_path / "whole")
+        execute([spec], corpus, store, n_jobs=1, progress=False)
+        return store
+
+    def check_resumes(self, spec: RunSpec, corpus: Corpus, runs: RunStore, whole: RunStore) -> None:
+        checkpoint = cache_folder() / "checkpoints" / f"{spec.key[:32]}.pt"
+        assert checkpoint.is_file()
+        assert not stored_times(runs)
+        execute([spec], corpus, runs, n_jobs=1, progress=False)
+        assert not checkpoint.exists()
+        check_same_predictions(whole, runs, [spec])
+        assert runs.read(spec).history == whole.read(spec).history
+
+    def test_by_the_keyboard(
+        self,
+        spec: RunSpec,
+        corpus: Corpus,
+        runs: RunStore,
+        whole: RunStore,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        from mer.training import supervised
+
+        save = supervised._State.save
+
+        def save_and_stop(self: Any, path: Path) -> None:
+            save(self, path)
+            if self.epoch == 3:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(supervised._State, "save", save_and_stop)
+            with pytest.raises(KeyboardInterrupt):
+                execute([spec], corpus, runs, n_jobs=1, progress=False)
+        self.check_resumes(spec, corpus, runs, whole)
+
+    def test_by_a_kill(
+        self, spec: RunSpec, corpus: Corpus, emopia_folder: Path, runs: RunStore, whole: RunStore
+    ) -> None:
+        program = """
+            from mer.training import supervised
+
+            save = supervised._State.save
+
+            def save_and_die(self, path):
+                save(self, path)
+                if self.epoch == 3:
+                    die()
+
+            supervised._State.save = save_and_die
+            executor.execute(t.planned(corpus, [t.LSTM], "split_cls")[:1], corpus, store, n_jobs=1)
+        """
+        run_until_killed(program, emopia_folder, runs)
+        self.check_resumes(spec, corpus, runs, whole)
+
+
+def spy(function: Any, calls: list[RunSpec]) -> Any:
+    def wrapped(spec: RunSpec, *args: Any, **options: Any) -> Any:
+        calls.append(spec)
+        return function(spec, *args, **options)
+
+    return wrapped
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[str]:
+    """Address of a dask scheduler with two workers, started from the command line."""
+    file = tmp_path / "scheduler.json"
+    shared = [sys.executable, "-m", "dask"]
+    where = ["--scheduler-file", str(file)]
+    local = ["--host", "127.0.0.1", "--no-dashboard"]
+    commands = [[*shared, "scheduler", *local, "--port", "0", *where]]
+    commands += [[*shared, "worker", *local, "--nworkers", "1", "--nthreads", "1", *where]] * 2
+    processes = []
+    for command in commands:
+        processes.append(subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL))
+        for _ in range(300):
+            if file.is_file():
+                break
+            time.sleep(0.1)
+    address = re.search(r"tcp://127\.0\.0\.1:\d+", file.read_text())
+    assert address is not None
+    yield address[0]
+    for process in reversed(processes):
+        process.terminate()
+    for process in processes:
+        process.wait(timeout=30)
+
+
+class TestCluster:
+    @pytest.mark.slow
+    def test_gives_the_same(
+        self, corpus: Corpus, runs: RunStore, tmp_path: Path, scheduler: str
+    ) -> None:
+        from dask.distributed import Client
+
+        specs = planned(corpus, ["Constant", "Symbolic-LR", LSTM], "split_cls")
+        alone = RunStore(tmp_path / "alone")
+        execute(specs, corpus, alone, n_jobs=1, progress=False)
+        with Client(scheduler) as client:
+            client.wait_for_workers(2, timeout=60)
+        assert execute(specs, corpus, runs, cluster=scheduler, progress=False) == 4
+        check_same_predictions(alone, runs, specs)
+        assert execute(specs, corpus, runs, cluster=scheduler, progress=False) == 0
+
+    def test_address_of_the_wrong_kind(self, corpus: Corpus, runs: RunStore) -> None:
+        specs = planned(corpus, ["Constant"])
+        with pytest.raises(ParameterError, match=r"no dask scheduler answers at 'ftp://nowhere:1'"):
+            execute(specs, corpus, runs, cluster="ftp://nowhere:1", progress=False)
+
+    @pytest.mark.slow
+    def test_no_scheduler_there(self, corpus: Corpus, runs: RunStore) -> None:
+        specs = planned(corpus, ["Constant"])
+        with pytest.raises(ParameterError, match=r"no dask scheduler answers at 'tcp://127\.0"):
+            execute(specs, corpus, runs, cluster="tcp://127.0.0.1:9", progress=False)
+
+
+class TestStoredSession:
+    @pytest.fixture
+    def session(self, corpus: Corpus, runs: RunStore) -> Session:
+        card = {"fingerprint": corpus.fingerprint, "splits": {"split_cls": {"folds": 1}}}
+        runs.write_card("emopia", card)
+        settings = StudyParameters(
+            profile="cpu", compute=False, tasks=["4Q", "A"], systems=["Constant", "Song-lookup"]
+        )
+        return Session(settings, runs)
+
+    def test_shows_what_is_stored(self, corpus: Corpus, session: Session) -> None:
+        specs = session.specs(["Constant", "Symbolic-LR"], split="single")
+        assert [(spec.system, spec.task) for spec in specs] == [
+            ("Constant", "4Q"),
+            ("Constant", "A"),
+        ]
+        execute(specs, corpus, session.store, n_jobs=1, progress=False)
+        predictions = session.run(specs)
+        assert predictions["id"].tolist() == PARTS["test"] * 2
+        assert predictions.loc[predictions["task"] == "A", "target"].tolist() == [2, 2, 1, 1]
+        np.testing.assert_array_equal(predictions["answer"], 1)
+
+    def test_says_what_is_not_stored(self, session: Session) -> None:
+        specs = session.specs(["Constant"], split="split_cls", tasks=["4Q"])
+        with pytest.raises(MissingDataError, match=r"1 of 1 runs are not stored, .*Constant, 4Q"):
+            session.run(specs)

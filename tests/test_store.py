@@ -1,0 +1,340 @@
+"""The run store: keys, round trips, damage, kills and a full disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.study import store as store_module
+from mer.study.session import read_predictions
+from mer.study.specs import RunSpec, plan
+from mer.study.store import Run, RunStore
+
+SPEC = RunSpec(
+    system="LSTM-Attn + REMI",
+    task="4Q",
+    corpus="emopia",
+    split="split_cls",
+    fold=0,
+    seed=1,
+    fingerprint="0" * 64,
+    parameters={"epochs": 2, "learning_rate": 0.001, "schedule": "cosine", "c_grid": [0.1, 1.0]},
+    revisions={"notes": 1, "tokens": 1},
+)
+
+
+def make_run(spec: RunSpec = SPEC, *, seed: int = 0) -> Run:
+    rng = np.random.default_rng(seed)
+    values = rng.dirichlet([1, 1, 1, 1], 5).round(5)
+    frame = pd.DataFrame(
+        {
+            "id": [f"clip {k}" for k in range(4)] + ["007"],
+            "group": ["NA", "null", "1", "b,c", "ü"],
+            "target": [1, 2, 3, 4, 1],
+            **{f"p_{k + 1}": values[:, k] for k in range(4)},
+        }
+    )
+    history = [{"train_loss": 0.5, "valid_accuracy": 0.25}, {"train_loss": 0.25}]
+    details = {"metrics": {"accuracy": 0.4}, "clips": {"train": 9, "valid": 3, "test": 5}}
+    return Run(spec, frame, history, {**details, "audio": "none"})
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "results")
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+class TestKey:
+    def test_reference_value(self) -> None:
+        # Stored runs are found by their key: a change here makes all of them useless.
+        assert SPEC.key == "eb9f79097b94d58555762fca0e287c9f7aa457b205a93444e4c981afd7d83d1b"
+
+    def test_is_the_digest_of_canonical_json(self) -> None:
+        fields = dataclasses.asdict(SPEC)
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        assert hashlib.sha256(text.encode()).hexdigest() == SPEC.key
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("system", "LSTM-Attn + MIDI-like"),
+            ("task", "A"),
+            ("corpus", "composed"),
+            ("split", "cv10"),
+            ("fold", 1),
+            ("seed", 0),
+            ("fingerprint", "1" * 64),
+            ("parameters", {**SPEC.parameters, "epochs": 3}),
+            ("parameters", {**SPEC.parameters, "c_grid": [0.1, 2.0]}),
+            ("parameters", {**SPEC.parameters, "dropout": 0.5}),
+            ("revisions", {"notes": 1, "tokens": 2}),
+        ],
+    )
+    def test_every_field_counts(self, field: str, value: Any) -> None:
+        assert dataclasses.replace(SPEC, **{field: value}).key != SPEC.key
+
+    def test_order_of_parameters_does_not_count(self) -> None:
+        turned = dict(reversed(SPEC.parameters.items()))
+        assert dataclasses.replace(SPEC, parameters=turned).key == SPEC.key
+
+    def test_fields_are_all_covered(self) -> None:
+        assert len(dataclasses.fields(RunSpec)) == 9
+
+
+class TestPlan:
+    def plan(self, systems: list[str], tasks: list[str], **more: Any) -> list[RunSpec]:
+        settings = {"corpus": "emopia", "fingerprint": "0", "split": "cv10", "n_folds": 2}
+        return plan(systems, tasks, **{**settings, "seeds": [0, 1], "overrides": {}, **more})
+
+    def test_seeds_only_where_they_matter(self) -> None:
+        specs = self.plan(["Constant", "LSTM-Attn + REMI"], ["4Q", "A"])
+        found = [(s.system, s.task, s.seed, s.fold) for s in specs if s.task == "A"]
+        lstm = "LSTM-Attn + REMI"
+        assert found == [
+            *(("Constant", "A", 0, fold) for fold in (0, 1)),
+            *((lstm, "A", seed, fold) for seed in (0, 1) for fold in (0, 1)),
+        ]
+        assert len({spec.key for spec in specs}) == len(specs) == 12
+
+    def test_parameters_are_resolved_and_json_native(self) -> None:
+        (spec,) = self.plan(
+            ["Symbolic-LR"], ["V"], n_folds=1, overrides={"Symbolic-LR": {"c_grid": [1.0]}}
+        )
+        assert spec.parameters == {"descriptors": ["symbolic"], "c_grid": [1.0]}
+        assert set(spec.revisions) == {"notes", "symbolic"}
+
+    def test_unknown_names(self) -> None:
+        with pytest.raises(ParameterError, match="unknown task 'Q'"):
+            self.plan(["Constant"], ["Q"])
+        with pytest.raises(ParameterError, match="unknown system 'X'"):
+            self.plan(["X"], ["4Q"])
+        with pytest.raises(ParameterError, match="no parameter 'x'"):
+            self.plan(["Constant"], ["4Q"], overrides={"Constant": {"x": 1}})
+
+
+class TestRoundTrip:
+    def test_reads_what_was_written(self, runs: RunStore) -> None:
+        run = make_run()
+        assert SPEC not in runs
+        runs.write(run)
+        assert SPEC in runs
+        again = runs.read(SPEC)
+        pd.testing.assert_frame_equal(again.predictions, run.predictions, check_dtype=False)
+        assert again.spec == SPEC
+        assert again.details == run.details
+        assert again.history[0] == run.history[0]
+
+    def test_files(self, runs: RunStore) -> None:
+        runs.write(make_run())
+        folder = f"runs/emopia/lstm-attn-remi/{SPEC.key[:20]}"
+        names = ("history.csv", "predictions.csv", "run.json")
+        assert files(runs.root) == [f"{folder}/{name}" for name in names]
+        assert runs.folder(SPEC).stat().st_mode & 0o777 == 0o755
+        assert sum((runs.folder(SPEC) / name).stat().st_size for name in names) < 3000
+
+    def test_missing_keeps_the_order(self, runs: RunStore) -> None:
+        specs = [dataclasses.replace(SPEC, seed=seed) for seed in range(4)]
+        runs.write(make_run(specs[2]))
+        assert [spec.seed for spec in runs.missing(specs)] == [0, 1, 3]
+
+    def test_run_that_is_not_stored(self, runs: RunStore) -> None:
+        with pytest.raises(
+            MissingDataError, match=r"no stored run of LSTM-Attn \+ REMI, 4Q, .*d 1"
+        ):
+            runs.read(SPEC)
+
+    def test_stored_run_is_not_replaced(self, runs: RunStore) -> None:
+        runs.write(make_run(seed=0))
+        runs.write(make_run(seed=1))
+        expected = make_run(seed=0).predictions
+        pd.testing.assert_frame_equal(runs.read(SPEC).predictions, expected, check_dtype=False)
+        assert len(list(runs.folder(SPEC).parent.iterdir())) == 1
+
+    def test_predictions_for_tables(self, runs: RunStore) -> None:
+        specs = [dataclasses.replace(SPEC, seed=seed) for seed in (0, 1)]
+        for spec in specs:
+            runs.write(make_run(spec, seed=spec.seed))
+        table = read_predictions(runs, specs)
+        assert len(table) == 10
+        assert table["seed"].tolist() == [0] * 5 + [1] * 5
+        probabilities = table[["p_1", "p_2", "p_3", "p_4"]].to_numpy()
+        np.testing.assert_array_equal(table["answer"], probabilities.argmax(axis=1) + 1)
+        np.testing.assert_array_equal(table["correct"], table["answer"] == table["target"])
+
+
+def damage(path: Path, how: str) -> None:
+    text = path.read_text()
+    changed = {
+        "empty": "",
+        "cut in a row": text[:-12],
+        "cut after a row": text[: text[:-1].rindex("\n") + 1],
+        "list": "[1, 2]",
+        "string": '"run"',
+        "null": "null",
+        "other fields": '{"spec": {"system": "x"}}',
+        "no spec": "{}",
+        "lacks a number": text.replace(",", ",,", 9),
+        "text for a number": text.replace("\nclip 0,NA,1,", "\nclip 0,NA,one,"),
+        "other columns": text.replace("group", "song", 1),
+    }
+    path.write_bytes(b"\xff\x00\x80" if how == "bytes" else changed[how].encode())
+
+
+class TestDamage:
+    CASES = (
+        *(("run.json", how) for how in ("empty", "bytes", "cut in a row", "list", "string")),
+        *(("run.json", how) for how in ("null", "other fields", "no spec")),
+        *(("predictions.csv", how) for how in ("empty", "bytes", "cut in a row")),
+        *(("predictions.csv", how) for how in ("cut after a row", "lacks a number")),
+        *(("predictions.csv", how) for how in ("text for a number", "other columns")),
+    )
+
+    @pytest.mark.parametrize(("name", "how"), CASES)
+    def test_damaged_file_names_the_folder(self, runs: RunStore, name: str, how: str) -> None:
+        other = dataclasses.replace(SPEC, seed=2)
+        runs.write(make_run())
+        runs.write(make_run(other))
+        damage(runs.folder(SPEC) / name, how)
+        with pytest.raises(InvalidDataError, match=rf"{SPEC.key[:20]} is damaged .*; remove the f"):
+            runs.read(SPEC)
+        assert runs.read(other).spec == other
+
+    def test_missing_predictions(self, runs: RunStore) -> None:
+        runs.write(make_run())
+        (runs.folder(SPEC) / "predictions.csv").unlink()
+        with pytest.raises(InvalidDataError, match="is damaged"):
+            runs.read(SPEC)
+
+    def test_run_of_another_spec(self, runs: RunStore) -> None:
+        other = dataclasses.replace(SPEC, seed=2)
+        runs.write(make_run())
+        runs.folder(SPEC).rename(runs.folder(other))
+        with pytest.raises(InvalidDataError, match=r"is of .*seed 1, not .*seed 2"):
+            runs.read(other)
+
+    def test_folder_without_a_run_is_written_again(self, runs: RunStore) -> None:
+        runs.write(make_run())
+        (runs.folder(SPEC) / "run.json").unlink()
+        assert runs.missing([SPEC]) == [SPEC]
+        runs.write(make_run())
+        assert runs.read(SPEC).spec == SPEC
+
+
+def no_space(*args: Any, **options: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+class TestInterruption:
+    @pytest.mark.parametrize(
+        ("where", "name"),
+        [(pd.DataFrame, "to_csv"), (Path, "write_text"), (os, "fsync"), (Path, "rename")],
+    )
+    def test_full_disk_leaves_nothing(
+        self, runs: RunStore, monkeypatch: pytest.MonkeyPatch, where: Any, name: str
+    ) -> None:
+        other = dataclasses.replace(SPEC, seed=2)
+        runs.write(make_run(other))
+        before = files(runs.root)
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, no_space)
+            with pytest.raises(MissingDataError, match=r"cannot store the run in .*No space left"):
+                runs.write(make_run())
+        assert files(runs.root) == before
+        assert SPEC not in runs
+        assert runs.read(other).spec == other
+
+    def test_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
+        (tmp_path / "results").write_text("a file")
+        with pytest.raises(MissingDataError, match="cannot store runs in"):
+            RunStore(tmp_path / "results").write(make_run())
+
+    @pytest.mark.parametrize("moment", ["first file", "last file", "renaming"])
+    def test_kill_leaves_stored_runs_whole(self, runs: RunStore, moment: str) -> None:
+        other = dataclasses.replace(SPEC, seed=2)
+        runs.write(make_run(other))
+        program = f"""
+            import os, sys
+            from pathlib import Path
+            sys.path.insert(0, {str(Path(__file__).parent)!r})
+            import pandas as pd
+            import test_store as t
+
+            def killed(*args, **options):
+                os._exit(9)
+
+            def cut(path, text, **options):
+                with open(path, "w") as file:
+                    file.write(text[:50])
+                os._exit(9)
+
+            where, name, how = {{
+                "first file": (pd.DataFrame, "to_csv", killed),
+                "last file": (Path, "write_text", cut),
+                "renaming": (Path, "rename", killed),
+            }}[{moment!r}]
+            setattr(where, name, how)
+            t.RunStore(Path({str(runs.root)!r})).write(t.make_run())
+        """
+        command = [sys.executable, "-c", textwrap.dedent(program)]
+        assert subprocess.run(command, check=False).returncode == 9
+        assert SPEC not in runs
+        assert runs.read(other).spec == other
+        runs.write(make_run())
+        assert runs.read(SPEC).spec == SPEC
+
+    def test_another_process_was_faster(
+        self, runs: RunStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_files = store_module._write_files
+
+        def slow(run: Run, folder: Path) -> None:
+            write_files(run, folder)
+            monkeypatch.undo()
+            runs.write(make_run(seed=1))
+
+        monkeypatch.setattr(store_module, "_write_files", slow)
+        runs.write(make_run(seed=0))
+        expected = make_run(seed=1).predictions
+        pd.testing.assert_frame_equal(runs.read(SPEC).predictions, expected, check_dtype=False)
+        assert len(list(runs.folder(SPEC).parent.iterdir())) == 1
+
+
+class TestCard:
+    def test_round_trip(self, runs: RunStore) -> None:
+        runs.write_card("emopia", {"name": "emopia", "splits": {"cv10": {"folds": 10}}})
+        assert runs.read_card("emopia")["splits"]["cv10"]["folds"] == 10
+
+    def test_missing_and_damaged(self, runs: RunStore) -> None:
+        with pytest.raises(MissingDataError, match="nothing is stored of corpus 'emopia'"):
+            runs.read_card("emopia")
+        runs.write_card("emopia", {"name": "emopia"})
+        (runs.root / "corpora" / "emopia.json").write_text('{"name": "emo')
+        with pytest.raises(InvalidDataError, match=r"emopia\.json is damaged"):
+            runs.read_card("emopia")
+
+    def test_full_disk_keeps_the_old_card(
+        self, runs: RunStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        runs.write_card("emopia", {"name": "old"})
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_text", no_space)
+            with pytest.raises(MissingDataError, match="No space left"):
+                runs.write_card("emopia", {"name": "new"})
+        assert runs.read_card("emopia") == {"name": "old"}

@@ -1,0 +1,256 @@
+"""Systems: their registry, their answers against counting by hand, and storing them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mer.clips import Clip, Corpus, Labels
+from mer.errors import MissingDataError, ParameterError
+from mer.study.specs import resolve
+from mer.systems import SYSTEMS, get_system, windowed
+from mer.systems.base import Context, Fitted
+from mer.systems.classical import FittedPipeline
+from mer.tasks import TASKS, get_task
+from mer.training.windows import window_length, window_starts
+
+Parts = tuple[Corpus, Corpus, Corpus]
+LSTM = {
+    **{"epochs": 2, "window": 32, "embedding": 8, "hidden": 4},
+    **{"attention": 4, "hops": 2, "classifier": 8},
+}
+SMALL: dict[str, dict[str, Any]] = {
+    "LSTM-Attn + MIDI-like": LSTM,
+    "LSTM-Attn + REMI": LSTM,
+    "Short-chunk ResNet": {"epochs": 1, "channels": 2, "n_mels": 32, "window": 40},
+}
+NETWORK = "LSTM-Attn + MIDI-like"
+
+
+def fitted(name: str, parts: Parts, *, task: str = "4Q", seed: int = 0) -> Fitted:
+    context = Context(get_task(task), seed=seed, device="cpu")
+    return get_system(name, SMALL.get(name)).fit(parts[0], parts[1], context)
+
+
+def values(predictions: pd.DataFrame) -> np.ndarray:
+    return predictions.drop(columns="id").to_numpy()
+
+
+class TestRegistry:
+    @pytest.mark.parametrize("name", SYSTEMS)
+    def test_every_system_is_built(self, name: str) -> None:
+        system = get_system(name)
+        assert system.name == name
+        assert system.inputs in ("MIDI", "audio", "audio + MIDI", "labels")
+        assert all(type(revision) is int for revision in system.revisions.values())
+        stored = json.loads(json.dumps(system.parameters))
+        assert get_system(name, stored) == system
+        assert resolve(name, stored) == system
+
+    def test_unknown_names_list_the_known_ones(self) -> None:
+        with pytest.raises(ParameterError, match=r"unknown system 'SVM'; .*: Constant, Song-look"):
+            get_system("SVM")
+        with pytest.raises(ParameterError, match=r"no parameter 'C'; it has: descriptors, c_grid"):
+            get_system("Symbolic-LR", {"C": 1.0})
+        with pytest.raises(ParameterError, match="no parameter 'name'; it has: none"):
+            resolve("Constant", {"name": "x"})
+
+    @pytest.mark.parametrize(
+        ("name", "parameter", "value"),
+        [
+            *((NETWORK, "epochs", value) for value in ("3", 3.0, True, None, [3], np.int64(3))),
+            *((NETWORK, "learning_rate", value) for value in ("0.1", None, True)),
+            (NETWORK, "schedule", "step"),
+            (NETWORK, "dropout", "half"),
+            *(("Symbolic-LR", "c_grid", value) for value in (1.0, ["1"], "1", [None])),
+            ("Symbolic-LR", "descriptors", ["harmonic"]),
+            ("Symbolic-LR", "descriptors", "symbolic"),
+        ],
+    )
+    def test_wrong_types(self, name: str, parameter: str, value: Any) -> None:
+        with pytest.raises(ParameterError, match=rf"{parameter} is .*: input should be"):
+            resolve(name, {parameter: value})
+
+    @pytest.mark.parametrize("value", [[], [0.0], [1.0, -1.0]])
+    def test_values_of_c_are_positive(self, value: list[float]) -> None:
+        with pytest.raises(ParameterError, match="one or more positive numbers"):
+            resolve("Symbolic-SVM", {"c_grid": value})
+
+    def test_right_types(self) -> None:
+        system = resolve(NETWORK, {"learning_rate": 1, "window": 5})
+        assert system.parameters["window"] == 5
+        assert resolve("Audio-LR", {"c_grid": [1, 2.5]}).parameters["c_grid"] == (1, 2.5)
+
+
+class TestEverySystem:
+    @pytest.mark.parametrize("name", SYSTEMS)
+    def test_predicts_probabilities_and_survives_storing(
+        self, name: str, tiny_parts: Parts, tmp_path: Path
+    ) -> None:
+        test = tiny_parts[2]
+        first = fitted(name, tiny_parts)
+        predictions = first.predict(test)
+        assert list(predictions) == ["id", "p_1", "p_2", "p_3", "p_4"]
+        assert predictions["id"].tolist() == test.ids
+        assert values(predictions).min() >= 0
+        np.testing.assert_allclose(values(predictions).sum(axis=1), 1, atol=1e-6)
+        first.save(tmp_path / "stored")
+        again = type(first).load(tmp_path / "stored")
+        pd.testing.assert_frame_equal(again.predict(test), predictions, check_exact=True)
+        assert again.history == first.history
+
+    @pytest.mark.parametrize("name", ["Song-lookup", "Symbolic-SVM", "Symbolic-LR", NETWORK])
+    @pytest.mark.parametrize("task", ["A", "V"])
+    def test_two_classes(self, name: str, task: str, tiny_parts: Parts) -> None:
+        predictions = fitted(name, tiny_parts, task=task).predict(tiny_parts[2])
+        assert list(predictions) == ["id", "p_1", "p_2"]
+        np.testing.assert_allclose(values(predictions).sum(axis=1), 1, atol=1e-6)
+
+    def test_seed_decides_what_a_network_learns(self, tiny_parts: Parts) -> None:
+        first, second, other = (
+            values(fitted(NETWORK, tiny_parts, seed=seed).predict(tiny_parts[2]))
+            for seed in (1, 1, 2)
+        )
+        np.testing.assert_array_equal(first, second)
+        assert not np.allclose(first, other)
+
+    @pytest.mark.parametrize("name", ["Symbolic-LR", NETWORK])
+    def test_clips_without_the_right_file(self, name: str) -> None:
+        clips = [Clip(str(k), str(k), labels=Labels(quadrant=1 + k % 4)) for k in range(4)]
+        corpus = Corpus("toy", clips, licence="-", citation="-")
+        with pytest.raises(MissingDataError, match="'0' has no MIDI file"):
+            fitted(name, (corpus, corpus, corpus))
+
+    def test_clips_without_a_label(self, tiny_parts: Parts) -> None:
+        bare = Corpus("toy", [Clip("a", "a")], licence="-", citation="-")
+        with pytest.raises(MissingDataError, match="clip 'a' has no label for task '4Q'"):
+            fitted("Constant", (bare, tiny_parts[1], tiny_parts[2]))
+
+
+class TestWithoutMusic:
+    def corpus(self, rows: list[tuple[str, int]]) -> Corpus:
+        clips = [
+            Clip(f"{k}", group, labels=Labels(quadrant=quadrant))
+            for k, (group, quadrant) in enumerate(rows)
+        ]
+        return Corpus("toy", clips, licence="-", citation="-")
+
+    def test_against_counting_by_hand(self) -> None:
+        train = self.corpus([("a", 1), ("a", 1), ("a", 2), ("b", 3), ("c", 4), ("c", 4)])
+        test = self.corpus([("a", 1), ("b", 1), ("new", 1)])
+        overall = np.asarray([2, 1, 1, 2]) / 6
+        by_song = [np.asarray([2, 1, 0, 0]) / 3, np.asarray([0, 0, 1, 0]), overall]
+        for name, expected in (("Constant", [overall] * 3), ("Song-lookup", by_song)):
+            found = values(fitted(name, (train, test, test)).predict(test))
+            np.testing.assert_allclose(found, np.stack(expected))
+
+
+class TestDescriptorSystems:
+    @pytest.mark.parametrize("name", ["Symbolic-LR", "Symbolic-SVM"])
+    @pytest.mark.parametrize("task", ["4Q", "A"])
+    def test_largest_probability_is_the_pipelines_answer(
+        self, name: str, task: str, tiny: Corpus, tiny_parts: Parts
+    ) -> None:
+        model = fitted(name, tiny_parts, task=task)
+        assert isinstance(model, FittedPipeline)
+        answers = model.pipeline.predict(model.system.features(tiny))
+        np.testing.assert_array_equal(values(model.predict(tiny)).argmax(axis=1), answers)
+
+    @pytest.mark.parametrize("name", ["Symbolic-LR", "Audio-LR", "Symbolic+Audio-SVM"])
+    def test_hears_that_fast_and_loud_is_high_arousal(self, name: str, tiny_parts: Parts) -> None:
+        predictions = fitted(name, tiny_parts, task="A").predict(tiny_parts[2])
+        assert values(predictions).argmax(axis=1).tolist() == [1, 1, 0, 0]
+
+    def test_c_is_the_smallest_of_the_best_on_validation(self, tiny_parts: Parts) -> None:
+        for name in ("Symbolic-LR", "Symbolic-SVM"):
+            model = fitted(name, tiny_parts)
+            assert isinstance(model, FittedPipeline)
+            assert [row["C"] for row in model.history] == list(model.system.c_grid)
+            best = max(row["valid_accuracy"] for row in model.history)
+            chosen = next(row["C"] for row in model.history if row["valid_accuracy"] == best)
+            assert chosen == model.pipeline[-1].C
+
+    def test_validation_labels_decide_and_test_labels_do_not(self, tiny_parts: Parts) -> None:
+        train, valid, test = tiny_parts
+        expected = fitted("Symbolic-LR", tiny_parts)
+        turned = fitted("Symbolic-LR", (train, relabelled(valid), test))
+        assert turned.history != expected.history
+        pd.testing.assert_frame_equal(
+            expected.predict(relabelled(test)), expected.predict(test), check_exact=True
+        )
+
+    def test_class_without_training_clips_gets_no_probability(self, tiny_parts: Parts) -> None:
+        train, valid, test = tiny_parts
+        known = train.select(clip.id for clip in train if clip.labels.quadrant != 2)
+        for name in ("Symbolic-LR", "Symbolic-SVM"):
+            found = values(fitted(name, (known, valid, test)).predict(test))
+            assert found.shape == (4, 4)
+            assert np.all(found[:, 1] == 0)
+            np.testing.assert_allclose(found.sum(axis=1), 1)
+
+
+def relabelled(corpus: Corpus) -> Corpus:
+    """The same clips, each with the next quadrant."""
+    clips = [
+        dataclasses.replace(clip, labels=Labels(quadrant=(clip.labels.quadrant or 0) % 4 + 1))
+        for clip in corpus
+    ]
+    return Corpus(corpus.name, clips, licence="-", citation="-")
+
+
+class Slope(nn.Module):
+    """Two logits: mean over time of each row of its input."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.float().mean(dim=2)
+
+
+class TestWindows:
+    def test_prediction_is_the_mean_over_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(windowed, "autocast", lambda device: nullcontext())
+        system = get_system(NETWORK, {"window": 16, "batch_size": 3})
+        assert isinstance(system, windowed.WindowedNetwork)
+        rng = np.random.default_rng(0)
+        items = [rng.normal(size=(2, n)) for n in (5, 16, 17, 40, 64, 3)]
+        found = system.predict_items(Slope(), items, torch.device("cpu"))
+        for row, item in zip(found, items, strict=True):
+            length = window_length(item.shape[1], 16)
+            windows = [item[:, s : s + length] for s in window_starts(item.shape[1], length)]
+            logits = np.stack([window.mean(axis=1) for window in windows])
+            softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+            np.testing.assert_allclose(row, softmax.mean(axis=0), atol=1e-6)
+
+    def test_chunks_are_at_least_one_window_long(self, tiny: Corpus) -> None:
+        system = get_system("Short-chunk ResNet", {"window": 2000, "n_mels": 32})
+        assert isinstance(system, windowed.WindowedNetwork)
+        features = system.features(tiny[0])
+        assert features.shape == (32, 2000)
+        assert features.dtype == np.float16
+        assert np.all(features[:, -1] == features.min())
+
+
+class TestTasks:
+    def test_classes_of_the_quadrants(self) -> None:
+        clips = [Clip(str(q), str(q), labels=Labels(quadrant=q)) for q in (1, 2, 3, 4)]
+        found = {name: task.targets(clips).tolist() for name, task in TASKS.items()}
+        assert found == {"4Q": [0, 1, 2, 3], "A": [1, 1, 0, 0], "V": [1, 0, 0, 1]}
+
+    def test_continuous_labels(self) -> None:
+        clips = [Clip("a", "a", labels=Labels(valence=0.2, arousal=-0.1))]
+        assert get_task("V").targets(clips).tolist() == [1]
+        assert get_task("A").targets(clips).tolist() == [0]
+        with pytest.raises(MissingDataError, match="'a' has no label for task '4Q'"):
+            get_task("4Q").targets(clips)
+
+    def test_unknown_task(self) -> None:
+        with pytest.raises(ParameterError, match="unknown task 'Q4'; the tasks are: 4Q, A, V"):
+            get_task("Q4")
