@@ -67,7 +67,7 @@ def study(
     if n_jobs is not None:
         parameters["n_jobs"] = n_jobs
     for path in execute_notebooks(profile, parameters=parameters, names=notebook):
-        _out.print(f"wrote {path}")
+        typer.echo(f"wrote {path}")
 
 
 @app.command()
@@ -75,7 +75,7 @@ def book() -> None:
     """Build the book from stored runs."""
     from mer.study.book import build_book
 
-    _out.print(f"wrote {build_book()}")
+    typer.echo(f"wrote {build_book()}")
 
 
 @app.command()
@@ -85,7 +85,7 @@ def readme() -> None:
     from mer.study.readme import update_readme
 
     path = project_root() / "README.md"
-    _out.print(f"{path}: {'changed' if update_readme(path) else 'unchanged'}")
+    typer.echo(f"{path}: {'changed' if update_readme(path) else 'unchanged'}")
 
 
 @data.command("list")
@@ -112,13 +112,13 @@ def check(name: Annotated[str, typer.Argument(help="Name of a corpus.")]) -> Non
     corpus = load(name)
     corpus.check()
     counts = ", ".join(f"{count} {what}" for what, count in corpus.counts().items())
-    _out.print(f"{name}: {counts}", highlight=False)
+    typer.echo(f"{name}: {counts}")
     for split_name in corpus.split_names:
         split = corpus.split(split_name)
         first = split.folds[0]
         sizes = "/".join(str(len(part)) for part in (first.train, first.valid, first.test))
         leak = "; groups cross it, as published" if split.leaky else ""
-        _out.print(f"  {split_name}: {len(split.folds)} x {sizes}{leak}", highlight=False)
+        typer.echo(f"  {split_name}: {len(split.folds)} x {sizes}{leak}")
 
 
 @data.command()
@@ -128,13 +128,15 @@ def fetch(
     folder: Annotated[Path | None, typer.Option(help="Where to; $MER_DATA if left out.")] = None,
 ) -> None:
     """Download a corpus into the data folder."""
-    from mer.corpora import remote_of
+    from mer.corpora import load, remote_of
     from mer.corpora.remote import fetch as download
 
     remote = remote_of(name)
     if remote.sha256 is None:
-        _out.print(f"no checksum of {remote.name} is known: counts are checked after the download")
-    _out.print(f"wrote {download(remote, folder or data_folder(), url=url)}")
+        typer.echo(f"no checksum of {remote.name} is known: its counts are checked instead")
+    path = download(remote, folder or data_folder(), url=url)
+    typer.echo(f"wrote {path}")
+    load(name, folder=path).check()
 
 
 def main() -> None:

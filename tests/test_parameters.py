@@ -34,6 +34,12 @@ class TestNamespace:
         assert (settings.systems, settings.seeds, settings.n_jobs) == (None, None, None)
         assert (settings.overrides, settings.cluster) == ({}, None)
 
+    def test_lists_and_dicts_may_be_json_text(self) -> None:
+        given = {"seeds": "[0, 1]", "systems": '["Constant"]', "overrides": "{}"}
+        settings = parameters(given, StudyParameters)
+        assert (settings.seeds, settings.systems) == ([0, 1], ["Constant"])
+        assert settings.overrides == {}
+
     def test_takes_what_the_cell_has_set(self) -> None:
         cell = {
             "profile": "smoke",
@@ -77,7 +83,8 @@ class TestNamespace:
             ("profile", None),
             ("compute", 1),
             ("compute", "True"),
-            ("seeds", "[0, 1]"),  # what papermill makes of a tuple
+            ("seeds", "(0, 1)"),  # what papermill makes of a tuple
+            ("seeds", "[0, 1"),
             ("seeds", (0, 1)),
             ("seeds", [0.0]),
             ("seeds", [True]),

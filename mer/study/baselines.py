@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 from mer.study.published import published
 
 WITHOUT_MUSIC = ("Constant", "Song-lookup")
@@ -24,14 +28,16 @@ _ROWS = {
     "Short-chunk ResNet": ("3", "Short-chunk ResNet"),
 }
 
-VARIATIONS = {
-    "as in the profile": {},
-    "published size": {"embedding": 300, "hidden": 128, "window": 2048, "batch_size": 16},
-    "longer windows": {"window": 1024},
-    "smaller learning rate": {"learning_rate": 3e-4},
-    "shorter cosine": {"epochs": 15, "patience": 15},
-    "stronger weight decay": {"weight_decay": 1e-3},
-}
+VARIATIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "as in the profile": {},
+        "published size": {"embedding": 300, "hidden": 128, "window": 2048, "batch_size": 16},
+        "longer windows": {"window": 1024},
+        "smaller learning rate": {"learning_rate": 3e-4},
+        "shorter cosine": {"epochs": 15, "patience": 15},
+        "stronger weight decay": {"weight_decay": 1e-3},
+    }
+)
 """What was tried, on validation clips, to bring LSTM-Attn + MIDI-like nearer to the descriptors."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -49,7 +50,7 @@ class CorpusParameters(BaseModel):
 
 
 class StudyParameters(CorpusParameters):
-    """Parameters of a notebook that runs systems.
+    """Parameters of a notebook that runs systems; lists and dicts may be given as JSON text.
 
     Attributes
     ----------
@@ -73,6 +74,17 @@ class StudyParameters(CorpusParameters):
     overrides: dict[str, dict[str, Any]] = {}
     n_jobs: int | None = None
     cluster: str | None = None
+
+    @field_validator("systems", "tasks", "seeds", "overrides", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        # `papermill -p seeds "[0,1]"` hands the text on: it reads numbers, but no lists.
+        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+            try:
+                return json.loads(value)
+            except json.JSONDecodeError:
+                return value
+        return value
 
     @field_validator("systems")
     @classmethod

@@ -72,7 +72,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 seeds=(0,),
                 overrides=_networks(
                     {"epochs": 2, "embedding": 16, "hidden": 8, "window": 128},
-                    {"epochs": 2, "channels": 4, "n_mels": 128},
+                    {"epochs": 2, "channels": 4},
                 ),
             ),
             Profile(
@@ -100,7 +100,15 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                         "hidden": 64,
                         "window": 512,
                     },
-                    {"epochs": 40, "patience": 12, "channels": 32},
+                    {
+                        "epochs": 40,
+                        "patience": 40,
+                        "channels": 16,
+                        "chunks_per_epoch": 4,
+                        "n_mels": 64,
+                        "hop_length": 1024,
+                        "window": 65,
+                    },
                 ),
                 committed=True,
             ),
