@@ -99,7 +99,7 @@ def _backend(cluster: str | None) -> Iterator[None]:
 
 
 def _with_progress(results: Any, total: int, progress: bool) -> Iterator[Run]:
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     with tqdm(total=total, unit="run", disable=not progress, file=sys.stdout, mininterval=5) as bar:
         for result in results:
