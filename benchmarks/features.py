@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
-import librosa
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mer.features.spectral import Floats, log_mel
+from mer.libraries import load_librosa
 
 SAMPLE_RATE = 22050
 CLIPS = 60
@@ -28,6 +28,9 @@ def synthesise(rng: np.random.Generator) -> Floats:
     for frequency, decay in zip(rng.uniform(80, 4000, 5), rng.uniform(0, 0.5, 5), strict=True):
         y += 0.1 * np.sin(2 * np.pi * frequency * t) * np.exp(-decay * t)
     return y.astype(np.float32)
+
+
+librosa = load_librosa()
 
 
 def librosa_log_mel(y: Floats) -> Floats:

@@ -12,6 +12,7 @@ from mer import rendering
 from mer.clips import Clip, file_digest
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.files import atomic_path
+from mer.libraries import load_librosa
 from mer.paths import cache_folder
 
 
@@ -59,7 +60,7 @@ def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, 
 
 def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     """Band-limited resampling with soxr; shape (n,) to (ceil(n * to_rate / from_rate),)."""
-    import librosa
+    librosa = load_librosa()
 
     return librosa.resample(samples, orig_sr=from_rate, target_sr=to_rate)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -218,3 +221,22 @@ def test_audio_source() -> None:
     assert audio_source([rendered, rendered]) == "rendered"
     assert audio_source([recorded, rendered]) == "partly rendered"
     assert audio_source([Clip("c", "c")]) == "none"
+
+
+def test_librosa_is_compiled_by_one_process_at_a_time(tmp_path: Path) -> None:
+    """Several processes that meet an empty numba cache leave one that works (numba issue 10128)."""
+    command = [
+        sys.executable,
+        "-c",
+        "import numpy as np; from mer.libraries import load_librosa as load;"
+        "print(load().util.peak_pick(np.array([0., 1, 0, 0, 2, 0]), pre_max=1, post_max=1,"
+        "pre_avg=1, post_avg=1, delta=.1, wait=0))",
+    ]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    processes = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    assert [process.communicate()[0] for process in processes] == ["[1 4]\n"] * 2
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert again.stdout == "[1 4]\n"

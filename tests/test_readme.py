@@ -39,6 +39,6 @@ def test_a_readme_without_marks_is_refused(tmp_path: Path) -> None:
 def test_commands_of_the_readme_are_targets_of_make() -> None:
     root = project_root()
     targets = set(re.findall(r"^(\w+):", (root / "Makefile").read_text(), flags=re.M))
-    named = set(re.findall(r"make (\w+) ", (root / "README.md").read_text()))
+    named = set(re.findall(r"^ +make (\w+) ", (root / "README.md").read_text(), flags=re.M))
     assert named == {"study", "test"}
     assert named <= targets

@@ -21,6 +21,7 @@ from mer.features.rhythm import pulse
 from mer.features.spectral import Floats
 from mer.features.statistics import Array, mean, sd, shares, trend
 from mer.features.tonality import describe_chords, describe_keys
+from mer.libraries import load_librosa
 
 ACOUSTIC_REVISION = 1
 """Raised whenever the values of a descriptor change; part of the key of stored features."""
@@ -97,7 +98,7 @@ def _cepstral(bands: Floats) -> dict[str, float]:
 
 
 def _contrast(power: Floats, sample_rate: int) -> dict[str, float]:
-    import librosa
+    librosa = load_librosa()
 
     contrast = librosa.feature.spectral_contrast(
         S=np.sqrt(power), sr=sample_rate, n_bands=_CONTRAST_BANDS, fmin=_CONTRAST_FMIN
@@ -110,7 +111,7 @@ def _contrast(power: Floats, sample_rate: int) -> dict[str, float]:
 
 
 def _spectral_shape(y: Floats, power: Floats, sample_rate: int) -> dict[str, float]:
-    import librosa
+    librosa = load_librosa()
 
     magnitude = np.sqrt(power)
     centroid, bandwidth = _centroid_and_bandwidth(magnitude, sample_rate)
@@ -147,7 +148,7 @@ def _loudness(level: Floats) -> dict[str, float]:
 
 
 def _rhythm(bands: Floats, frame_rate: float) -> dict[str, float]:
-    import librosa
+    librosa = load_librosa()
 
     flux = np.diff(bands, axis=1, prepend=bands[:, :1]).clip(min=0.0).mean(axis=0)
     onsets = librosa.onset.onset_detect(onset_envelope=flux, sr=frame_rate, hop_length=1)

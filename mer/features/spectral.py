@@ -26,6 +26,7 @@ from scipy.fft import dct, rfft
 from scipy.signal import get_window
 
 from mer.errors import InvalidDataError, ParameterError
+from mer.libraries import load_librosa
 
 REVISION = 1
 """Raised whenever the values of a feature change; part of the key of stored features."""
@@ -353,7 +354,7 @@ def _mel_filters(
             f"{n_mels} mel bands from {fmin} to {top} Hz at {sample_rate} Hz; expected at least "
             f"one band and 0 <= fmin < fmax <= {sample_rate / 2}"
         )
-    import librosa
+    librosa = load_librosa()
 
     filters = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=top)
     groups = []
@@ -367,6 +368,6 @@ def _mel_filters(
 
 @lru_cache(maxsize=16)
 def _chroma_filters(sample_rate: int, n_fft: int) -> Floats:
-    import librosa
+    librosa = load_librosa()
 
     return _frozen(librosa.filters.chroma(sr=sample_rate, n_fft=n_fft))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mer.errors import ParameterError
+from mer.libraries import load_librosa
 
 REVISION = 1
 
@@ -134,7 +135,7 @@ def estimate_beats(notes: np.ndarray) -> np.ndarray:
     D. Ellis: Beat tracking by dynamic programming. Journal of New Music Research 36 (2007), as
     in `librosa.beat.beat_track`.
     """
-    import librosa
+    librosa = load_librosa()
     from scipy.ndimage import gaussian_filter1d
 
     rate = 100
