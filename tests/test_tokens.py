@@ -175,13 +175,16 @@ class TestRemi:
         assert [pitch for _, pitch in decoded] == pitches.tolist()
         assert [beat - decoded[0][0] for beat, _ in decoded] == list(range(32))
 
+    def test_size_is_that_of_the_tokenizer(self) -> None:
+        assert len(tokens._remi_tokenizer()) + 2 == tokens.REMI_SIZE
+
     def test_ids_are_in_the_vocabulary(self) -> None:
         for seed in range(4):
             sequence = tokens.remi(random_notes(seed))
             assert sequence.dtype == np.int64
             assert sequence[0] == tokens.START
             assert sequence[1:].min() > tokens.START
-            assert sequence.max() < tokens.remi_size()
+            assert sequence.max() < tokens.REMI_SIZE
 
     def test_tempo_changes_tempo_tokens_only(self) -> None:
         slow = np.asarray([[k * 1.0, k * 1.0 + 0.9, 60, 90] for k in range(24)])
@@ -203,4 +206,4 @@ class TestRemi:
             assert clip.midi is not None
             sequence = tokens.remi(read_notes(clip.midi))
             assert len(sequence) > 100
-            assert sequence.max() < tokens.remi_size()
+            assert sequence.max() < tokens.REMI_SIZE

@@ -23,6 +23,10 @@ _VELOCITY = _SHIFT + MAX_SHIFT
 MIDI_LIKE_SIZE = _VELOCITY + VELOCITY_BINS
 """Vocabulary: pad, start, 128 note-on, 128 note-off, 100 time-shift, 32 velocity tokens."""
 
+_REMI_OFFSET = 2
+REMI_SIZE = 347
+"""Vocabulary: pad, start, and the tokens of the MidiTok configuration below."""
+
 
 def midi_like(notes: np.ndarray) -> np.ndarray:
     """MIDI-like tokens: note-on, note-off, time-shift (10 ms to 1 s) and velocity (32 bins).
@@ -166,7 +170,7 @@ def remi(notes: np.ndarray) -> np.ndarray:
     Returns
     -------
     np.ndarray, shape (n_tokens,), int64
-        In [1, `remi_size()`), the first is `START`.
+        In [1, `REMI_SIZE`), the first is `START`.
 
     References
     ----------
@@ -191,13 +195,7 @@ def remi(notes: np.ndarray) -> np.ndarray:
     return np.asarray([START, *(i + _REMI_OFFSET for i in ids)], dtype=np.int64)
 
 
-def remi_size() -> int:
-    """Number of tokens in the REMI vocabulary."""
-    return len(_remi_tokenizer()) + _REMI_OFFSET
-
-
 _TICKS_PER_BEAT = 480
-_REMI_OFFSET = 2
 
 
 @lru_cache(maxsize=1)

@@ -96,7 +96,7 @@ class LSTMAttnREMI(LSTMAttnSystem):
 
     def vocabulary(self) -> int:
         """Number of REMI tokens."""
-        return tokens.remi_size()
+        return tokens.REMI_SIZE
 
     def features(self, clip: Clip) -> np.ndarray:
         """REMI tokens, shape (n_tokens,)."""

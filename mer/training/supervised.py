@@ -152,7 +152,7 @@ def train(
     state = _State(network, options, seed)
     if checkpoint is not None and checkpoint.is_file():
         state.load(checkpoint)
-    bar = _progress_bar(options.epochs, state.epoch, progress)
+    bar = _progress_bar(options.epochs, state.epoch) if progress else None
     while state.epoch < options.epochs and state.stale < options.patience:
         torch.manual_seed(_epoch_seed(seed, state.epoch))
         rng = np.random.default_rng([seed, state.epoch])
@@ -163,9 +163,11 @@ def train(
         state.finish_epoch(train_loss, score)
         if checkpoint is not None:
             state.save(checkpoint)
-        bar.set_postfix(loss=f"{train_loss:.3f}", valid=f"{score.accuracy:.3f}")
-        bar.update()
-    bar.close()
+        if bar is not None:
+            bar.set_postfix(loss=f"{train_loss:.3f}", valid=f"{score.accuracy:.3f}")
+            bar.update()
+    if bar is not None:
+        bar.close()
     network.load_state_dict(state.best_parameters)
     network.eval()
     if checkpoint is not None:
@@ -212,10 +214,10 @@ def _float32(output: Any) -> Any:
     return type(output)(_float32(part) for part in output)
 
 
-def _progress_bar(total: int, initial: int, progress: bool) -> Any:
+def _progress_bar(total: int, initial: int) -> Any:
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, initial=initial, disable=not progress, unit="epoch", leave=False)
+    return tqdm(total=total, initial=initial, unit="epoch", leave=False)
 
 
 class _State:
