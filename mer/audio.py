@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,20 +44,133 @@ def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, 
     """
     import soundfile
 
-    if not path.is_file():
-        raise MissingDataError(f"{path} does not exist; expected an audio file")
+    _check_exists(path)
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise InvalidDataError(f"{path} is not readable audio: {error.error_string}") from None
+        raise _unreadable(path, error) from None
     mono = samples.mean(axis=1)
     if not mono.size:
         raise InvalidDataError(f"{path} has no samples")
-    if not np.isfinite(mono).all():
-        raise InvalidDataError(f"{path} has samples that are not finite numbers")
+    _check_finite(path, mono, rate)
     if sample_rate is None or sample_rate == rate:
         return mono, rate
     return resample(mono, rate, sample_rate), sample_rate
+
+
+def audio_seconds(path: Path) -> float:
+    """Length of a file in seconds, as its header tells it; nothing is decoded.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file.
+    InvalidDataError
+        If it is not audio.
+    """
+    import soundfile
+
+    _check_exists(path)
+    try:
+        return float(soundfile.info(path).duration)
+    except soundfile.LibsndfileError as error:
+        raise _unreadable(path, error) from None
+
+
+def audio_blocks(
+    path: Path, sample_rate: int, *, block_seconds: float = 30.0
+) -> Iterator[np.ndarray]:
+    """Decode a file to mono, piece by piece, in memory that does not grow with its length.
+
+    One resampler runs through the whole file, so the blocks in a row are what `load_audio` gives,
+    sample for sample.
+
+    Parameters
+    ----------
+    path : Path
+        Any format that libsndfile reads.
+    sample_rate : int
+        Rate to resample to, in Hz.
+    block_seconds : float
+        Length of the pieces that are decoded; the blocks differ from it by the delay of the
+        resampler.
+
+    Yields
+    ------
+    np.ndarray, shape (n_samples,), float32
+        Mean of the channels, in [-1, 1]; never empty.
+
+    Raises
+    ------
+    MissingDataError, InvalidDataError
+        As `load_audio`, when the block that is concerned is asked for.
+    ParameterError
+        If `block_seconds` is not positive.
+    """
+    import soundfile
+
+    if block_seconds <= 0:
+        raise ParameterError(f"block_seconds is {block_seconds}; expected a positive number")
+    _check_exists(path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            decoded = _mono_blocks(file, path, max(1, round(block_seconds * file.samplerate)))
+            yield from _resampled_blocks(decoded, file.samplerate, sample_rate)
+    except soundfile.LibsndfileError as error:
+        raise _unreadable(path, error) from None
+
+
+def _mono_blocks(file: Any, path: Path, length: int) -> Iterator[np.ndarray]:
+    start = 0
+    while (block := file.read(length, dtype="float32", always_2d=True)).size:
+        mono = block.mean(axis=1)
+        _check_finite(path, mono, file.samplerate, start)
+        yield mono
+        start += len(mono)
+    if not start:
+        raise InvalidDataError(f"{path} has no samples")
+
+
+def _resampled_blocks(
+    blocks: Iterable[np.ndarray], from_rate: int, to_rate: int
+) -> Iterator[np.ndarray]:
+    """What `resample` makes of the blocks in a row."""
+    if from_rate == to_rate:
+        yield from blocks
+        return
+    import soxr
+
+    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
+    taken = given = 0
+    for block in blocks:
+        piece = stream.resample_chunk(block)
+        taken, given = taken + len(block), given + len(piece)
+        if piece.size:
+            yield piece
+    rest = stream.resample_chunk(np.empty(0, dtype=np.float32), last=True)
+    length = math.ceil(taken * (to_rate / from_rate)) - given
+    if length > 0:
+        yield crop(rest, length)
+
+
+def _check_exists(path: Path) -> None:
+    if not path.is_file():
+        raise MissingDataError(f"{path} does not exist; expected an audio file")
+
+
+def _check_finite(path: Path, mono: np.ndarray, rate: int, start: int = 0) -> None:
+    finite = np.isfinite(mono)
+    if not finite.all():
+        seconds = (start + finite.argmin()) / rate
+        raise InvalidDataError(
+            f"{path} has samples that are not finite numbers, the first at {seconds:.3f} s"
+        )
+
+
+def _unreadable(path: Path, error: Any) -> InvalidDataError:
+    # A FLAC file that is cut short gives a number without words
+    reason = error.error_string or f"libsndfile error {error.code}"
+    return InvalidDataError(f"{path} is not readable audio: {reason}")
 
 
 def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:

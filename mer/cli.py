@@ -1,21 +1,23 @@
-"""Command line: mer study, mer book, mer data."""
+"""Command line: mer study, mer book, mer data, mer transcribe, mer train."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from mer import __version__
-from mer.errors import MerError, ParameterError
+from mer.errors import MerError, MissingDataError, ParameterError
 from mer.paths import data_folder
 
 app = typer.Typer(
-    help="Music emotion recognition: rerun the study, build the book, look at the data.",
+    help="Music emotion recognition: rerun the study, build the book, look at the data, "
+    "transcribe audio.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -86,6 +88,89 @@ def readme() -> None:
 
     path = project_root() / "README.md"
     typer.echo(f"{path}: {'changed' if update_readme(path) else 'unchanged'}")
+
+
+@app.command()
+def transcribe(
+    audio: Annotated[Path, typer.Argument(help="Audio file of any length.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="MIDI file, replaced where it exists; if left out, a new one beside the audio.",
+        ),
+    ] = None,
+    transcriber: Annotated[
+        str, typer.Option(help="onsets-frames, piano-transcription-inference or basic-pitch.")
+    ] = "onsets-frames",
+) -> None:
+    """Write the notes of a piano recording as MIDI."""
+    from mer.audio import audio_seconds
+    from mer.transcription import get_transcriber, transcribe_file, write_midi
+
+    expected = audio_seconds(audio)
+    target = _midi_target(audio, output)
+    listener = get_transcriber(transcriber)
+    heard = 0.0
+    with _audio_bar(expected) as bar:
+
+        def on_block(seconds: float) -> None:
+            nonlocal heard
+            heard += seconds
+            bar.update(seconds)
+
+        notes = transcribe_file(audio, listener, on_block=on_block)
+    write_midi(notes, target)
+    counts = {0: "no note was found", 1: "1 note"}
+    found = counts.get(len(notes), f"{len(notes)} notes")
+    typer.echo(f"wrote {target}: {found} in {_duration(heard)} of audio")
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(help="Name in mer/weights/index.json.")],
+    soundfont: Annotated[
+        list[Path] | None,
+        typer.Option(help="SF2 file that plays to the transcriber; may stand more than once."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+) -> None:
+    """Train weights that come with the package anew, in their place."""
+    from mer.study.weights import train_weights
+
+    for key, value in train_weights(name, soundfonts=soundfont or (), seed=seed).items():
+        typer.echo(f"{key.replace('_', ' ')}: {value}")
+
+
+def _midi_target(audio: Path, output: Path | None) -> Path:
+    target = audio.with_suffix(".mid") if output is None else output
+    if target.suffix.lower() not in (".mid", ".midi"):
+        raise ParameterError(f"output is {target}; expected a name that ends in .mid")
+    if not target.parent.is_dir():
+        raise MissingDataError(f"{target.parent} does not exist; expected a folder to write in")
+    if not os.access(target.parent, os.W_OK) or target.is_dir():
+        raise ParameterError(f"{target} cannot be written; name another file with -o")
+    if output is None and target.exists():
+        raise ParameterError(f"{target} exists already; replace it with -o {target}")
+    return target
+
+
+def _audio_bar(seconds: float) -> Any:
+    from tqdm import tqdm
+
+    form = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}]"
+    # Hidden where nobody looks (disable=None), and for what is done in two seconds
+    return tqdm(total=seconds, bar_format=form, delay=2, leave=False, disable=None)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(hours or minutes)
+    return " ".join([*parts, f"{rest} s"])
 
 
 @data.command("list")

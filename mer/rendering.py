@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -15,8 +16,30 @@ from mer.errors import InvalidDataError, MissingDataError
 REVISION = 1
 """Raised whenever rendered samples change."""
 
-GAIN = 0.6
 _SILENCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Settings of the synthesizer.
+
+    Attributes
+    ----------
+    gain : float
+        0-10.
+    reverb : float
+        Level of the reverb, 0-1; 0 for none.
+    room : float
+        Size of its room, 0-1.
+    """
+
+    gain: float = 0.6
+    reverb: float = 0.0
+    room: float = 0.2
+
+
+DRY = Sound()
+"""What corpora without recordings are rendered with."""
 
 
 def default_soundfont() -> Path:
@@ -25,9 +48,14 @@ def default_soundfont() -> Path:
 
 
 def render_midi(
-    midi: Path, sample_rate: int = 22050, *, soundfont: Path | None = None, trim: bool = True
+    midi: Path,
+    sample_rate: int = 22050,
+    *,
+    soundfont: Path | None = None,
+    sound: Sound = DRY,
+    trim: bool = True,
 ) -> np.ndarray:
-    """Render a MIDI file dry (no reverb, no chorus), as the mean of both channels.
+    """Render a MIDI file as the mean of both channels, without chorus.
 
     Parameters
     ----------
@@ -36,6 +64,7 @@ def render_midi(
         In Hz.
     soundfont : Path, optional
         An SF2 file; `default_soundfont()` if None.
+    sound : Sound
     trim : bool
         Whether to cut off the silence that FluidSynth adds after the last sound.
 
@@ -65,7 +94,9 @@ def render_midi(
         )
     with tempfile.TemporaryDirectory(prefix="mer-render-") as folder:
         wav = Path(folder) / "out.wav"
-        command = [program, "-n", "-i", "-q", "-R", "0", "-C", "0", "-g", str(GAIN)]
+        command = [program, "-n", "-i", "-q", "-C", "0", "-g", str(sound.gain)]
+        command += ["-R", str(int(sound.reverb > 0)), "-o", f"synth.reverb.level={sound.reverb}"]
+        command += ["-o", f"synth.reverb.room-size={sound.room}"]
         command += ["-r", str(sample_rate), "-O", "float", "-o", "synth.cpu-cores=1"]
         command += ["-T", "wav", "-F", str(wav), str(soundfont), str(midi)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ LEAKY_PARTS = {
     "valid": PARTS["valid"],
     "test": [clip for clip in PARTS["train"] if clip.endswith("_1")],
 }
+
+Run = Callable[..., tuple[int, str, str]]
+"""Takes arguments of the command line; gives exit status, standard output, standard error."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -102,6 +105,24 @@ def tiny_parts(tiny: Corpus) -> tuple[Corpus, Corpus, Corpus]:
     """Train, validation and test clips of the tiny EMOPIA."""
     fold = tiny.split("split_cls").folds[0]
     return tiny.select(fold.train), tiny.select(fold.valid), tiny.select(fold.test)
+
+
+@pytest.fixture
+def mer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in this process."""
+    from mer.cli import main
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["mer", *map(str, arguments)])
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
 
 
 def quadrant_notes(quadrant: int, seed: int, seconds: float = 3.0) -> np.ndarray:

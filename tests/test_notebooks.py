@@ -15,15 +15,19 @@ import yaml
 
 from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
 from mer.study import book
-from mer.study.parameters import CorpusParameters, StudyParameters, check, parameters
+from mer.study.parameters import StudyParameters, check, parameters
+from mer.study.summaries import deviations
 
 ROOT = Path(__file__).parents[1]
-MODELS: dict[str, type[CorpusParameters]] = {
-    "corpora": CorpusParameters,
-    "emopia_baselines": StudyParameters,
-    "evaluation_audit": StudyParameters,
+CHEAP: dict[str, dict[str, Any]] = {
+    "emopia_baselines": {
+        "systems": ["Constant", "Symbolic-SVM", "LSTM-Attn + REMI"],
+        "tasks": ["4Q"],
+    },
+    "zhu2023_comparison": {"systems": ["Symbolic & Acoustic", "Symbolic-SVM"], "tasks": ["4Q"]},
+    "zhu2023_ablation": {"systems": ["Symbolic & Acoustic", "Symbolic-only", "Acoustic-only"]},
 }
-CHEAP = {"systems": ["Constant", "Symbolic-SVM", "LSTM-Attn + REMI"], "tasks": ["4Q"]}
+"""What keeps a test of a notebook short."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,7 @@ def test_template_has_no_outputs(name: str) -> None:
 
 @pytest.mark.parametrize("name", book.NOTEBOOKS)
 def test_parameters_cell_holds_every_parameter(name: str) -> None:
-    notebook, model = template(name), MODELS[name]
+    notebook, model = template(name), book.NOTEBOOKS[name]
     tagged = [
         number
         for number, cell in enumerate(notebook.cells)
@@ -77,9 +81,8 @@ def test_parameters_cell_holds_every_parameter(name: str) -> None:
 
 @pytest.mark.parametrize("name", book.NOTEBOOKS)
 def test_notebook_runs_in_smoke(name: str, project: Path, tmp_path: Path) -> None:
-    chosen = CHEAP if name == "emopia_baselines" else {}
     (path,) = book.execute_notebooks(
-        "smoke", output=tmp_path, parameters=chosen, names=[name], progress=False
+        "smoke", output=tmp_path, parameters=CHEAP.get(name), names=[name], progress=False
     )
     assert_shows_results(path)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
@@ -136,6 +139,8 @@ def test_mistakes_are_told_before_a_kernel_starts(project: Path) -> None:
         book.execute_notebooks("smok")
     with pytest.raises(ParameterError, match="unknown notebook 'corpus'; the notebooks are: corp"):
         book.execute_notebooks("smoke", names=["corpus"])
+    with pytest.raises(ParameterError, match="unknown transcriber 'ear'"):
+        book.execute_notebooks("smoke", parameters={"transcribers": ["ear"]})
 
 
 def test_failed_notebook_does_not_pass_for_a_good_one(project: Path, tmp_path: Path) -> None:
@@ -205,8 +210,16 @@ def test_check_book_accepts_a_filled_table(tmp_path: Path) -> None:
 
 
 def test_deviations_lists_what_differs() -> None:
-    table = book.deviations({"LSTM-Attn + REMI": {"hidden": 64, "hops": 14}, "Constant": {}})
+    table = deviations({"LSTM-Attn + REMI": {"hidden": 64, "hops": 14}, "Constant": {}})
     assert table.to_numpy().tolist() == [["LSTM-Attn + REMI", "hidden", "128", "64"]]
+
+
+def test_deviations_that_systems_share_stand_once() -> None:
+    table = deviations({"Single-loss": {"pool": 6}, "STFT-input": {"pool": 6, "n_fft": 512}})
+    assert table.to_numpy().tolist() == [
+        ["Single-loss; STFT-input", "pool", "2", "6"],
+        ["STFT-input", "n_fft", "1024", "512"],
+    ]
 
 
 @pytest.mark.slow

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mer.errors import InvalidDataError
-from mer.study.book import headline
 from mer.study.project import project_root
 from mer.study.readme import END, START, update_readme
+from mer.study.summaries import headline
 
 
 def test_headline_is_the_one_of_the_stored_runs() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,6 +181,100 @@ def test_implied_predictions() -> None:
     assert valence["answer"].tolist() == [2, 1]
     assert valence["correct"].tolist() == [True, False]
     assert tables.correctness(result, "X", "V")[0].tolist() == [1, 0]
+
+
+class TestHeadPredictions:
+    def frame(self) -> pd.DataFrame:
+        frame = predictions("X", [1, 0]).assign(head_A=[0.9, 0.2], head_V=[0.4, 0.5001])
+        frame["target"] = [2, 4]
+        return frame
+
+    def test_known_numbers(self) -> None:
+        others = predictions("no heads", [1, 1]), predictions("X", [1], task="A", first=9)
+        result = tables.head_predictions(joined(self.frame(), *others))
+        assert set(result["system"]) == {"X"}
+        arousal, valence = (result[result["task"] == task] for task in ("A", "V"))
+        assert arousal["target"].tolist() == [2, 1]
+        assert arousal["answer"].tolist() == [2, 1]
+        assert arousal["correct"].tolist() == [True, True]
+        assert arousal["p_2"].tolist() == [0.9, 0.2]
+        assert arousal["p_1"].tolist() == pytest.approx([0.1, 0.8])
+        assert valence["target"].tolist() == [1, 2]
+        assert valence["answer"].tolist() == [1, 2]
+        assert "p_3" not in result
+        assert "head_A" not in result
+        assert tables.correctness(result, "X", "A")[0].tolist() == [1, 1]
+
+    def test_one_head_is_one_task(self) -> None:
+        result = tables.head_predictions(self.frame().drop(columns="head_A"))
+        assert result["task"].tolist() == ["V", "V"]
+
+    def test_no_head(self) -> None:
+        with pytest.raises(ParameterError, match="none of these systems has heads"):
+            tables.head_predictions(predictions("X", [1, 0]))
+
+
+class TestLateAverage:
+    def branch(self, system: str, rows: list[list[float]], **more: Any) -> pd.DataFrame:
+        frame = predictions(system, [1] * len(rows), **more)
+        classes = len(rows[0])
+        return frame.assign(
+            **dict(
+                zip([f"p_{k + 1}" for k in range(classes)], zip(*rows, strict=True), strict=True)
+            )
+        )
+
+    def symbolic(self) -> pd.DataFrame:
+        rows = [[0.4, 0.6, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4]]
+        return self.branch("Symbolic-only", rows).assign(head_V=[0.3, 0.7])
+
+    def acoustic(self) -> pd.DataFrame:
+        rows = [[0.9, 0.1, 0.0, 0.0], [0.1, 0.1, 0.7, 0.1]]
+        return self.branch("Acoustic-only", rows).assign(head_A=[0.6, 0.1])
+
+    def test_known_numbers(self) -> None:
+        frame = joined(self.symbolic(), self.acoustic()[::-1])
+        result = tables.late_average(frame)
+        assert list(result) == list(frame)
+        assert result["system"].tolist() == ["Late average"] * 2
+        found = result[["p_1", "p_2", "p_3", "p_4"]].to_numpy()
+        np.testing.assert_allclose(found, [[0.65, 0.35, 0, 0], [0.1, 0.15, 0.5, 0.25]])
+        assert result["answer"].tolist() == [1, 3]
+        assert result["correct"].tolist() == [True, False]
+        assert result["head_A"].tolist() == [0.6, 0.1]
+        assert result["head_V"].tolist() == [0.3, 0.7]
+        both = joined(frame, result)
+        assert tables.correctness(both, "Late average", "4Q")[0].tolist() == [1, 0]
+        assert set(tables.head_predictions(both)["system"]) == set(both["system"])
+
+    def test_tasks_and_seeds_are_paired(self) -> None:
+        parts = [
+            self.branch(system, [[p, 1 - p]], task=task, seed=seed)
+            for (system, seed, task), p in {
+                ("Symbolic-only", 0, "A"): 0.2,
+                ("Symbolic-only", 1, "A"): 0.4,
+                ("Symbolic-only", 0, "V"): 1.0,
+                ("Acoustic-only", 1, "A"): 1.0,
+                ("Acoustic-only", 0, "A"): 0.6,
+                ("Acoustic-only", 0, "V"): 0.0,
+            }.items()
+        ]
+        four = [self.symbolic(), self.acoustic()]
+        result = tables.late_average(joined(*parts, *four), name="Mean")
+        pairs = result[result["task"] != "4Q"].set_index(["task", "seed"])["p_1"]
+        assert pairs.to_dict() == pytest.approx({("A", 0): 0.4, ("A", 1): 0.7, ("V", 0): 0.5})
+        assert result[result["task"] == "A"]["p_3"].isna().all()
+        assert result["answer"].between(1, 4).all()
+
+    @pytest.mark.parametrize("change", [{"id": "other"}, {"seed": 3}, {"fold": 1}])
+    def test_clips_without_a_counterpart(self, change: dict[str, Any]) -> None:
+        frame = joined(self.symbolic(), self.acoustic().assign(**change))
+        with pytest.raises(ParameterError, match="not tested once each on the same clips"):
+            tables.late_average(frame)
+
+    def test_missing_system(self) -> None:
+        with pytest.raises(ParameterError, match="'Symbolic-only' and 'Acoustic-only' were not"):
+            tables.late_average(predictions("X", [1, 0]))
 
 
 def test_validation_of_runs() -> None:

@@ -12,28 +12,35 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import pandas as pd
-
-from mer.corpora import CORPORA
 from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
-from mer.study.baselines import BASELINES, CROSS_VALIDATED, published_baselines
-from mer.study.parameters import StudyParameters, check
-from mer.study.profiles import PROFILES
+from mer.study.parameters import (
+    CorpusParameters,
+    NotebookParameters,
+    StudyParameters,
+    TranscriptionParameters,
+    check,
+)
 from mer.study.project import project_root
-from mer.study.session import Session
-from mer.study.specs import RunSpec
-from mer.study.tables import comparison, comparison_text
-from mer.systems import get_system
+from mer.study.summaries import STORED, write_tables
 
-NOTEBOOKS = ("corpora", "emopia_baselines", "evaluation_audit")
-"""In the order of the book."""
+NOTEBOOKS: Mapping[str, type[NotebookParameters]] = MappingProxyType(
+    {
+        "corpora": CorpusParameters,
+        "emopia_baselines": StudyParameters,
+        "evaluation_audit": StudyParameters,
+        "transcription": TranscriptionParameters,
+        "zhu2023_comparison": StudyParameters,
+        "zhu2023_ablation": StudyParameters,
+    }
+)
+"""In the order of the book, each with the parameters that it takes."""
 
-STORED, FRESH = "cpu", "quick"
-"""Profiles that the book shows: the stored results, and what this machine computed itself."""
+FRESH = "quick"
+"""Profile of what the book shows beside the stored results: what this machine computed itself."""
 
 PAGES_WITH_TABLES = ("index", "data", "protocol", "deviations", "reproduce")
 
@@ -72,17 +79,29 @@ def execute_notebooks(
     MerError
         If a notebook fails. What it got to is then kept as `<name>.failed.ipynb`.
     """
-    names = NOTEBOOKS if names is None else names
+    names = tuple(NOTEBOOKS) if names is None else names
     for name in names:
         if name not in NOTEBOOKS:
             raise ParameterError(
                 f"unknown notebook {name!r}; the notebooks are: {', '.join(NOTEBOOKS)}"
             )
     values = {**(parameters or {}), "profile": profile}
-    check(values, StudyParameters)
+    _check_parameters(values)
     output = output or project_root() / "_build" / "notebooks" / profile
     output.mkdir(parents=True, exist_ok=True)
     return [_execute(name, output, values, progress) for name in names]
+
+
+def _check_parameters(values: Mapping[str, Any]) -> None:
+    """Each value must be one that some notebook takes, and right for all that take it."""
+    fields = {name: model for model in NOTEBOOKS.values() for name in model.model_fields}
+    unknown = [name for name in values if name not in fields]
+    if unknown:
+        raise ParameterError(
+            f"unknown parameter {unknown[0]!r}; the parameters are: {', '.join(fields)}"
+        )
+    for model in dict.fromkeys(NOTEBOOKS.values()):
+        check({key: value for key, value in values.items() if key in model.model_fields}, model)
 
 
 def _execute(name: str, output: Path, values: Mapping[str, Any], progress: bool) -> Path:
@@ -151,7 +170,7 @@ def build_book(*, progress: bool = True) -> Path:
     for folder in (source, book):
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(project_root() / "book", source)
-    _write_tables(source / "generated")
+    write_tables(source / "generated")
     execute_notebooks(STORED, parameters={"compute": False}, progress=progress)
     pages = _stage(source)
     _run_sphinx(source, book)
@@ -253,117 +272,3 @@ def check_book(html: Path, pages: Iterable[str]) -> None:
         needs_table = page in PAGES_WITH_TABLES or "/" in page
         if needs_table and not re.search(r"<td[^>]*>\s*(<p>)?\s*[^<\s]", text):
             raise MissingDataError(f"page {page} of the book has no table with filled cells")
-
-
-def _write_tables(folder: Path) -> None:
-    """Tables that pages include, as Markdown."""
-    session = Session(StudyParameters(profile=STORED, compute=False))
-    specs = session.specs(BASELINES, split="single")
-    specs += session.specs(CROSS_VALIDATED, split="cv", tasks=["4Q"])
-    tables = {
-        "headline": headline(),
-        "corpora": _corpora().to_markdown(index=False),
-        "splits": _splits(session.card["splits"]).to_markdown(index=False),
-        "profiles": _profiles().to_markdown(index=False),
-        "deviations": deviations(PROFILES[STORED].overrides).to_markdown(index=False),
-        "environment": _environment(session, specs).to_markdown(index=False),
-    }
-    folder.mkdir()
-    for name, text in tables.items():
-        (folder / f"{name}.md").write_text(f"{text}\n", encoding="utf-8")
-
-
-def headline() -> str:
-    """Four-quadrant accuracy of the baselines on EMOPIA as a Markdown table, from stored runs.
-
-    Raises
-    ------
-    MissingDataError
-        If runs are not stored.
-    """
-    session = Session(StudyParameters(profile=STORED, compute=False, tasks=["4Q"]))
-    single = session.run(session.specs(BASELINES, split="single"))
-    cv = session.run(session.specs(CROSS_VALIDATED, split="cv"))
-    table = comparison(single, published_baselines())
-    text = comparison_text(table, ["4Q"])
-    text.columns = ["Published", f"Official split ({table['n'].max()} clips)"]
-    cv_text = comparison_text(comparison(cv, {}), ["4Q"])
-    text[f"Cross-validation ({cv['id'].nunique():,} clips)"] = cv_text["4Q reproduced"]
-    text["Audio"] = table.set_index("system")["audio"].replace("none", "–")
-    return str(text.fillna("–").to_markdown())
-
-
-def deviations(parameters: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Hyper-parameters that differ from the published ones.
-
-    Parameters
-    ----------
-    parameters : mapping of str to mapping
-        Hyper-parameters by system.
-
-    Returns
-    -------
-    DataFrame
-        Columns System, Hyper-parameter, Published (the default of the system) and Here.
-    """
-    rows = []
-    for name, values in parameters.items():
-        default = get_system(name).parameters
-        used = get_system(name, values).parameters
-        rows += [
-            (name, key, str(default[key]), str(used[key]))
-            for key in default
-            if used[key] != default[key]
-        ]
-    return pd.DataFrame(rows, columns=["System", "Hyper-parameter", "Published", "Here"])
-
-
-def _corpora() -> pd.DataFrame:
-    modules = {name: import_module(f"mer.corpora.{name}") for name in CORPORA}
-    rows = [
-        {"Corpus": name, "Licence": module.LICENCE, "Citation": module.CITATION}
-        for name, module in modules.items()
-    ]
-    return pd.DataFrame(rows)
-
-
-def _splits(splits: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    rows = [
-        {
-            "Split": name,
-            "Folds": split["folds"],
-            "Train": split["clips"]["train"],
-            "Validation": split["clips"]["valid"],
-            "Test": split["clips"]["test"],
-            "Test clips with a sibling in training": split["test_clips_with_sibling_in_train"],
-        }
-        for name, split in splits.items()
-    ]
-    return pd.DataFrame(rows)
-
-
-def _profiles() -> pd.DataFrame:
-    rows = [
-        {
-            "Profile": profile.name,
-            "For": profile.purpose,
-            "Corpus": profile.corpus,
-            "Seeds": len(profile.seeds),
-            "Runs kept in": "results" if profile.committed else "_build/results",
-        }
-        for profile in PROFILES.values()
-    ]
-    return pd.DataFrame(rows)
-
-
-def _environment(session: Session, specs: Iterable[RunSpec]) -> pd.DataFrame:
-    """What the stored runs were computed with."""
-    details = [session.store.read(spec).details for spec in specs]
-    used = pd.DataFrame([detail["environment"] for detail in details])
-    facts = {
-        "Runs": f"{len(details):,}",
-        "Computing time, all runs": f"{sum(d['wall_seconds'] for d in details) / 3600:.1f} h",
-        "Largest peak memory of a process": f"{max(d['peak_memory_mib'] for d in details):,} MiB",
-        **{name: ", ".join(sorted({str(value) for value in used[name]})) for name in used},
-    }
-    return pd.DataFrame({"What": list(facts), "Value": list(facts.values())})

@@ -116,7 +116,7 @@ def accuracy(table: pd.DataFrame) -> Figure:
         Dots are means over seeds, bars their intervals, diamonds published values.
     """
     tasks, systems = table["task"].unique(), table["system"].unique()
-    figure, axes = _panels(1, len(tasks), 0.9 + 0.25 * len(systems), sharey=True)
+    figure, axes = panels(1, len(tasks), 0.9 + 0.25 * len(systems), sharey=True)
     for axis, task in zip(axes[0], tasks, strict=True):
         rows = table[table["task"] == task].set_index("system").reindex(systems)
         _forest(axis, rows)
@@ -161,7 +161,7 @@ def confusion_matrices(
     names = get_task(task).classes
     columns = min(4, len(systems))
     rows = -(-len(systems) // columns)
-    figure, axes = _panels(rows, columns, 2.3 * rows, sharex=True, sharey=True)
+    figure, axes = panels(rows, columns, 2.3 * rows, sharex=True, sharey=True)
     for axis, system in zip(axes.flat, systems, strict=False):
         frame = chosen[chosen["system"] == system]
         counts = confusion_matrix(frame["target"] - 1, frame["answer"] - 1, len(names))
@@ -197,7 +197,7 @@ def label_disagreement(labels: pd.DataFrame, task: str = "4Q") -> Figure:
         "several clips,\none label": ((own.sum(axis=1) > 1) & ((own > 0).sum(axis=1) == 1)).sum(),
         "several labels": ((own > 0).sum(axis=1) > 1).sum(),
     }
-    figure, ((left, right),) = _panels(1, 2, 2.6)
+    figure, ((left, right),) = panels(1, 2, 2.6)
     bars = left.bar(list(kinds), list(kinds.values()), color=[SKY, BLUE, VERMILLION])
     left.bar_label(bars)
     left.grid(axis="x", visible=False)
@@ -224,7 +224,7 @@ def _matrix(axis: Axes, counts: np.ndarray, names: Sequence[str]) -> None:
 
 def label_counts(counts: Mapping[str, int]) -> Figure:
     """Number of clips of each quadrant, from `mer.clips.Corpus.counts`."""
-    figure, axes = _panels(1, 1, 1.9)
+    figure, axes = panels(1, 1, 1.9)
     axis = axes[0, 0]
     names = [f"{quadrant}: {meaning}" for quadrant, (meaning, _) in QUADRANTS.items()]
     colours = [colour for _, colour in QUADRANTS.values()]
@@ -244,7 +244,7 @@ def note_statistics(notes: Mapping[str, Mapping[str, Sequence[float]]]) -> Figur
     notes : mapping
         By quadrant and statistic: 5 %, 50 % and 95 % quantile, as in the card of a corpus.
     """
-    figure, axes = _panels(1, len(_NOTE_STATISTICS), 2.0)
+    figure, axes = panels(1, len(_NOTE_STATISTICS), 2.0)
     for axis, (name, label) in zip(axes[0], _NOTE_STATISTICS.items(), strict=True):
         for quadrant, values in notes.items():
             low, middle, high = values[name]
@@ -269,7 +269,7 @@ def interval_width(accuracy: float, gains: Mapping[str, float], sizes: Mapping[s
     sizes : mapping of str to int
         Numbers of test clips, drawn as points.
     """
-    figure, axes = _panels(1, 1, 3.0)
+    figure, axes = panels(1, 1, 3.0)
     axis = axes[0, 0]
     n = np.geomspace(30, 3000, 200)
     axis.plot(n, half_width(accuracy, n), color=BLUE)
@@ -298,13 +298,13 @@ def training_history(runs: Iterable[Run]) -> Figure:
     for run in runs:
         frame = pd.DataFrame(run.history)
         histories.setdefault(run.spec.system, []).append(frame.set_index(frame.index + 1))
-    figure, axes = _panels(2, len(histories), 3.6, sharex="col", sharey="row")
+    figure, axes = panels(2, len(histories), 3.6, sharex="col", sharey="row")
     for (top, bottom), (system, frames) in zip(axes.T, histories.items(), strict=True):
         for frame in frames:
             (train,) = top.plot(frame["train_loss"], color=BLUE, lw=1)
             (valid,) = top.plot(frame["valid_loss"], color=VERMILLION, lw=1)
             bottom.plot(frame["valid_accuracy"], color=VERMILLION, lw=1)
-        top.set_title(system)
+        top.set_title(system.replace(", ", ",\n"))
         bottom.set_xlabel("Epoch")
     axes[0, 0].set_ylabel("Loss")
     axes[1, 0].set_ylabel("Accuracy")
@@ -331,25 +331,30 @@ def excerpt(clip: Clip, *, seconds: float = 10.0, sample_rate: int = 22050) -> F
     """
     if clip.midi is None:
         raise MissingDataError(f"clip {clip.id!r} has no MIDI file, which a piano roll needs")
-    figure, (top, bottom) = _panels(2, 1, 3.6, sharex=True)
-    _piano_roll(top[0], read_notes(clip.midi))
+    figure, (top, bottom) = panels(2, 1, 3.6, sharex=True)
+    piano_roll(top[0], read_notes(clip.midi))
     samples = crop(waveform(clip, sample_rate), int(seconds * sample_rate))
-    _spectrogram(figure, bottom[0], samples, sample_rate)
+    spectrogram(figure, bottom[0], samples, sample_rate)
     bottom[0].set(xlim=(0, seconds), xlabel="Time (s)")
     return figure
 
 
-def _piano_roll(axis: Axes, notes: np.ndarray) -> None:
+def piano_roll(axis: Axes, notes: np.ndarray, colours: Any = None) -> None:
+    """Notes, shape (n, 4), as bars; brighter is louder unless colours are given."""
     onsets, offsets, pitches, velocities = notes.T
-    colours = mpl.colormaps["viridis"](velocities / 127)
+    if colours is None:
+        colours = mpl.colormaps["viridis"](velocities / 127)
     axis.barh(pitches, offsets - onsets, left=onsets, height=0.9, color=colours)
     axis.set_ylabel("Pitch (MIDI)")
 
 
-def _spectrogram(figure: Figure, axis: Axes, samples: np.ndarray, sample_rate: int) -> None:
+def spectrogram(
+    figure: Figure, axis: Axes, samples: np.ndarray, sample_rate: int, start: float = 0.0
+) -> None:
+    """Log-mel spectrogram of samples that begin at `start` seconds."""
     hop = 512
     mel = log_mel(samples, sample_rate, hop_length=hop)
-    extent = (0, mel.shape[1] * hop / sample_rate, 0, mel.shape[0])
+    extent = (start, start + mel.shape[1] * hop / sample_rate, 0, mel.shape[0])
     low = max(float(mel.min()), float(mel.max()) - 80)
     image = axis.imshow(mel, origin="lower", aspect="auto", extent=extent, vmin=low, cmap="magma")
     axis.set_ylabel("Mel band")
@@ -381,7 +386,7 @@ def player(clip: Clip, *, seconds: float = 10.0, sample_rate: int = 16000) -> Au
     return audio
 
 
-def _panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
+def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
     """A figure of book width, with axes of shape (rows, columns), that only its caller shows."""
     figure, axes = plt.subplots(
         rows, columns, figsize=(WIDTH, height), layout="constrained", squeeze=False, **options

@@ -19,7 +19,26 @@ JSON_TYPES = (str, int, float, bool, list, dict, type(None))
 _SESSION_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 
 
-class CorpusParameters(BaseModel):
+class NotebookParameters(BaseModel):
+    """What every notebook takes.
+
+    Attributes
+    ----------
+    profile : str
+        "smoke", "quick", "cpu" or "paper".
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    profile: str = "quick"
+
+    @field_validator("profile")
+    @classmethod
+    def _known_profile(cls, value: str) -> str:
+        return get_profile(value).name
+
+
+class CorpusParameters(NotebookParameters):
     """Parameters of a notebook that looks at a corpus.
 
     Attributes
@@ -32,16 +51,8 @@ class CorpusParameters(BaseModel):
         False shows stored runs only: what is not stored is an error.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    profile: str = "quick"
     corpus: str | None = None
     compute: bool = True
-
-    @field_validator("profile")
-    @classmethod
-    def _known_profile(cls, value: str) -> str:
-        return get_profile(value).name
 
     @field_validator("corpus")
     @classmethod
@@ -78,13 +89,7 @@ class StudyParameters(CorpusParameters):
     @field_validator("systems", "tasks", "seeds", "overrides", mode="before")
     @classmethod
     def _from_json(cls, value: Any) -> Any:
-        # `papermill -p seeds "[0,1]"` hands the text on: it reads numbers, but no lists.
-        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-            try:
-                return json.loads(value)
-            except json.JSONDecodeError:
-                return value
-        return value
+        return _read_json(value)
 
     @field_validator("systems")
     @classmethod
@@ -94,11 +99,7 @@ class StudyParameters(CorpusParameters):
     @field_validator("tasks")
     @classmethod
     def _known_tasks(cls, value: list[str]) -> list[str]:
-        if not value:
-            raise ParameterError(f"tasks is empty; the tasks are: {', '.join(TASKS)}")
-        if len(set(value)) < len(value):
-            raise ParameterError(f"tasks is {value}; expected each task once")
-        return [_known(name, TASKS, "task", "tasks") for name in value]
+        return _several(value, TASKS, "task", "tasks")
 
     @field_validator("seeds")
     @classmethod
@@ -110,9 +111,7 @@ class StudyParameters(CorpusParameters):
     @field_validator("n_jobs")
     @classmethod
     def _some_jobs(cls, value: int | None) -> int | None:
-        if value is not None and value < 1:
-            raise ParameterError(f"n_jobs is {value}; expected 1 or more")
-        return value
+        return _positive_jobs(value)
 
     @field_validator("overrides")
     @classmethod
@@ -122,7 +121,54 @@ class StudyParameters(CorpusParameters):
         return value
 
 
-Parameters = TypeVar("Parameters", bound=CorpusParameters)
+class TranscriptionParameters(NotebookParameters):
+    """Parameters of the notebook on transcription; lists may be given as JSON text.
+
+    Attributes
+    ----------
+    profile : str
+        "smoke", "quick", "cpu" or "paper".
+    compute : bool
+        False shows stored scores only: what is not stored is an error.
+    transcribers : list of str
+        Among `mer.transcription.TRANSCRIBERS`.
+    tests : list of str or None
+        Among `mer.study.transcriptions.TESTS`; None takes those of the profile.
+    n_jobs : int or None
+        Processes; None takes one for each core.
+    """
+
+    compute: bool = True
+    transcribers: list[str] = ["onsets-frames"]
+    tests: list[str] | None = None
+    n_jobs: int | None = None
+
+    @field_validator("transcribers", "tests", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        return _read_json(value)
+
+    @field_validator("transcribers")
+    @classmethod
+    def _known_transcribers(cls, value: list[str]) -> list[str]:
+        from mer.transcription import TRANSCRIBERS
+
+        return _several(value, TRANSCRIBERS, "transcriber", "transcribers")
+
+    @field_validator("tests")
+    @classmethod
+    def _known_tests(cls, value: list[str] | None) -> list[str] | None:
+        from mer.study.transcriptions import TESTS
+
+        return None if value is None else _several(value, TESTS, "test", "tests")
+
+    @field_validator("n_jobs")
+    @classmethod
+    def _some_jobs(cls, value: int | None) -> int | None:
+        return _positive_jobs(value)
+
+
+Parameters = TypeVar("Parameters", bound=NotebookParameters)
 
 
 def parameters(namespace: Mapping[str, Any], model: type[Parameters]) -> Parameters:
@@ -189,6 +235,32 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError, TypeError):
             values[name] = text
     return values
+
+
+def _read_json(value: Any) -> Any:
+    # `papermill -p seeds "[0,1]"` hands the text on: it reads numbers, but no lists.
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return value
+
+
+def _positive_jobs(value: int | None) -> int | None:
+    if value is not None and value < 1:
+        raise ParameterError(f"n_jobs is {value}; expected 1 or more")
+    return value
+
+
+def _several(
+    values: list[str], names: tuple[str, ...] | Mapping[str, Any], one: str, many: str
+) -> list[str]:
+    if not values:
+        raise ParameterError(f"{many} is empty; the {many} are: {', '.join(names)}")
+    if len(set(values)) < len(values):
+        raise ParameterError(f"{many} is {values}; expected each {one} once")
+    return [_known(value, names, one, many) for value in values]
 
 
 def _known(value: str, names: tuple[str, ...] | Mapping[str, Any], one: str, many: str) -> str:

@@ -52,11 +52,31 @@ def default_split(corpus: str, kind: str) -> str:
     return _SPLITS[corpus][kind]
 
 
-def _networks(lstm: Mapping[str, Any], resnet: Mapping[str, Any]) -> Overrides:
+_MIXED_FEATURE = (
+    "Symbolic & Acoustic",
+    "Acoustic-only",
+    "Single-loss",
+    "Symbolic & Acoustic, released MIDI",
+    "Symbolic & Acoustic, no pre-training",
+    "Symbolic & Acoustic, MAESTRO + Pop1K7",
+)
+
+
+def _networks(
+    lstm: Mapping[str, Any],
+    resnet: Mapping[str, Any],
+    domains: Mapping[str, Any],
+    n_mels: int,
+    stft: Mapping[str, Any] = MappingProxyType({}),
+) -> Overrides:
+    """Overrides of the networks; `domains` are those of all systems of zhu2023."""
     return {
         "LSTM-Attn + MIDI-like": lstm,
         "LSTM-Attn + REMI": lstm,
         "Short-chunk ResNet": resnet,
+        **{name: {**domains, "n_mels": n_mels} for name in _MIXED_FEATURE},
+        "Symbolic-only": domains,
+        "STFT-input": {**domains, **stft},
     }
 
 
@@ -73,6 +93,9 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 overrides=_networks(
                     {"epochs": 2, "embedding": 16, "hidden": 8, "window": 128},
                     {"epochs": 2, "channels": 4},
+                    {"epochs": 2, "batch_size": 8, "window_seconds": 4.0, "pool": 8},
+                    n_mels=32,
+                    stft={"n_fft": 256},
                 ),
             ),
             Profile(
@@ -84,6 +107,16 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 overrides=_networks(
                     {"epochs": 15, "patience": 8, "embedding": 64, "hidden": 32, "window": 512},
                     {"epochs": 15, "patience": 8, "channels": 8},
+                    {
+                        "epochs": 6,
+                        "batch_size": 16,
+                        "learning_rate": 1e-3,
+                        "schedule": "cosine",
+                        "window_seconds": 6.0,
+                        "pool": 8,
+                    },
+                    n_mels=32,
+                    stft={"n_fft": 512},
                 ),
             ),
             Profile(
@@ -109,6 +142,16 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                         "hop_length": 1024,
                         "window": 65,
                     },
+                    {
+                        "epochs": 12,
+                        "patience": 12,
+                        "batch_size": 16,
+                        "learning_rate": 5e-4,
+                        "schedule": "cosine",
+                        "window_seconds": 10.0,
+                        "pool": 6,
+                    },
+                    n_mels=64,
                 ),
                 committed=True,
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mer.errors import InvalidDataError
-from mer.study.book import headline
+from mer.study.summaries import headline
 
 START, END = "<!-- headline: start -->", "<!-- headline: end -->"
 

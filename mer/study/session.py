@@ -114,7 +114,8 @@ class Session:
         -------
         DataFrame
             One row a run and test clip: system, task, split, fold, seed, audio, id, group,
-            target, answer (both counted from 1), correct, p_1 ... p_k.
+            target, answer (both counted from 1), correct, p_1 ... p_k; head_A and head_V where
+            a system has such heads (missing in the rows of others).
 
         Raises
         ------
@@ -167,7 +168,7 @@ def read_predictions(store: RunStore, specs: Iterable[RunSpec]) -> pd.DataFrame:
                     "target": frame["target"],
                     "answer": answer,
                     "correct": answer == frame["target"],
-                    **{c: frame[c] for c in frame.columns if c.startswith("p_")},
+                    **{c: frame[c] for c in frame.columns if c.startswith(("p_", "head_"))},
                 }
             )
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ class Run:
     ----------
     spec : RunSpec
     predictions : DataFrame
-        One row a test clip: id, group, target (class counted from 1), p_1 ... p_k.
+        One row a test clip: id, group, target (class counted from 1), p_1 ... p_k, and head_A
+        and head_V (probability of high arousal and valence) of systems with such heads.
     history : list of dict
         What training went through, a row an epoch (or a tried hyper-parameter).
     details : dict
@@ -159,6 +161,50 @@ class RunStore:
                 temporary.write_text(_json(card), encoding="utf-8")
         except OSError as error:
             raise MissingDataError(f"cannot store {path}: {error}") from None
+
+    def table(
+        self,
+        name: str,
+        spec: Mapping[str, Any],
+        compute: Callable[[], tuple[pd.DataFrame, dict[str, Any]]] | None,
+    ) -> pd.DataFrame:
+        """A table that is no run: computed and stored if it is not stored yet.
+
+        Parameters
+        ----------
+        name : str
+            Name of the file.
+        spec : mapping
+            JSON-native values that the table depends on; part of its key.
+        compute : callable or None
+            Gives the table and details to store with it; None where nothing is to be computed.
+
+        Returns
+        -------
+        DataFrame
+            As it is read from the store.
+
+        Raises
+        ------
+        MissingDataError
+            If it is neither stored nor to be computed.
+        """
+        digest = hashlib.sha256(json.dumps(dict(spec), sort_keys=True).encode()).hexdigest()
+        path = self.root / "tables" / f"{_slug(name)}-{digest[:12]}.csv"
+        description = path.with_suffix(".json")
+        # The description is written last: where it is, the table is whole.
+        if not description.is_file():
+            if compute is None:
+                raise MissingDataError(
+                    f"{path} does not exist: the table {name!r} is not stored; run the notebook "
+                    "with the parameter compute"
+                )
+            frame, details = compute()
+            with atomic_path(path) as temporary:
+                frame.to_csv(temporary, index=False, float_format=f"%.{PREDICTION_DECIMALS}f")
+            with atomic_path(description) as temporary:
+                temporary.write_text(_json({"spec": dict(spec), **details}), encoding="utf-8")
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 def _write_files(run: Run, folder: Path) -> None:

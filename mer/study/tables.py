@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mer.errors import ParameterError
-from mer.evaluation.metrics import implied
+from mer.evaluation.metrics import HIGH_QUADRANTS, implied
 from mer.evaluation.uncertainty import group_bootstrap, mcnemar_exact, paired_bootstrap_difference
 from mer.study.store import Run
 
@@ -169,6 +169,90 @@ def implied_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
         correct = answer == frame["target"]
         frames.append(frame.assign(task=task, answer=answer, correct=correct))
     return pd.concat(frames, ignore_index=True)
+
+
+def head_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
+    """What the arousal and valence heads of four-quadrant systems say, as predictions of A and V.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        From `mer.study.session.Session.run`.
+
+    Returns
+    -------
+    DataFrame
+        The rows of task "4Q" with a head, once for each head; target and answer are 1 (low) or
+        2 (high).
+
+    Raises
+    ------
+    ParameterError
+        If no system has a head.
+    """
+    quadrants = predictions[predictions["task"] == "4Q"]
+    kept = [c for c in quadrants.columns if not c.startswith(("p_", "head_"))]
+    frames = []
+    for task, high in HIGH_QUADRANTS.items():
+        if f"head_{task}" not in quadrants:
+            continue
+        rows = quadrants[quadrants[f"head_{task}"].notna()]
+        p_high = rows[f"head_{task}"]
+        target = rows["target"].isin(high).astype(int) + 1
+        frame = rows[kept].assign(task=task, target=target, p_1=1 - p_high, p_2=p_high)
+        frames.append(_answered(frame))
+    if not frames:
+        raise ParameterError("no column 'head_A' or 'head_V': none of these systems has heads")
+    return pd.concat(frames, ignore_index=True)
+
+
+def late_average(
+    predictions: pd.DataFrame,
+    systems: tuple[str, str] = ("Symbolic-only", "Acoustic-only"),
+    name: str = "Late average",
+) -> pd.DataFrame:
+    """The mean of two systems' class probabilities, as predictions of a further system.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        From `mer.study.session.Session.run`; runs of the two systems are paired by task, split,
+        fold and seed.
+    systems : tuple of str
+    name : str
+        Of the new system.
+
+    Returns
+    -------
+    DataFrame
+        The rows of the new system alone. A head is that of the system that has it, or the mean
+        of both.
+
+    Raises
+    ------
+    ParameterError
+        If a clip of one run has no counterpart in the other system's run.
+    """
+    keys = ["task", "split", "fold", "seed", "id"]
+    first, second = (predictions[predictions["system"] == s].set_index(keys) for s in systems)
+    same = len(first) == len(second) and set(first.index) == set(second.index)
+    if first.empty or not first.index.is_unique or not same:
+        raise ParameterError(
+            f"{systems[0]!r} and {systems[1]!r} were not tested once each on the same clips with "
+            "the same seeds; run both on one split"
+        )
+    columns = [c for c in predictions.columns if c.startswith(("p_", "head_"))]
+    one, other = first[columns], second.loc[first.index, columns]
+    means = (one.fillna(other) + other.fillna(one)) / 2
+    averaged = first.assign(system=name, **{c: means[c] for c in columns}).reset_index()
+    return _answered(averaged[predictions.columns])
+
+
+def _answered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Predictions with the answers that their probabilities give."""
+    columns = [c for c in frame.columns if c.startswith("p_")]
+    answer = np.nanargmax(frame[columns].to_numpy(dtype=float), axis=1) + 1
+    return frame.assign(answer=answer, correct=answer == frame["target"])
 
 
 def comparison_text(table: pd.DataFrame, columns: Iterable[str] = ("4Q", "A", "V")) -> pd.DataFrame:

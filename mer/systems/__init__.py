@@ -21,6 +21,14 @@ _PLACES = {
     "LSTM-Attn + MIDI-like": "emopia.LSTMAttnMidiLike",
     "LSTM-Attn + REMI": "emopia.LSTMAttnREMI",
     "Short-chunk ResNet": "emopia.ShortChunkResNetSystem",
+    "Symbolic & Acoustic": "zhu2023.SymbolicAcoustic",
+    "Symbolic-only": "zhu2023.SymbolicOnly",
+    "Acoustic-only": "zhu2023.AcousticOnly",
+    "STFT-input": "zhu2023.STFTInput",
+    "Single-loss": "zhu2023.SingleLoss",
+    "Symbolic & Acoustic, released MIDI": "zhu2023.ReleasedMIDI",
+    "Symbolic & Acoustic, no pre-training": "zhu2023.NoPretraining",
+    "Symbolic & Acoustic, MAESTRO + Pop1K7": "zhu2023.TwoCorporaPretraining",
 }
 SYSTEMS = tuple(_PLACES)
 """Names that `get_system` knows."""

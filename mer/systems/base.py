@@ -46,7 +46,10 @@ class Fitted(ABC):
 
     @abstractmethod
     def predict(self, corpus: Corpus) -> pd.DataFrame:
-        """Class probabilities: columns id, p_1 ... p_k, one row a clip, in corpus order."""
+        """Class probabilities: columns id, p_1 ... p_k, one row a clip, in corpus order.
+
+        Systems with heads for arousal or valence add head_A or head_V, the probability of "high".
+        """
 
     @abstractmethod
     def save(self, folder: Path) -> None:

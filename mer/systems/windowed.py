@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mer.clips import Clip, Corpus
 from mer.errors import InvalidDataError
 from mer.systems.base import Context, Fitted, System, probabilities, read_settings, write_settings
-from mer.training import supervised
-from mer.training.supervised import Score, TrainingOptions, autocast, resolve_device
-from mer.training.windows import prediction_batches, training_batches
+from mer.training import supervised, windows
+from mer.training.supervised import Score, TrainingOptions, resolve_device
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowedNetwork(TrainingOptions, System):
-    """Trains on random windows of every clip, predicts the mean over all its windows.
+    """Trains on random windows of every clip, predicts the mean over all its windows."""
 
-    Attributes
-    ----------
-    window : int
-        Longest window, in tokens or frames.
-    """
-
-    window: int
+    @property
+    @abstractmethod
+    def window(self) -> int:
+        """Longest window, in steps of an item: tokens or frames."""
 
     @property
     def windows_per_epoch(self) -> int:
@@ -38,61 +35,115 @@ class WindowedNetwork(TrainingOptions, System):
         return 1
 
     @abstractmethod
-    def features(self, clip: Clip) -> np.ndarray:
-        """Features of a clip, time on the last axis."""
+    def features(self, clip: Clip) -> Any:
+        """What windows of a clip are cut from: by default an array, time on the last axis."""
 
     @abstractmethod
     def network(self, n_classes: int) -> nn.Module:
         """A network with fresh parameters."""
 
+    def prepare(self, network: nn.Module, items: Sequence[Any]) -> None:
+        """What else a fresh network takes from training items or stored weights: by default none.
+
+        A network that is loaded has it among its parameters.
+        """
+
+    def items(self, clips: Sequence[Clip], *, training: bool) -> list[Any]:
+        """Features of some clips.
+
+        Raises
+        ------
+        InvalidDataError
+            If a clip to train on is empty.
+        """
+        items = [self.features(clip) for clip in clips]
+        for clip, item in zip(clips, items, strict=True):
+            if training and self.length(item) < 2:
+                raise InvalidDataError(
+                    f"clip {clip.id!r} has no notes; training needs some: leave it out"
+                )
+        return items
+
+    def length(self, item: Any) -> int:
+        """Steps of an item."""
+        return windows.array_length(item)
+
+    def batch(self, pieces: Sequence[windows.Piece]) -> Any:
+        """Inputs of the network, a Tensor or a tuple of them, from windows of one length."""
+        return windows.stack_pieces(pieces)
+
+    def loss(self, output: Any, targets: Tensor) -> Tensor:
+        """What training makes small: by default the cross-entropy."""
+        return nn.functional.cross_entropy(output, targets)
+
+    def answer(self, output: Any) -> Tensor:
+        """Class probabilities, shape (batch, n_classes), followed by a column for each head."""
+        return torch.softmax(output, dim=1)
+
+    def head_names(self, n_classes: int) -> tuple[str, ...]:
+        """Names of what `answer` gives after the class probabilities."""
+        return ()
+
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedNetwork:
         """Train, stopping on the accuracy over validation clips (ties: the lower loss)."""
         supervised.seed_everything(context.seed)
         device = resolve_device(context.device)
-        network = self.network(len(context.task.classes))
-        items = [self._training_item(clip) for clip in train] * self.windows_per_epoch
-        targets = np.tile(context.task.targets(train), self.windows_per_epoch)
-        valid_items = [self.features(clip) for clip in valid]
+        n_classes = len(context.task.classes)
+        network = self.network(n_classes)
+        items = self.items(train, training=True)
+        self.prepare(network, items)
+        targets = context.task.targets(train)
+        valid_items = self.items(valid, training=False)
         valid_targets = context.task.targets(valid)
 
         def score(model: nn.Module) -> Score:
             values = self.predict_items(model, valid_items, device)
-            return _score(values, valid_targets)
+            return _score(values[:, :n_classes], valid_targets)
 
         history = supervised.train(
             network,
-            lambda rng: training_batches(
-                items, targets, window=self.window, batch_size=self.batch_size, rng=rng
-            ),
+            lambda rng: self._training_batches(items, targets, rng),
             score,
             self,
+            loss=self.loss,
             seed=context.seed,
             device=device,
             checkpoint=context.checkpoint,
             progress=context.progress,
         )
-        return FittedNetwork(self, network, device, history.epochs)
+        return FittedNetwork(self, network, n_classes, device, history.epochs)
 
-    def _training_item(self, clip: Clip) -> np.ndarray:
-        item = self.features(clip)
-        if item.shape[-1] < 2:
-            raise InvalidDataError(
-                f"clip {clip.id!r} has no notes; training needs some: leave it out"
-            )
-        return item
+    def _training_batches(
+        self, items: Sequence[Any], targets: np.ndarray, rng: np.random.Generator
+    ) -> Iterator[supervised.Batch]:
+        return windows.training_batches(
+            [*items] * self.windows_per_epoch,
+            np.tile(targets, self.windows_per_epoch),
+            window=self.window,
+            batch_size=self.batch_size,
+            rng=rng,
+            length_of=self.length,
+            batch_of=self.batch,
+        )
 
     def predict_items(
-        self, network: nn.Module, items: Sequence[np.ndarray], device: torch.device
+        self, network: nn.Module, items: Sequence[Any], device: torch.device
     ) -> np.ndarray:
-        """Class probabilities, shape (n_items, n_classes): the mean over the windows of each."""
+        """Mean of `answer` over the windows of each item, shape (n_items, n_classes + n_heads)."""
         network.eval()
         sums: np.ndarray | None = None
         counts = np.zeros(len(items))
-        batches = prediction_batches(items, window=self.window, batch_size=2 * self.batch_size)
-        with torch.inference_mode(), autocast(device):
+        batches = windows.prediction_batches(
+            items,
+            window=self.window,
+            batch_size=2 * self.batch_size,
+            length_of=self.length,
+            batch_of=self.batch,
+        )
+        with torch.inference_mode():
             for inputs, owners in batches:
-                logits = network(inputs.to(device)).float()
-                values = torch.softmax(logits, dim=1).cpu().numpy().astype(float)
+                output = supervised.forward(network, inputs, device)
+                values = self.answer(output).cpu().numpy().astype(float)
                 sums = np.zeros((len(items), values.shape[1])) if sums is None else sums
                 np.add.at(sums, owners, values)
                 np.add.at(counts, owners, 1)
@@ -113,28 +164,33 @@ class FittedNetwork(Fitted):
         self,
         system: WindowedNetwork,
         network: nn.Module,
+        n_classes: int,
         device: torch.device,
         history: list[dict[str, float]],
     ) -> None:
         self.system = system
         self.network = network
+        self.n_classes = n_classes
         self.device = device
         self.history = history
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
-        """Class probabilities: columns id, p_1 ... p_k, the mean over the windows of each clip."""
-        items = [self.system.features(clip) for clip in corpus]
-        return probabilities(corpus, self.system.predict_items(self.network, items, self.device))
+        """Columns id, p_1 ... p_k, and head_<name> for each head: means over a clip's windows."""
+        items = self.system.items(corpus, training=False)
+        values = self.system.predict_items(self.network, items, self.device)
+        frame = probabilities(corpus, values[:, : self.n_classes])
+        for k, name in enumerate(self.system.head_names(self.n_classes), start=self.n_classes):
+            frame[f"head_{name}"] = values[:, k]
+        return frame
 
     def save(self, folder: Path) -> None:
         """Write the parameters (`network.pt`, tensors only) and the settings."""
-        n_classes = list(self.network.parameters())[-1].shape[0]
         write_settings(
             folder,
             {
                 "system": self.system.name,
                 "parameters": self.system.parameters,
-                "n_classes": n_classes,
+                "n_classes": self.n_classes,
                 "history": self.history,
             },
         )
@@ -148,8 +204,9 @@ class FittedNetwork(Fitted):
         settings = read_settings(folder)
         system = get_system(settings["system"], settings["parameters"])
         assert isinstance(system, WindowedNetwork)
-        network = system.network(settings["n_classes"])
+        n_classes = settings["n_classes"]
+        network = system.network(n_classes)
         parameters = torch.load(folder / "network.pt", map_location="cpu", weights_only=True)
         network.load_state_dict(parameters)
         network.eval()
-        return cls(system, network, torch.device("cpu"), settings["history"])
+        return cls(system, network, n_classes, torch.device("cpu"), settings["history"])

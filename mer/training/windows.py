@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+Piece = tuple[Any, int, int]
+"""An item, and start and stop of a window of it."""
 
 _POOL_BATCHES = 8
 # Kernels are compiled anew for every length: a multiple of this keeps the lengths few.
@@ -24,14 +28,27 @@ def window_length(length: int, window: int) -> int:
     return length - length % _LENGTH_STEP if length >= _LENGTH_STEP else length
 
 
+def array_length(item: np.ndarray) -> int:
+    """Steps of an array with time on the last axis."""
+    return item.shape[-1]
+
+
+def stack_pieces(pieces: Sequence[Piece]) -> Tensor:
+    """Windows of one length as a batch, shape (batch, ..., length)."""
+    tensor = torch.from_numpy(np.stack([item[..., start:stop] for item, start, stop in pieces]))
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
 def training_batches(
-    items: Sequence[np.ndarray],
+    items: Sequence[Any],
     targets: np.ndarray,
     *,
     window: int,
     batch_size: int,
     rng: np.random.Generator,
-) -> Iterator[tuple[Tensor, Tensor]]:
+    length_of: Callable[[Any], int] = array_length,
+    batch_of: Callable[[Sequence[Piece]], Any] = stack_pieces,
+) -> Iterator[tuple[Any, Tensor]]:
     """One epoch: a random window of every clip, in random batches of clips of like length.
 
     Nothing is padded: the windows of a batch are as long as its shortest clip allows.
@@ -40,22 +57,28 @@ def training_batches(
 
     Parameters
     ----------
-    items : sequence of np.ndarray
-        Arrays with time on the last axis.
+    items : sequence
+        By default arrays with time on the last axis.
     targets : np.ndarray, shape (n_items,)
     window : int
-        Longest window, in steps of the last axis.
+        Longest window, in steps.
     batch_size : int
         A last batch of one clip joins the batch before it.
     rng : np.random.Generator
+    length_of : callable
+        Steps of an item.
+    batch_of : callable
+        Inputs of the network from windows of one length.
 
     Yields
     ------
-    inputs : Tensor, shape (batch, ..., length)
+    inputs : what `batch_of` gives
+        By default a Tensor, shape (batch, ..., length).
     targets : Tensor, shape (batch,)
     """
+    longest = [window_length(length_of(item), window) for item in items]
     order = rng.permutation(len(items))
-    lengths = np.asarray([window_length(items[i].shape[-1], window) for i in order])
+    lengths = np.asarray([longest[i] for i in order])
     pool = np.arange(len(items)) // (batch_size * _POOL_BATCHES)
     order = order[np.lexsort((lengths, pool))]
     starts = list(range(0, len(order), batch_size))
@@ -64,14 +87,10 @@ def training_batches(
     bounds = list(zip(starts, [*starts[1:], len(order)], strict=True))
     for number in rng.permutation(len(bounds)):
         chosen = order[slice(*bounds[number])]
-        length = min(window_length(items[i].shape[-1], window) for i in chosen)
-        pieces = [_random_window(items[i], length, rng) for i in chosen]
-        yield _to_tensor(np.stack(pieces)), torch.from_numpy(targets[chosen])
-
-
-def _random_window(item: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
-    start = rng.integers(item.shape[-1] - length + 1)
-    return item[..., start : start + length]
+        length = min(longest[i] for i in chosen)
+        offsets = [int(rng.integers(length_of(items[i]) - length + 1)) for i in chosen]
+        pieces = [(items[i], s, s + length) for i, s in zip(chosen, offsets, strict=True)]
+        yield batch_of(pieces), torch.from_numpy(targets[chosen])
 
 
 def window_starts(length: int, window: int) -> list[int]:
@@ -81,29 +100,31 @@ def window_starts(length: int, window: int) -> list[int]:
 
 
 def prediction_batches(
-    items: Sequence[np.ndarray], *, window: int, batch_size: int
-) -> Iterator[tuple[Tensor, np.ndarray]]:
+    items: Sequence[Any],
+    *,
+    window: int,
+    batch_size: int,
+    length_of: Callable[[Any], int] = array_length,
+    batch_of: Callable[[Sequence[Piece]], Any] = stack_pieces,
+) -> Iterator[tuple[Any, np.ndarray]]:
     """All windows of all clips, each clip covered by consecutive windows, without padding.
+
+    Parameters are those of `training_batches`.
 
     Yields
     ------
-    inputs : Tensor, shape (batch, ..., length)
-        Windows of one length, see `window_length`.
+    inputs : what `batch_of` gives
+        Of windows of one length, see `window_length`.
     owners : np.ndarray, shape (batch,)
         Index of the clip that each window was taken from.
     """
     by_length: dict[int, list[tuple[int, int]]] = {}
     for index, item in enumerate(items):
-        length = window_length(item.shape[-1], window)
-        for start in window_starts(item.shape[-1], length):
+        length = window_length(length_of(item), window)
+        for start in window_starts(length_of(item), length):
             by_length.setdefault(length, []).append((index, start))
     for length, places in by_length.items():
         for first in range(0, len(places), batch_size):
             batch = places[first : first + batch_size]
-            pieces = [items[index][..., start : start + length] for index, start in batch]
-            yield _to_tensor(np.stack(pieces)), np.asarray([index for index, _ in batch])
-
-
-def _to_tensor(array: np.ndarray) -> Tensor:
-    tensor = torch.from_numpy(array)
-    return tensor.float() if tensor.is_floating_point() else tensor
+            pieces = [(items[index], start, start + length) for index, start in batch]
+            yield batch_of(pieces), np.asarray([index for index, _ in batch])

@@ -1,0 +1,237 @@
+"""Claims of papers, judged by a rule on paired differences.
+
+A claim says that one system is better than another, or than several. On the same clips, the
+difference of accuracy has a 95 % interval (paired bootstrap over songs and training seeds). The
+claim holds where the whole interval lies above 0, it does not hold where the whole interval lies
+below 0, and else it cannot be told. A claim of several differences holds if all of them do, and
+does not hold if one of them does not. The rule judges the direction; the published size stands
+beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mer.errors import ParameterError
+from mer.evaluation.uncertainty import Difference
+from mer.study.tables import PublishedCells, correctness
+
+HOLDS = "holds"
+HOLDS_IN_PART = "holds as far as it was run"
+FAILS = "does not hold"
+OPEN = "cannot be told from this much data"
+NOT_RUN = "was not run"
+
+_EPS = 1e-9
+"""An interval that ends at 0 does so only up to rounding."""
+
+Answers = Mapping[str, pd.DataFrame]
+"""Predictions by what gave them, such as a model for the task; the first that two systems share
+compares them."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """That one system is better than another.
+
+    Attributes
+    ----------
+    better, worse : str
+        Systems.
+    task : str
+    """
+
+    better: str
+    worse: str
+    task: str = "4Q"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a paper says of its results.
+
+    Attributes
+    ----------
+    text : str
+        In our words.
+    table : str or None
+        Number of the paper's table behind it; None for a question of our own.
+    comparisons : tuple of Comparison
+    """
+
+    text: str
+    table: str | None
+    comparisons: tuple[Comparison, ...]
+
+
+def judge(
+    claims: Iterable[Claim], places: Mapping[str, Answers], published: PublishedCells
+) -> pd.DataFrame:
+    """All differences that the claims are about.
+
+    Parameters
+    ----------
+    claims : iterable of Claim
+    places : mapping of str to Answers
+        Predictions, by the name of the split that they are of.
+    published : mapping
+        Accuracy by (system, task).
+
+    Returns
+    -------
+    DataFrame
+        One row a claim, place and comparison for which both systems were run: claim, place,
+        better, worse, task, answers (what gave them), difference, low, high, n (clips), published
+        (the difference; missing where there is none), covers (whether the interval holds it) and
+        verdict.
+    """
+    rows = [
+        {"claim": claim.text, "place": place, **found}
+        for claim in claims
+        for place, answers in places.items()
+        for comparison in claim.comparisons
+        if (found := _difference(comparison, answers, published))
+    ]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+_COLUMNS = (
+    "claim",
+    "place",
+    "better",
+    "worse",
+    "task",
+    "answers",
+    "difference",
+    "low",
+    "high",
+    "n",
+    "published",
+    "covers",
+    "verdict",
+)
+
+
+def _difference(
+    comparison: Comparison, answers: Answers, published: PublishedCells
+) -> dict[str, object] | None:
+    systems = (comparison.better, comparison.worse)
+    chosen = {
+        kind: frame[(frame["task"] == comparison.task) & frame["system"].isin(systems)]
+        for kind, frame in answers.items()
+    }
+    shared = [kind for kind, frame in chosen.items() if set(frame["system"]) == set(systems)]
+    if not shared:
+        return None
+    kind, frame = shared[0], chosen[shared[0]]
+    found = difference(*(correctness(frame, system, comparison.task) for system in systems))
+    cells = [published.get((system, comparison.task), np.nan) for system in systems]
+    gain = cells[0] - cells[1]
+    return {
+        "better": comparison.better,
+        "worse": comparison.worse,
+        "task": comparison.task,
+        "answers": kind,
+        "difference": found.mean,
+        "low": found.low,
+        "high": found.high,
+        "n": frame["id"].nunique(),
+        "published": gain,
+        "covers": None if np.isnan(gain) else bool(found.low <= gain <= found.high),
+        "verdict": HOLDS if found.low > _EPS else FAILS if found.high < -_EPS else OPEN,
+    }
+
+
+def difference(
+    first: pd.DataFrame, second: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0
+) -> Difference:
+    """Mean difference of two systems on the same clips, with a 95 % percentile interval.
+
+    A resample draws songs, each with all its clips and for both systems, and training seeds, for
+    each system by itself: a network that is trained again answers differently, which songs alone
+    do not show. From few seeds their spread comes out too small, from one not at all.
+
+    Parameters
+    ----------
+    first, second : DataFrame
+        From `mer.study.tables.correctness`: a row a clip, a column a seed.
+    n_resamples, seed : int
+
+    Returns
+    -------
+    Difference
+
+    Raises
+    ------
+    ParameterError
+        If the systems were tested on different clips.
+    """
+    if not first.index.equals(second.index):
+        raise ParameterError("two systems of a claim were tested on different clips")
+    rng = np.random.default_rng(seed)
+    codes, songs = pd.factorize(first.index.get_level_values("group"))
+    drawn = rng.integers(len(songs), size=(n_resamples, len(songs)))
+    clips = np.bincount(codes)[drawn].sum(axis=1)
+    right = [_resampled(table, codes, drawn, rng) for table in (first, second)]
+    low, high = np.quantile((right[0] - right[1]) / clips, (0.025, 0.975))
+    mean = first.to_numpy().mean() - second.to_numpy().mean()
+    return Difference(float(mean), float(low), float(high))
+
+
+def _resampled(
+    table: pd.DataFrame, codes: np.ndarray, drawn: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Right answers in each resample of songs and seeds, shape (n_resamples,)."""
+    n_seeds = table.shape[1]
+    seeds = rng.integers(n_seeds, size=(len(drawn), n_seeds))
+    weights = (seeds[:, None] == np.arange(n_seeds)[:, None]).mean(axis=2)
+    by_song = [np.bincount(codes, weights=answers) for answers in table.to_numpy().T]
+    sums = np.stack([song[drawn].sum(axis=1) for song in by_song], axis=1)
+    resampled: np.ndarray = (weights * sums).sum(axis=1)
+    return resampled
+
+
+def verdict(claim: Claim, judged: pd.DataFrame, place: str) -> str:
+    """Verdict on a claim in one place, from `judge`."""
+    found = _rows(claim, judged, place)["verdict"]
+    if found.empty:
+        return NOT_RUN
+    if (found == FAILS).any():
+        return FAILS
+    if (found == OPEN).any():
+        return OPEN
+    return HOLDS if len(found) == len(claim.comparisons) else HOLDS_IN_PART
+
+
+def paragraphs(claims: Sequence[Claim], judged: pd.DataFrame, places: Iterable[str]) -> str:
+    """A paragraph a claim in Markdown: verdicts, and the differences that they come from."""
+    places = list(places)
+    blocks = []
+    for claim in claims:
+        source = f" (table {claim.table})" if claim.table else ""
+        lines = [f"**{claim.text}**{source}", ""]
+        for place in places:
+            rows = _rows(claim, judged, place)
+            found = "; ".join(_told(row) for _, row in rows.iterrows())
+            stop = f". {found}." if found else "."
+            lines.append(f"- {place.capitalize()}: **{verdict(claim, judged, place)}**{stop}")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _rows(claim: Claim, judged: pd.DataFrame, place: str) -> pd.DataFrame:
+    return judged[(judged["claim"] == claim.text) & (judged["place"] == place)]
+
+
+def _told(row: pd.Series) -> str:
+    by = "" if row["task"] == "4Q" else f" by {row['answers']}"
+    text = f"{row['better']} minus {row['worse']}, {row['task']}{by}: {row['difference']:+.3f} "
+    text += f"[{row['low']:+.3f}, {row['high']:+.3f}]"
+    if pd.isna(row["published"]):
+        return text
+    where = "inside" if row["covers"] else "outside"
+    return f"{text} (published {row['published']:+.3f}, {where} the interval)"

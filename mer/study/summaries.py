@@ -1,0 +1,149 @@
+"""Tables that the pages of the book and the README include, from stored runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mer.corpora import CORPORA
+from mer.study import baselines, zhu2023
+from mer.study.parameters import StudyParameters
+from mer.study.profiles import PROFILES
+from mer.study.session import Session
+from mer.study.specs import RunSpec
+from mer.study.tables import comparison, comparison_text
+from mer.systems import get_system
+
+STORED = "cpu"
+"""Profile of the stored results that the book shows."""
+
+HEADLINE = baselines.BASELINES
+HEADLINE_CV = baselines.CROSS_VALIDATED
+"""Rows of the headline table: on the official split, and in cross-validation."""
+
+
+def write_tables(folder: Path) -> None:
+    """Write all tables as Markdown into a new folder.
+
+    Raises
+    ------
+    MissingDataError
+        If runs are not stored.
+    """
+    session = Session(StudyParameters(profile=STORED, compute=False))
+    specs = session.specs(baselines.BASELINES, split="single")
+    specs += session.specs(zhu2023.SYSTEMS, split="single", tasks=["4Q"])
+    for part in (baselines, zhu2023):
+        specs += session.specs(part.CROSS_VALIDATED, split="cv", tasks=["4Q"])
+    tables = {
+        "headline": headline(),
+        "corpora": _corpora().to_markdown(index=False),
+        "splits": _splits(session.card["splits"]).to_markdown(index=False),
+        "profiles": _profiles().to_markdown(index=False),
+        "deviations": deviations(PROFILES[STORED].overrides).to_markdown(index=False),
+        "environment": _environment(session, specs).to_markdown(index=False),
+    }
+    folder.mkdir()
+    for name, text in tables.items():
+        (folder / f"{name}.md").write_text(f"{text}\n", encoding="utf-8")
+
+
+def headline() -> str:
+    """Four-quadrant accuracy on EMOPIA as a Markdown table, from stored runs.
+
+    Raises
+    ------
+    MissingDataError
+        If runs are not stored.
+    """
+    session = Session(StudyParameters(profile=STORED, compute=False, tasks=["4Q"]))
+    single = session.run(session.specs(HEADLINE, split="single"))
+    cv = session.run(session.specs(HEADLINE_CV, split="cv"))
+    table = comparison(single, zhu2023.published_zhu2023())
+    text = comparison_text(table, ["4Q"])
+    text.columns = ["Published", f"Official split ({table['n'].max()} clips)"]
+    cv_text = comparison_text(comparison(cv, {}), ["4Q"])
+    text[f"Cross-validation ({cv['id'].nunique():,} clips)"] = cv_text["4Q reproduced"]
+    text["Audio"] = table.set_index("system")["audio"].replace("none", "–")
+    return str(text.fillna("–").to_markdown())
+
+
+def deviations(parameters: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Hyper-parameters that differ from the published ones.
+
+    Parameters
+    ----------
+    parameters : mapping of str to mapping
+        Hyper-parameters by system.
+
+    Returns
+    -------
+    DataFrame
+        Columns System (several, if they share the row), Hyper-parameter, Published (the default
+        of the system) and Here.
+    """
+    systems: dict[tuple[str, str, str], list[str]] = {}
+    for name, values in parameters.items():
+        default = get_system(name).parameters
+        used = get_system(name, values).parameters
+        for key in default:
+            if used[key] != default[key]:
+                row = (key, str(default[key]), str(used[key]))
+                systems.setdefault(row, []).append(name)
+    rows = [("; ".join(names), *row) for row, names in systems.items()]
+    return pd.DataFrame(rows, columns=["System", "Hyper-parameter", "Published", "Here"])
+
+
+def _corpora() -> pd.DataFrame:
+    modules = {name: import_module(f"mer.corpora.{name}") for name in CORPORA}
+    rows = [
+        {"Corpus": name, "Licence": module.LICENCE, "Citation": module.CITATION}
+        for name, module in modules.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _splits(splits: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    rows = [
+        {
+            "Split": name,
+            "Folds": split["folds"],
+            "Train": split["clips"]["train"],
+            "Validation": split["clips"]["valid"],
+            "Test": split["clips"]["test"],
+            "Test clips with a sibling in training": split["test_clips_with_sibling_in_train"],
+        }
+        for name, split in splits.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _profiles() -> pd.DataFrame:
+    rows = [
+        {
+            "Profile": profile.name,
+            "For": profile.purpose,
+            "Corpus": profile.corpus,
+            "Seeds": len(profile.seeds),
+            "Runs kept in": "results" if profile.committed else "_build/results",
+        }
+        for profile in PROFILES.values()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _environment(session: Session, specs: Iterable[RunSpec]) -> pd.DataFrame:
+    """What the stored runs were computed with."""
+    details = [session.store.read(spec).details for spec in specs]
+    used = pd.DataFrame([detail["environment"] for detail in details])
+    facts = {
+        "Runs": f"{len(details):,}",
+        "Computing time, all runs": f"{sum(d['wall_seconds'] for d in details) / 3600:.1f} h",
+        "Largest peak memory of a process": f"{max(d['peak_memory_mib'] for d in details):,} MiB",
+        **{name: ", ".join(sorted({str(value) for value in used[name]})) for name in used},
+    }
+    return pd.DataFrame({"What": list(facts), "Value": list(facts.values())})

@@ -1,0 +1,171 @@
+"""Training of the transcriber on rendered performances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mer.evaluation.transcription import note_scores
+from mer.models.onsets_frames import HEADS
+from mer.training import supervised
+from mer.training.supervised import History, Score, TrainingOptions
+from mer.transcription.decoding import Thresholds, decode
+from mer.transcription.rendered import Excerpt
+from mer.transcription.targets import note_targets
+
+HEAD_WEIGHTS = {"onset": 1.0, "offset": 0.5, "frame": 0.5, "velocity": 0.5}
+"""Onsets decide whether a note is found; the other heads only describe it."""
+
+POSITIVE_WEIGHTS = {"onset": 3.0, "offset": 3.0, "frame": 1.0}
+"""Weight of what is rare: about one frame in fifty has an onset of some pitch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscriberOptions(TrainingOptions):
+    """How the transcriber is trained.
+
+    Attributes
+    ----------
+    window : int
+        Frames of a training example.
+    windows_per_excerpt : int
+        Examples that are taken from every excerpt in an epoch.
+    """
+
+    epochs: int = 8
+    patience: int = 8
+    batch_size: int = 4
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.0
+    window: int = 320
+    windows_per_excerpt: int = 2
+
+
+def train_transcriber(
+    network: nn.Module,
+    train: Sequence[Excerpt],
+    valid: Sequence[Excerpt],
+    options: TranscriberOptions,
+    *,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path | None = None,
+    progress: bool = False,
+) -> History:
+    """Train; the epoch with the best onset F1 over validation excerpts is kept.
+
+    Parameters
+    ----------
+    network : OnsetsFrames
+    train, valid : sequence of Excerpt
+    options : TranscriberOptions
+    seed, device, checkpoint, progress
+        As in `mer.training.supervised.train`.
+
+    Returns
+    -------
+    History
+        `valid_accuracy` is the mean onset F1.
+    """
+    targets = [note_targets(e.notes, e.levels.shape[2]) for e in train]
+
+    def score(model: nn.Module) -> Score:
+        return _score(model, valid, device)
+
+    return supervised.train(
+        network,
+        lambda rng: _batches(train, targets, options, rng),
+        score,
+        options,
+        loss=head_loss,
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+
+
+def head_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Weighted sum of the heads' binary cross-entropies.
+
+    Each head's loss is the mean over frames of the sum over pitches; that of the velocity counts
+    only where there is an onset.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (batch, 4, n_pitches, frames)
+    targets : Tensor, shape (batch, 4, n_pitches, frames), uint8
+        From `mer.transcription.targets.note_targets`.
+    """
+    total = logits.new_zeros(())
+    for index, head in enumerate(HEADS):
+        target = targets[:, index].float()
+        if head == "velocity":
+            values = _cross_entropy(logits[:, index], target / 127) * (target > 0)
+        else:
+            weight = 1 + (POSITIVE_WEIGHTS[head] - 1) * target / 255
+            values = weight * _cross_entropy(logits[:, index], target / 255)
+        total = total + HEAD_WEIGHTS[head] * values.sum(dim=1).mean()
+    return total
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    return nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+
+
+def _batches(
+    excerpts: Sequence[Excerpt],
+    targets: Sequence[np.ndarray],
+    options: TranscriberOptions,
+    rng: np.random.Generator,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    order = rng.permutation(np.repeat(np.arange(len(excerpts)), options.windows_per_excerpt))
+    for first in range(0, len(order) - options.batch_size + 1, options.batch_size):
+        inputs, answers = [], []
+        for index in order[first : first + options.batch_size]:
+            levels, target = excerpts[index].levels, targets[index]
+            start = rng.integers(levels.shape[2] - options.window + 1)
+            cut = slice(start, start + options.window)
+            inputs.append(another_recording(levels[..., cut], rng))
+            answers.append(target[..., cut])
+        yield torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(answers))
+
+
+def another_recording(levels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same notes through another microphone: level, colour and noise are changed.
+
+    Parameters
+    ----------
+    levels : np.ndarray, shape (n_windows, n_bands, frames), uint8
+    rng : np.random.Generator
+
+    Returns
+    -------
+    np.ndarray, shape (n_windows, n_bands, frames), float32
+    """
+    n_bands = levels.shape[1]
+    knots = np.linspace(0, n_bands - 1, 6)
+    # In steps of half a decibel.
+    colour = np.interp(np.arange(n_bands), knots, rng.normal(0, 6, knots.size))
+    result = levels + np.float32(rng.uniform(-16, 8)) + colour[:, None].astype(np.float32)
+    noise = rng.uniform(-60, 50) - np.interp(np.arange(n_bands), [0, n_bands - 1], [0, 30])
+    rough = rng.normal(0, 4, levels.shape).astype(np.float32)
+    result = np.maximum(result, noise[:, None].astype(np.float32) + rough)
+    return np.clip(result, 0, 255, out=result)
+
+
+def _score(network: nn.Module, excerpts: Sequence[Excerpt], device: torch.device) -> Score:
+    scores, losses = [], []
+    for excerpt in excerpts:
+        levels = torch.from_numpy(excerpt.levels).float()[None].to(device)
+        logits = network(levels).float()
+        target = note_targets(excerpt.notes, excerpt.levels.shape[2])
+        losses.append(head_loss(logits.cpu(), torch.from_numpy(target)[None]).item())
+        notes = decode([torch.sigmoid(logits[0]).cpu().numpy()], Thresholds())
+        scores.append(note_scores(excerpt.notes, notes)["onset_f1"])
+    return Score(accuracy=float(np.mean(scores)), loss=float(np.mean(losses)))

@@ -1,0 +1,135 @@
+"""Trained parameters that come with the package: small, checked, safe to load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.files import atomic_path
+
+_INDEX = "index.json"
+
+
+def weights_folder() -> Path:
+    """The folder of the weights and their index."""
+    return Path(str(resources.files("mer") / "weights"))
+
+
+@cache
+def _index(folder: Path) -> dict[str, dict[str, Any]]:
+    index: dict[str, dict[str, Any]] = json.loads((folder / _INDEX).read_text())
+    return index
+
+
+def _entry(name: str) -> dict[str, Any]:
+    index = _index(weights_folder())
+    if name not in index:
+        raise ParameterError(f"there are no weights {name!r}; there are: {', '.join(index)}")
+    return index[name]
+
+
+def weights_revision(name: str) -> int:
+    """Revision number of weights, raised whenever they are trained anew.
+
+    Raises
+    ------
+    ParameterError
+        If there are no such weights.
+    """
+    return int(_entry(name)["revision"])
+
+
+def load_weights(name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Trained parameters.
+
+    Parameters
+    ----------
+    name : str
+        Name in `mer/weights/index.json`.
+
+    Returns
+    -------
+    tensors : dict of str to torch.Tensor
+        float32 (stored as float16).
+    metadata : dict of str to str
+        How they were trained.
+
+    Raises
+    ------
+    ParameterError
+        If there are no such weights.
+    MissingDataError
+        If the file is missing.
+    InvalidDataError
+        If the file is not the one in the index.
+    """
+    import torch
+
+    entry = _entry(name)
+    path = weights_folder() / f"{name}.pt"
+    if not path.is_file():
+        raise MissingDataError(f"{path} does not exist; restore it, or train it: {entry['train']}")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != entry["sha256"]:
+        raise InvalidDataError(
+            f"{path} has SHA-256 {found[:12]}..., expected {entry['sha256'][:12]}...: it was "
+            f"altered; restore it, or train it: {entry['train']}"
+        )
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    tensors = {
+        key: value.float() if value.is_floating_point() else value
+        for key, value in content["tensors"].items()
+    }
+    return tensors, content["metadata"]
+
+
+def write_weights(path: Path, tensors: dict[str, Any], metadata: dict[str, str]) -> str:
+    """Store parameters as float16 (integers as they are), in one step.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in `.pt`.
+    tensors : dict of str to torch.Tensor
+    metadata : dict of str to str
+
+    Returns
+    -------
+    str
+        SHA-256 of the file.
+    """
+    import torch
+
+    stored = {
+        key: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous()
+        for key, value in tensors.items()
+    }
+    with atomic_path(path) as temporary:
+        torch.save({"tensors": stored, "metadata": metadata}, temporary)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def register(path: Path, train: str) -> None:
+    """Enter a file of weights in the index beside it.
+
+    Parameters
+    ----------
+    path : Path
+        Its stem is the name of the weights.
+    train : str
+        The command that trains these weights.
+    """
+    file = path.with_name(_INDEX)
+    index = json.loads(file.read_text()) if file.is_file() else {}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    known = index.get(path.stem, {"revision": 0, "sha256": ""})
+    revision = known["revision"] + (digest != known["sha256"])
+    index[path.stem] = {"sha256": digest, "revision": revision, "train": train}
+    with atomic_path(file) as temporary:
+        temporary.write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
+    _index.cache_clear()

@@ -1,0 +1,202 @@
+"""Claims: verdicts by the stated rule, and the tables of zhu2023 that they stand beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mer.errors import ParameterError
+from mer.evaluation.uncertainty import paired_bootstrap_difference
+from mer.study import claims, zhu2023
+from mer.study.claims import Claim, Comparison, judge, paragraphs, verdict
+from mer.study.published import published, published_value
+from mer.systems import SYSTEMS
+
+N = 200
+TARGET = np.arange(N) % 4 + 1
+
+
+def predicted(
+    system: str,
+    right: float,
+    *,
+    heads: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    audio: str = "rendered",
+) -> pd.DataFrame:
+    """Four-quadrant answers that are right for that share of clips; heads are always right."""
+    answer = np.where(np.arange(N) < right * N, TARGET, TARGET % 4 + 1)
+    frame = pd.DataFrame(
+        {
+            "system": system,
+            "task": "4Q",
+            "split": "s",
+            "fold": 0,
+            "audio": audio,
+            "id": [f"clip {k}" for k in range(N)],
+            "group": [f"song {k // 2}" for k in range(N)],
+            "target": TARGET,
+            "answer": answer,
+            "correct": answer == TARGET,
+            **{f"p_{k}": (answer == k).astype(float) for k in (1, 2, 3, 4)},
+        }
+    )
+    high = {"A": np.isin(TARGET, (1, 2)), "V": np.isin(TARGET, (1, 4))}
+    frame = frame.assign(**{f"head_{name}": high[name].astype(float) for name in heads})
+    return pd.concat([frame.assign(seed=seed) for seed in seeds], ignore_index=True)
+
+
+def places(*frames: pd.DataFrame) -> dict[str, claims.Answers]:
+    return {"here": zhu2023.answers(pd.concat(frames, ignore_index=True))}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (0.9, 0.5, claims.HOLDS),
+        (0.5, 0.9, claims.FAILS),
+        (0.5, 0.505, claims.OPEN),
+        (0.5, 0.5, claims.OPEN),
+    ],
+)
+def test_the_interval_decides(first: float, second: float, expected: str) -> None:
+    claim = Claim("a is better", "1", (Comparison("a", "b"),))
+    judged = judge([claim], places(predicted("a", first), predicted("b", second)), {})
+    assert verdict(claim, judged, "here") == expected
+    row = judged.iloc[0]
+    assert row["difference"] == pytest.approx(first - second)
+    assert row["low"] <= row["difference"] <= row["high"]
+    assert row["n"] == N
+
+
+def test_difference_of_one_seed_each_is_the_paired_bootstrap_over_songs() -> None:
+    rng = np.random.default_rng(0)
+    index = predicted("a", 0.5).set_index(["id", "group"]).index
+    first, second = (
+        pd.DataFrame(rng.random((N, 1)) < share, index=index, dtype=float) for share in (0.7, 0.6)
+    )
+    found = claims.difference(first, second)
+    groups = index.get_level_values("group")
+    expected = paired_bootstrap_difference(first.to_numpy().T, second.to_numpy().T, groups)
+    np.testing.assert_allclose(found, expected, atol=0.012)
+    assert claims.difference(first, second) == found
+
+
+def test_seeds_that_disagree_widen_the_interval() -> None:
+    index = predicted("a", 0.5).set_index(["id", "group"]).index
+    constant = pd.DataFrame(0.5, index=index, columns=[0])
+    steady = claims.difference(pd.DataFrame(0.6, index=index, columns=[0, 1]), constant)
+    np.testing.assert_allclose(steady, 0.1)
+    moody = pd.DataFrame({0: 0.8, 1: 0.4}, index=index)
+    np.testing.assert_allclose(claims.difference(moody, constant), (0.1, -0.1, 0.3))
+
+
+def test_different_clips_are_refused() -> None:
+    frame = predicted("a", 0.5).set_index(["id", "group"])[["correct"]].astype(float)
+    with pytest.raises(ParameterError, match="different clips"):
+        claims.difference(frame, frame[:-1])
+
+
+def test_a_claim_about_several_systems_needs_all_of_them() -> None:
+    claim = Claim("a is best", "1", (Comparison("a", "b"), Comparison("a", "c")))
+    a, b, c = predicted("a", 0.7), predicted("b", 0.3), predicted("c", 0.7)
+    assert verdict(claim, judge([claim], places(a, b, c), {}), "here") == claims.OPEN
+    worse = places(a, b, predicted("c", 0.9))
+    assert verdict(claim, judge([claim], worse, {}), "here") == claims.FAILS
+    assert verdict(claim, judge([claim], places(a, b), {}), "here") == claims.HOLDS_IN_PART
+    assert verdict(claim, judge([claim], places(a), {}), "here") == claims.NOT_RUN
+
+
+def test_binary_tasks_are_compared_by_what_both_systems_have() -> None:
+    claim = Claim("a is better", "1", (Comparison("a", "b", "A"),))
+    heads = places(predicted("a", 0.6, heads="A"), predicted("b", 0.9, heads="A"))
+    row = judge([claim], heads, {}).iloc[0]
+    assert (row["answers"], row["difference"]) == (zhu2023.DIRECT, 0.0)
+    one = places(predicted("a", 0.6, heads="A"), predicted("b", 0.9))
+    row = judge([claim], one, {}).iloc[0]
+    assert row["answers"] == zhu2023.IMPLIED
+    assert row["difference"] < 0
+
+
+def test_the_published_difference_stands_beside() -> None:
+    claim = Claim("a is better", "7", (Comparison("a", "b"),))
+    frames = places(predicted("a", 0.7), predicted("b", 0.6))
+    cells = {("a", "4Q"): 0.71, ("b", "4Q"): 0.61}
+    judged = judge([claim], frames, cells)
+    assert judged.loc[0, "published"] == pytest.approx(0.1)
+    assert judged.loc[0, "covers"]
+    text = paragraphs([claim], judged, ["here", "there"])
+    assert text.startswith(
+        "**a is better** (table 7)\n\n- Here: **holds**. a minus b, 4Q: +0.100 ["
+    )
+    assert "(published +0.100, inside the interval)." in text
+    assert text.endswith("- There: **was not run**.")
+    own = paragraphs(
+        [Claim("a is better", None, claim.comparisons)], judge([claim], frames, {}), []
+    )
+    assert own == "**a is better**\n"
+
+
+def test_claims_of_the_paper_are_about_known_systems_and_published_gains() -> None:
+    cells = zhu2023.published_zhu2023()
+    for claim in (*zhu2023.COMPARISON_CLAIMS, *zhu2023.ABLATION_CLAIMS):
+        assert claim.table in zhu2023.PAPER_TABLES
+        for comparison in claim.comparisons:
+            assert {comparison.better, comparison.worse} <= {*SYSTEMS}
+            gain = cells[comparison.better, comparison.task]
+            assert gain > cells[comparison.worse, comparison.task]
+    for claim in zhu2023.QUESTIONS:
+        for comparison in claim.comparisons:
+            named = {comparison.better, comparison.worse} - {zhu2023.LATE_AVERAGE}
+            assert named <= {*SYSTEMS}
+
+
+def test_published_rows_are_those_of_the_paper() -> None:
+    cells = zhu2023.published_zhu2023()
+    assert cells[zhu2023.PROPOSED, "4Q"] == published_value("zhu2023", "2", "proposed model", "4Q")
+    assert cells["MIDIBERT", "4Q"] == published_value("zhu2023", "2", "MIDIBERT", "4Q")
+    assert ("MIDIBERT", "A") not in cells
+    for number, rows in zhu2023.PAPER_TABLES.items():
+        assert len(rows) == published("zhu2023", number)["row"].nunique()
+        for task in ("4Q", "A", "V"):
+            printed = published("zhu2023", number).query("column == @task")["number"]
+            known = [cells[row, task] for row in rows if (row, task) in cells]
+            assert sorted(known) == sorted(printed)
+
+
+def test_table_tells_heads_models_and_implied_answers_apart() -> None:
+    own = predicted("Symbolic-LR", 0.7, audio="none")
+    arousal = own.assign(task="A", target=1, answer=1, correct=True)
+    frames = [own, arousal, predicted(zhu2023.PROPOSED, 0.6, heads="AV", seeds=(0, 1))]
+    given = zhu2023.answers(pd.concat(frames, ignore_index=True))
+    cells = zhu2023.published_zhu2023()
+    table = zhu2023.task_table(given, cells, "A", zhu2023.PAPER_TABLES["2"])
+    assert "MIDIBERT" not in table.index
+    proposed = table.T[zhu2023.PROPOSED]
+    assert (proposed["by"], proposed["seeds"], proposed["audio"]) == ("head", "2", "rendered")
+    assert proposed[zhu2023.DIRECT].startswith("1.000")
+    assert proposed["implied by 4Q"].startswith(".800")
+    assert table.loc["Symbolic-LR", "by"] == "own model"
+    assert table.loc["LSTM-Attn + REMI", zhu2023.DIRECT] == "–"
+    quadrants = zhu2023.task_table(given, cells, "4Q", zhu2023.PAPER_TABLES["2"])
+    assert list(quadrants.T["MIDIBERT"]) == [".634", "–", "–", "not in this part"]
+    assert list(quadrants) == ["published", "reproduced", "seeds", "audio"]
+    assert "published" not in zhu2023.task_table(given, {}, "4Q", [zhu2023.PROPOSED])
+
+
+def test_paired_differences_are_from_the_proposed_model() -> None:
+    frames = [predicted(zhu2023.PROPOSED, 0.5), predicted("b", 0.9)]
+    table = zhu2023.paired(pd.concat(frames, ignore_index=True))
+    assert table.loc["b", "difference"] == pytest.approx(0.4)
+    assert table.loc["b", "p"] == "< 0.001"
+    assert zhu2023.paired(frames[0]).empty
+
+
+def test_late_average_joins_where_both_branches_are_there() -> None:
+    symbolic, acoustic = (predicted(name, 0.5) for name in zhu2023.BRANCHES)
+    both = zhu2023.with_late_average(pd.concat([symbolic, acoustic], ignore_index=True))
+    assert set(both["system"]) == {*zhu2023.BRANCHES, zhu2023.LATE_AVERAGE}
+    assert zhu2023.with_late_average(symbolic) is symbolic

@@ -1,0 +1,270 @@
+"""The networks of Zhu et al.: sizes, attention against torch's own, padding, learning."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mer.features.note_events import FIRST, PAD, SIZES, START
+from mer.models.multi_domain import (
+    AcousticEncoder,
+    AcousticOnly,
+    CrossDomainAttention,
+    MultiDomain,
+    Standardise,
+    SymbolicOnly,
+    masked_mean,
+)
+from mer.models.symbolic_encoder import SymbolicEncoder
+
+BINS, WIDTH = 16, 16
+
+
+def count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def some_features(batch: int, frames: int, n_bins: int = BINS, seed: int = 0) -> Tensor:
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.normal(size=(batch, n_bins, frames)).astype(np.float32))
+
+
+def some_events(batch: int, n: int, seed: int = 0) -> Tensor:
+    rng = np.random.default_rng(seed)
+    fields = [rng.integers(FIRST, size, (batch, n)) for size in SIZES]
+    events = torch.from_numpy(np.stack(fields, axis=1))
+    events[:, :, 0] = START
+    return events
+
+
+def padded(events: Tensor, n: int) -> Tensor:
+    return nn.functional.pad(events, (0, n), value=PAD)
+
+
+def small_encoder() -> SymbolicEncoder:
+    return SymbolicEncoder(width=WIDTH, layers=1, heads=2, feedforward=16, dropout=0.0)
+
+
+def small_network(n_classes: int = 4, **changes: Any) -> MultiDomain:
+    torch.manual_seed(0)
+    settings = {"heads": 2, "dropout": 0.0, "arousal": True, "valence": True, **changes}
+    network = MultiDomain(AcousticEncoder(BINS, WIDTH), small_encoder(), n_classes, **settings)
+    return network.eval()
+
+
+class TestStandardise:
+    def test_mean_and_deviation_of_all_frames(self) -> None:
+        rng = np.random.default_rng(0)
+        items = [rng.normal([[-50.0], [1000.0]], [[9.0], [200.0]], (2, n)) for n in (30, 70, 200)]
+        standardise = Standardise(2)
+        standardise.fit(item.astype(np.float16) for item in items)
+        joined = np.concatenate([item.astype(np.float16) for item in items], axis=1).astype(float)
+        found = standardise(torch.from_numpy(joined)[None])[0].numpy()
+        np.testing.assert_allclose(found.mean(axis=1), 0, atol=1e-4)
+        np.testing.assert_allclose(found.std(axis=1), 1, atol=1e-4)
+
+    def test_constant_row_stays_finite(self) -> None:
+        standardise = Standardise(1)
+        standardise.fit([np.full((1, 9), -1131.4, dtype=np.float16)])
+        assert standardise(torch.full((1, 1, 9), -1131.0)).abs().max() < 1
+
+    def test_is_stored_with_the_parameters(self) -> None:
+        first, second = AcousticEncoder(BINS, WIDTH), AcousticEncoder(BINS, WIDTH)
+        first.standardise.fit([np.random.default_rng(0).normal(3, 2, (BINS, 50))])
+        second.load_state_dict(first.state_dict())
+        torch.testing.assert_close(second.standardise.mean, first.standardise.mean)
+        assert second.standardise.mean.mean() > 1
+
+
+class TestAcousticEncoder:
+    def test_number_of_parameters(self) -> None:
+        encoder = AcousticEncoder(150, 128)
+        convolutions = [count(m) for m in encoder.blocks if isinstance(m, nn.Conv2d)]
+        norms = [count(m) for m in encoder.blocks if isinstance(m, nn.BatchNorm2d)]
+        assert convolutions == [640, 73_856, 295_168]
+        assert norms == [128, 256, 512]
+        assert count(encoder.projection) == 256 * 18 * 128 + 128 == 589_952
+        assert count(encoder) == 369_664 + 896 + 589_952
+
+    @pytest.mark.parametrize(("frames", "steps"), [(8, 1), (15, 1), (16, 2), (100, 12)])
+    def test_shape(self, frames: int, steps: int) -> None:
+        encoder = AcousticEncoder(22, WIDTH)
+        assert encoder(some_features(3, frames, 22)).shape == (3, steps, WIDTH)
+
+    def test_against_the_blocks_as_the_table_lists_them(self) -> None:
+        torch.manual_seed(0)
+        encoder = AcousticEncoder(BINS, WIDTH).eval()
+        encoder.standardise.fit([some_features(1, 50)[0].numpy() * 3 + 1])
+        features = some_features(2, 24)
+        with torch.inference_mode():
+            x = ((features - encoder.standardise.mean) / encoder.standardise.std)[:, None]
+            layers = list(encoder.blocks)
+            for block in range(3):
+                convolution, norm = layers[4 * block : 4 * block + 2]
+                assert isinstance(convolution, nn.Conv2d)
+                turned = convolution.weight.transpose(2, 3)  # the encoder's image is transposed
+                x = nn.functional.conv2d(x, turned, convolution.bias, padding=1)
+                x = nn.functional.max_pool2d(torch.relu(norm(x)), 2)
+            expected = encoder.projection(x.permute(0, 3, 2, 1).reshape(2, 3, -1))
+            torch.testing.assert_close(encoder(features), expected, rtol=1e-4, atol=1e-4)
+
+    def test_works_in_bfloat16_and_channels_last(self) -> None:
+        torch.manual_seed(0)
+        encoder = AcousticEncoder(BINS, WIDTH).eval()
+        assert encoder.blocks[4].weight.is_contiguous(memory_format=torch.channels_last)
+        features = some_features(2, 16)
+        with torch.inference_mode():
+            exact = encoder(features)
+            with torch.autocast("cpu", torch.bfloat16):
+                rough = encoder(features).float()
+        torch.testing.assert_close(rough, exact, rtol=0.1, atol=0.03)
+
+
+class TestCrossDomainAttention:
+    def states(self) -> tuple[Tensor, Tensor, Tensor]:
+        torch.manual_seed(1)
+        real = torch.arange(9) < torch.tensor([[9], [4]])
+        return torch.randn(2, 5, WIDTH), torch.randn(2, 9, WIDTH), real
+
+    @pytest.mark.parametrize("masked", [False, True])
+    def test_against_torch(self, masked: bool) -> None:
+        asking, asked, real = self.states()
+        attention = CrossDomainAttention(WIDTH, 4)
+
+        def by_head(x: Tensor) -> Tensor:
+            return torch.stack(x.chunk(4, dim=2), dim=1)
+
+        expected = nn.functional.scaled_dot_product_attention(
+            by_head(attention.query(asking)),
+            by_head(attention.key(asked)),
+            by_head(attention.value(asked)),
+            attn_mask=real[:, None, None, :] if masked else None,
+        )
+        joined = torch.cat(list(expected.unbind(dim=1)), dim=2)
+        found = attention(asking, asked, real if masked else None)
+        torch.testing.assert_close(found, attention.output(joined))
+
+    def test_equation_by_hand(self) -> None:
+        attention = CrossDomainAttention(2, 1)
+        for layer, scale in zip(attention.children(), (1.0, 2.0, 3.0, 0.5), strict=True):
+            assert isinstance(layer, nn.Linear)
+            nn.init.eye_(layer.weight)
+            layer.weight.data *= scale
+        asking, asked = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[1.0, 0.0], [0.0, 4.0]]])
+        first = math.exp(2 / math.sqrt(2))  # the second key is orthogonal to the query
+        weights = [first / (first + 1), 1 / (first + 1)]
+        expected = [0.5 * 3 * weights[0] * 1.0, 0.5 * 3 * weights[1] * 4.0]
+        assert attention(asking, asked)[0, 0].tolist() == pytest.approx(expected)
+
+    def test_weights(self) -> None:
+        asking, asked, real = self.states()
+        weights = CrossDomainAttention(WIDTH, 2).weights(asking, asked, real)
+        assert weights.shape == (2, 2, 5, 9)
+        torch.testing.assert_close(weights.sum(dim=3), torch.ones(2, 2, 5))
+        assert torch.all(weights[1, :, :, 4:] == 0)
+        assert torch.all(weights[1, :, :, :4] > 0)
+
+    def test_number_of_parameters(self) -> None:
+        assert count(CrossDomainAttention(128, 4)) == 4 * 128**2
+
+
+def test_masked_mean_by_hand() -> None:
+    states = torch.arange(12.0).reshape(2, 3, 2)
+    real = torch.tensor([[True, True, True], [True, False, False]])
+    assert masked_mean(states, real).tolist() == [[2.0, 3.0], [6.0, 7.0]]
+
+
+class TestNetworks:
+    def test_shapes(self) -> None:
+        output = small_network()(some_features(3, 24), some_events(3, 7))
+        assert {name: tuple(value.shape) for name, value in output.items()} == {
+            "label": (3, 4),
+            "A": (3,),
+            "V": (3,),
+        }
+        bare = small_network(2, arousal=False, valence=False)
+        output = bare(some_features(3, 24), some_events(3, 7))
+        assert list(output) == ["label"]
+        assert output["label"].shape == (3, 2)
+
+    def test_single_branches(self) -> None:
+        torch.manual_seed(0)
+        acoustic = AcousticOnly(AcousticEncoder(BINS, WIDTH), 4, dropout=0.0, arousal=True)
+        symbolic = SymbolicOnly(small_encoder(), 4, dropout=0.0, valence=True)
+        assert list(acoustic(some_features(3, 8))) == ["label", "A"]
+        assert list(symbolic(some_events(3, 8))) == ["label", "V"]
+
+    def test_number_of_parameters(self) -> None:
+        encoder = SymbolicEncoder()
+        settings = {"heads": 4, "dropout": 0.1, "arousal": True, "valence": True}
+        network = MultiDomain(AcousticEncoder(150, 128), encoder, 4, **settings)  # type: ignore[arg-type]
+        attentions = 2 * 4 * 128**2
+        classifier = 256 * 128 + 128 + 128 * 4 + 4
+        expected = 960_512 + count(encoder) + attentions + classifier + 2 * 129
+        assert count(network) == expected
+
+    @pytest.mark.parametrize("n", [1, 5, 40])
+    def test_padding_changes_nothing(self, n: int) -> None:
+        network, features = small_network(), some_features(2, 16)
+        events = some_events(2, n)
+        symbolic = SymbolicOnly(network.symbolic, 4, dropout=0.0, valence=True).eval()
+        with torch.inference_mode():
+            for inputs, more in (
+                ((features, events), (features, padded(events, 9))),
+                ((events,), (padded(events, 9),)),
+            ):
+                model = network if len(inputs) == 2 else symbolic
+                plain, filled = model(*inputs), model(*more)
+                for name in plain:
+                    torch.testing.assert_close(filled[name], plain[name], rtol=1e-4, atol=1e-5)
+
+    def test_clips_do_not_see_each_other(self) -> None:
+        network, features, events = small_network(), some_features(3, 16), some_events(3, 6)
+        events[1, :, 3:] = PAD
+        with torch.inference_mode():
+            whole = network(features, events)["label"]
+            for k in range(3):
+                alone = network(features[k : k + 1], events[k : k + 1])["label"]
+                torch.testing.assert_close(alone[0], whole[k], rtol=1e-4, atol=1e-5)
+
+    def test_start_alone_is_answered(self) -> None:
+        output = small_network()(some_features(2, 16), some_events(2, 1))
+        assert all(value.isfinite().all() for value in output.values())
+
+    def test_heads_hear_their_own_branch_alone(self) -> None:
+        network = small_network()
+        base = network(some_features(2, 16), some_events(2, 6))
+        other_notes = network(some_features(2, 16), some_events(2, 6, seed=1))
+        other_sound = network(some_features(2, 16, seed=1), some_events(2, 6))
+        torch.testing.assert_close(other_notes["A"], base["A"])
+        torch.testing.assert_close(other_sound["V"], base["V"])
+        for changed, name in ((other_notes, "V"), (other_sound, "A")):
+            assert not torch.allclose(changed[name], base[name])
+            assert not torch.allclose(changed["label"], base["label"])
+
+    def test_attention_weights(self) -> None:
+        events = some_events(2, 6)
+        events[1, :, 4:] = PAD
+        acoustic, symbolic = small_network().attention_weights(some_features(2, 24), events)
+        assert acoustic.shape == (2, 2, 3, 6)
+        assert symbolic.shape == (2, 2, 6, 3)
+        assert torch.all(acoustic[1, :, :, 4:] == 0)
+        for weights in (acoustic, symbolic):
+            torch.testing.assert_close(weights.sum(dim=3), torch.ones(weights.shape[:3]))
+
+    def test_gradients_reach_every_parameter(self) -> None:
+        network = small_network().train()
+        output = network(some_features(6, 32), some_events(6, 12))
+        sum(value.square().sum() for value in output.values()).backward()
+        silent = [
+            name
+            for name, parameter in network.named_parameters()
+            if parameter.grad is None or not parameter.grad.abs().sum() > 0
+        ]
+        # a batch norm takes the bias of a convolution away again
+        assert all("blocks" in name and "bias" in name for name in silent), silent

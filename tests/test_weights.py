@@ -1,0 +1,111 @@
+"""Trained parameters that come with the package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mer import weights
+from mer.clips import Corpus
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.study.weights import WEIGHTS, train_weights
+from mer.systems import get_system
+from mer.systems.base import Context
+from mer.systems.pretrained import load_fitted, save_fitted
+from mer.systems.windowed import FittedNetwork
+from mer.tasks import get_task
+
+TENSORS = {"w": torch.tensor([[0.5, -1.25]]), "steps": torch.tensor([7])}
+SMALL = {
+    "epochs": 1,
+    "embedding": 8,
+    "hidden": 4,
+    "window": 64,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of weights with one file, in place of the package's."""
+    monkeypatch.setattr(weights, "weights_folder", lambda: tmp_path)
+    weights.write_weights(tmp_path / "known.pt", TENSORS, {"seed": "3"})
+    weights.register(tmp_path / "known.pt", "mer train known")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+class TestStoredWeights:
+    def test_round_trip(self) -> None:
+        tensors, metadata = weights.load_weights("known")
+        assert metadata == {"seed": "3"}
+        assert tensors["w"].dtype == torch.float32
+        assert tensors["steps"].dtype == torch.int64
+        for name, value in TENSORS.items():
+            torch.testing.assert_close(tensors[name], value)
+
+    def test_missing(self, folder: Path) -> None:
+        (folder / "known.pt").unlink()
+        with pytest.raises(MissingDataError, match=r"known\.pt does not exist.*mer train known"):
+            weights.load_weights("known")
+
+    def test_altered(self, folder: Path) -> None:
+        content = bytearray((folder / "known.pt").read_bytes())
+        content[len(content) // 2] ^= 1
+        (folder / "known.pt").write_bytes(content)
+        with pytest.raises(InvalidDataError, match=r"altered.*mer train known"):
+            weights.load_weights("known")
+
+    def test_unknown(self) -> None:
+        with pytest.raises(ParameterError, match="no weights 'other'; there are: known"):
+            weights.load_weights("other")
+
+    def test_revision_follows_the_content(self, folder: Path) -> None:
+        path = folder / "known.pt"
+        assert weights.weights_revision("known") == 1
+        weights.register(path, "mer train known")
+        assert weights.weights_revision("known") == 1
+        weights.write_weights(path, {"w": torch.zeros(2)}, {})
+        weights.register(path, "mer train known")
+        assert weights.weights_revision("known") == 2
+
+
+class TestPackagedWeights:
+    def test_all_load(self) -> None:
+        index = json.loads((weights.weights_folder() / "index.json").read_text())
+        assert set(index) == set(WEIGHTS)
+        for name, entry in index.items():
+            tensors, metadata = weights.load_weights(name)
+            assert all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())
+            assert entry["train"] == f"mer train {name}"
+            assert metadata["seed"]
+
+    def test_they_are_small(self) -> None:
+        files = weights.weights_folder().glob("*.pt")
+        assert sum(path.stat().st_size for path in files) < 10e6
+
+    def test_unknown_name(self) -> None:
+        with pytest.raises(ParameterError, match="no weights 'nothing'; there are: transcriber"):
+            train_weights("nothing")
+
+    def test_missing_soundfont(self, tmp_path: Path) -> None:
+        with pytest.raises(MissingDataError, match=r"soundfont .*none\.sf2 does not exist"):
+            train_weights("transcriber", soundfonts=[tmp_path / "none.sf2"], folder=tmp_path)
+        assert not list(tmp_path.iterdir())
+
+
+def test_fitted_network_round_trip(folder: Path, tiny_parts: tuple[Corpus, Corpus, Corpus]) -> None:
+    train, valid, test = tiny_parts
+    system = get_system("LSTM-Attn + MIDI-like", SMALL)
+    fitted = system.fit(train, valid, Context(get_task("4Q"), device="cpu"))
+    assert isinstance(fitted, FittedNetwork)
+    save_fitted(fitted, folder / "fitted.pt", {"seed": "0"})
+    weights.register(folder / "fitted.pt", "mer train fitted")
+    loaded = load_fitted("fitted")
+    assert loaded.system == system
+    expected, found = (f.predict(test).set_index("id") for f in (fitted, loaded))
+    # Stored with half the digits
+    np.testing.assert_allclose(found, expected, atol=2e-3)
