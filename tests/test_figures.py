@@ -134,7 +134,7 @@ def test_captioned_table_formats_cells() -> None:
 def test_accuracy_table_says_which_audio_was_rendered() -> None:
     html = figures.accuracy_table(comparison_rows(), "4Q").to_html()
     assert "Rendered audio was synthesised from the MIDI files." in html
-    for cell in (".650", ".700 [.600, .800]", "86", "rendered"):
+    for cell in (".650", ".700 [.600,\N{NO-BREAK SPACE}.800]", "86", "rendered"):
         assert f">{cell}</" in html
     unpublished = comparison_rows().assign(published=np.nan)
     assert "published" not in figures.accuracy_table(unpublished, "4Q").to_html()

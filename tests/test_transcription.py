@@ -27,6 +27,7 @@ from mer.transcription import (
     transcribe_file,
     transcribe_samples,
     transcribed_notes,
+    transcriber_revision,
     write_midi,
 )
 from mer.transcription.adapters import BasicPitch, PianoTranscriptionInference
@@ -252,6 +253,12 @@ class TestInterface:
     def test_unknown_name(self) -> None:
         with pytest.raises(ParameterError, match=r"'onset-frames'; the transcribers are: onsets-f"):
             get_transcriber("onset-frames")
+
+    def test_revision_is_known_without_loading(self) -> None:
+        assert transcriber_revision("onsets-frames") == get_transcriber().revision
+        assert transcriber_revision("basic-pitch") == BasicPitch.revision
+        with pytest.raises(ParameterError, match="unknown transcriber 'ears'"):
+            transcriber_revision("ears")
 
     def test_notes_of_a_clip_are_kept(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

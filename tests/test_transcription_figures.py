@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from matplotlib import pyplot as plt
 from mer.clips import Corpus
 from mer.errors import MissingDataError, ParameterError
 from mer.features.notes import read_notes
-from mer.study import figures, transcription_figures
+from mer.study import figures, transcription_figures, transcriptions
 from mer.study.parameters import TranscriptionParameters, check
 from mer.study.store import RunStore
 from mer.study.transcriptions import PROFILE_TESTS, TESTS, transcription_scores
@@ -104,23 +103,34 @@ def test_heard_shows_spectrogram_and_notes_on_one_time_axis(tiny: Corpus) -> Non
     figure.savefig(io.BytesIO(), dpi=40)
 
 
-def test_collected_takes_named_transcribers_and_those_that_are_stored(tmp_path: Path) -> None:
+def test_collected_takes_named_transcribers_and_those_that_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = RunStore(tmp_path)
 
-    def given(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-        return frame, {}
+    def given(test: object, name: str, *_: object) -> tuple[pd.DataFrame, dict[str, Any]]:
+        return scores().assign(transcriber=name), {}
 
-    stored = {name: scores().assign(transcriber=name) for name in ("onsets-frames", "basic-pitch")}
+    monkeypatch.setattr(transcriptions, "_compute", given)
     settings = TranscriptionParameters(profile="smoke", compute=False)
     with pytest.raises(MissingDataError, match="transcription composed onsets-frames"):
         transcription_figures.collected(store, settings)
-    for name, frame in stored.items():
-        spec = {"test": "composed", "transcriber": name, "size": 30, "duration": 8.0}
-        spec["arrangement"] = "piano"
-        store.table(f"transcription composed {name}", spec, partial(given, frame))
-    assert len(transcription_scores(store, "composed", "basic-pitch", profile="smoke")) == 6
-    found = transcription_figures.collected(store, settings)
-    assert found["transcriber"].unique().tolist() == ["onsets-frames", "basic-pitch"]
+    for name in ("onsets-frames", "basic-pitch"):
+        found = transcription_scores(store, "composed", name, profile="smoke")
+        assert len(found) == 6
+    collected = transcription_figures.collected(store, settings)
+    assert collected["transcriber"].unique().tolist() == ["onsets-frames", "basic-pitch"]
+
+
+def test_scores_of_an_older_transcriber_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore(tmp_path)
+    monkeypatch.setattr(transcriptions, "_compute", lambda *_: (scores(), {}))
+    transcription_scores(store, "composed", "onsets-frames", profile="smoke")
+    monkeypatch.setattr(transcriptions, "transcriber_revision", lambda _: 99)
+    with pytest.raises(MissingDataError, match="not stored"):
+        transcription_scores(store, "composed", "onsets-frames", profile="smoke", compute=False)
 
 
 @pytest.mark.parametrize(

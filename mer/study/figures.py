@@ -7,6 +7,7 @@ wide as a page of the book.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,14 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int | np.integer) else str(value)
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
+    # An estimate may break before its interval only
+    return re.sub(r" ± |(?<=\d,) (?=[+-]?\.?\d)", lambda found: _unbroken(found[0]), str(value))
+
+
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def accuracy_table(table: pd.DataFrame, task: str) -> Styler:

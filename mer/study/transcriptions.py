@@ -23,7 +23,12 @@ from mer.features.notes import read_notes
 from mer.study.executor import environment
 from mer.study.profiles import get_profile
 from mer.study.store import RunStore
-from mer.transcription import get_transcriber, transcribe_samples, transcribed_notes
+from mer.transcription import (
+    get_transcriber,
+    transcribe_samples,
+    transcribed_notes,
+    transcriber_revision,
+)
 from mer.transcription.rendered import Take, play
 from mer.transcription.spectrogram import SAMPLE_RATE
 
@@ -127,7 +132,16 @@ def transcription_scores(
     if test not in TESTS:
         raise ParameterError(f"unknown test {test!r}; the tests are: {', '.join(TESTS)}")
     chosen = TESTS[test]
-    spec = {"test": test, "transcriber": transcriber, **_size(chosen, profile)}
+    revisions = {
+        "rendering": rendering.REVISION,
+        "transcriber": transcriber_revision(transcriber),
+    }
+    spec = {
+        "test": test,
+        "transcriber": transcriber,
+        "revisions": revisions,
+        **_size(chosen, profile),
+    }
     run = partial(_compute, chosen, transcriber, profile, n_jobs) if compute else None
     return store.table(f"transcription {test} {transcriber}", spec, run)
 
@@ -145,7 +159,7 @@ def _compute(
     from joblib import Parallel, delayed
     from tqdm.auto import tqdm
 
-    revision = get_transcriber(transcriber).revision  # says at once what is missing
+    get_transcriber(transcriber)  # says at once what is missing
     jobs = _jobs(test, profile)
     started = time.perf_counter()
     calls = (delayed(_score)(job, transcriber) for job in jobs)
@@ -156,7 +170,6 @@ def _compute(
     frame.insert(1, "transcriber", transcriber)
     details = {
         "description": test.description,
-        "revision": revision,
         "environment": environment(),
         "wall_seconds": round(time.perf_counter() - started, 1),
     }

@@ -209,8 +209,8 @@ def task_table(
     Returns
     -------
     DataFrame
-        Columns published (where there is any), one for each kind of answers, by (binary tasks:
-        model of its own or head), seeds and audio.
+        Columns published (where there is any), one for each kind of answers; then seeds and audio
+        for four quadrants, and for a binary task by, a model of its own or a head.
     """
     frames = {kind: frame[frame["task"] == task] for kind, frame in given.items()}
     texts = {kind: _estimates(frame) for kind, frame in frames.items() if len(frame)}
@@ -223,7 +223,7 @@ def task_table(
         run = pd.concat([frame[frame["system"] == system] for frame in frames.values()])
         rows[system] = {"published": number_text(value), **cells, **_facts(system, run)}
     table = pd.DataFrame.from_dict(rows, orient="index")
-    dropped = ["by"] if task == "4Q" else []
+    dropped = ["by"] if task == "4Q" else ["seeds", "audio"]
     if not any((system, task) in published for system in rows):
         dropped.append("published")
     names = {DIRECT: "reproduced"} if task == "4Q" else {IMPLIED: "implied by 4Q"}

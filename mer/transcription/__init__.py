@@ -23,6 +23,7 @@ __all__ = [
     "transcribe_file",
     "transcribe_samples",
     "transcribed_notes",
+    "transcriber_revision",
     "write_midi",
 ]
 
@@ -92,7 +93,36 @@ def get_transcriber(name: str = "onsets-frames") -> Transcriber:
         return PianoTranscriptionInference()
     if name == BasicPitch.name:
         return BasicPitch()
-    raise ParameterError(
+    raise _unknown(name)
+
+
+def transcriber_revision(name: str) -> int:
+    """Revision of a transcriber's notes, known without loading it.
+
+    Parameters
+    ----------
+    name : str
+        One of `TRANSCRIBERS`.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such transcriber.
+    """
+    if name == "onsets-frames":
+        from mer.transcription.onsets_frames import revision
+
+        return revision()
+    from mer.transcription.adapters import BasicPitch, PianoTranscriptionInference
+
+    for adapter in (PianoTranscriptionInference, BasicPitch):
+        if name == adapter.name:
+            return adapter.revision
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> ParameterError:
+    return ParameterError(
         f"unknown transcriber {name!r}; the transcribers are: {', '.join(TRANSCRIBERS)}"
     )
 
