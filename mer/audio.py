@@ -68,19 +68,28 @@ def audio_seconds(path: Path) -> float:
     InvalidDataError
         If it is not audio.
     """
+    return float(_header(path).duration)
+
+
+def audio_channels(path: Path) -> int:
+    """Number of channels of a file; errors as `audio_seconds`."""
+    return int(_header(path).channels)
+
+
+def _header(path: Path) -> Any:
     import soundfile
 
     _check_exists(path)
     try:
-        return float(soundfile.info(path).duration)
+        return soundfile.info(path)
     except soundfile.LibsndfileError as error:
         raise _unreadable(path, error) from None
 
 
 def audio_blocks(
-    path: Path, sample_rate: int, *, block_seconds: float = 30.0
+    path: Path, sample_rate: int, *, block_seconds: float = 30.0, mono: bool = True
 ) -> Iterator[np.ndarray]:
-    """Decode a file to mono, piece by piece, in memory that does not grow with its length.
+    """Decode a file piece by piece, in memory that does not grow with its length.
 
     One resampler runs through the whole file, so the blocks in a row are what `load_audio` gives,
     sample for sample.
@@ -94,11 +103,13 @@ def audio_blocks(
     block_seconds : float
         Length of the pieces that are decoded; the blocks differ from it by the delay of the
         resampler.
+    mono : bool
+        Whether to take the mean of the channels.
 
     Yields
     ------
-    np.ndarray, shape (n_samples,), float32
-        Mean of the channels, in [-1, 1]; never empty.
+    np.ndarray, shape (n_samples,) or, if not `mono`, (n_samples, n_channels), float32
+        In [-1, 1]; never empty.
 
     Raises
     ------
@@ -114,19 +125,19 @@ def audio_blocks(
     _check_exists(path)
     try:
         with soundfile.SoundFile(path) as file:
-            decoded = _mono_blocks(file, path, max(1, round(block_seconds * file.samplerate)))
+            decoded = _blocks(file, path, max(1, round(block_seconds * file.samplerate)), mono)
             yield from _resampled_blocks(decoded, file.samplerate, sample_rate)
     except soundfile.LibsndfileError as error:
         raise _unreadable(path, error) from None
 
 
-def _mono_blocks(file: Any, path: Path, length: int) -> Iterator[np.ndarray]:
+def _blocks(file: Any, path: Path, length: int, mono: bool) -> Iterator[np.ndarray]:
     start = 0
     while (block := file.read(length, dtype="float32", always_2d=True)).size:
-        mono = block.mean(axis=1)
-        _check_finite(path, mono, file.samplerate, start)
-        yield mono
-        start += len(mono)
+        mean = block.mean(axis=1)
+        _check_finite(path, mean, file.samplerate, start)
+        yield mean if mono else block
+        start += len(block)
     if not start:
         raise InvalidDataError(f"{path} has no samples")
 
@@ -140,17 +151,23 @@ def _resampled_blocks(
         return
     import soxr
 
-    stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="float32")
+    stream: Any = None
+    shape: tuple[int, ...] = ()
     taken = given = 0
     for block in blocks:
+        if stream is None:
+            shape = block.shape[1:]
+            stream = soxr.ResampleStream(from_rate, to_rate, *(shape or (1,)), dtype="float32")
         piece = stream.resample_chunk(block)
         taken, given = taken + len(block), given + len(piece)
         if piece.size:
             yield piece
-    rest = stream.resample_chunk(np.empty(0, dtype=np.float32), last=True)
+    rest = stream.resample_chunk(np.empty((0, *shape), dtype=np.float32), last=True)
     length = math.ceil(taken * (to_rate / from_rate)) - given
     if length > 0:
-        yield crop(rest, length)
+        padded = np.zeros((length, *shape), dtype=np.float32)
+        padded[: len(rest)] = rest[:length]
+        yield padded
 
 
 def _check_exists(path: Path) -> None:

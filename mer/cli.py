@@ -1,9 +1,12 @@
-"""Command line: mer study, mer book, mer data, mer transcribe, mer train."""
+"""Command line: mer study, mer book, mer data, mer transcribe, mer separate, mer train."""
 
 from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +20,7 @@ from mer.paths import data_folder
 
 app = typer.Typer(
     help="Music emotion recognition: rerun the study, build the book, look at the data, "
-    "transcribe audio.",
+    "transcribe and separate audio.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -128,11 +131,55 @@ def transcribe(
 
 
 @app.command()
+def separate(
+    audio: Annotated[Path, typer.Argument(help="Audio file of any length.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder, whose stems are replaced where it has some; if left out, a new one "
+            "beside the audio.",
+        ),
+    ] = None,
+    separator: Annotated[
+        str, typer.Option(help="small, or htdemucs, whose weights are fetched.")
+    ] = "small",
+) -> None:
+    """Write the drums, the bass, the vocals and the rest of a recording as audio files."""
+    from mer.audio import audio_channels, audio_seconds
+    from mer.separation import SOURCES, get_separator, separate_file, stem_files
+
+    expected, channels = audio_seconds(audio), audio_channels(audio)
+    target = _stem_target(audio, output)
+    splitter = get_separator(separator)
+    heard = 0.0
+    with _audio_bar(expected) as bar, _new_folder(target):
+
+        def on_block(seconds: float) -> None:
+            nonlocal heard
+            heard += seconds
+            bar.update(seconds)
+
+        with stem_files(
+            target,
+            sample_rate=splitter.sample_rate,
+            channels=channels,
+            separator=separator,
+            seconds=expected,
+        ) as write:
+            for stems in separate_file(audio, splitter, on_block=on_block):
+                write(stems)
+    made = f"{_duration(heard)} at {splitter.sample_rate} Hz, by separator {separator}"
+    typer.echo(f"wrote {', '.join(SOURCES)} in {target}: {made}")
+
+
+@app.command()
 def train(
     name: Annotated[str, typer.Argument(help="Name in mer/weights/index.json.")],
     soundfont: Annotated[
         list[Path] | None,
-        typer.Option(help="SF2 file that plays to the transcriber; may stand more than once."),
+        typer.Option(help="SF2 file that plays to what is trained; may stand more than once."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
 ) -> None:
@@ -154,6 +201,37 @@ def _midi_target(audio: Path, output: Path | None) -> Path:
     if output is None and target.exists():
         raise ParameterError(f"{target} exists already; replace it with -o {target}")
     return target
+
+
+def _stem_target(audio: Path, output: Path | None) -> Path:
+    from mer.separation.files import stem_paths
+
+    target = audio.with_name(f"{audio.stem}-stems") if output is None else output
+    if not target.parent.is_dir():
+        raise MissingDataError(f"{target.parent} does not exist; expected a folder to write in")
+    if target.exists() and not target.is_dir():
+        raise ParameterError(f"output is {target}, a file; expected a folder")
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise ParameterError(f"{target} cannot be written; name another folder with -o")
+    paths = stem_paths(target)
+    if any(path.is_dir() or path.resolve() == audio.resolve() for path in paths):
+        raise ParameterError(f"{target} cannot take the stems; name another folder with -o")
+    if output is None and any(path.exists() for path in paths):
+        raise ParameterError(f"{target} has stems already; replace them with -o {target}")
+    return target
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Takes the folder away again if the block raises and has left it empty."""
+    is_new = not folder.exists()
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            if is_new:
+                folder.rmdir()
+        raise
 
 
 def _audio_bar(seconds: float) -> Any:
@@ -224,10 +302,29 @@ def fetch(
     load(name, folder=path).check()
 
 
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Prints what a corpus warns of as one sentence, without the line of code."""
+    from mer.corpora.annotations import CorpusWarning
+
+    with warnings.catch_warnings():
+        default = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if issubclass(category, CorpusWarning):
+                print(f"mer: {message}", file=sys.stderr)
+            else:
+                default(message, category, *place)
+
+        setattr(warnings, "showwarning", show)  # noqa: B010 - its type names every argument
+        yield
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends it with one sentence and status 1."""
     try:
-        app()
+        with _plain_warnings():
+            app()
     except MerError as error:
         print(f"mer: {error}", file=sys.stderr)
         sys.exit(1)

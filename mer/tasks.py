@@ -1,9 +1,10 @@
-"""Classification tasks: which class a clip's labels stand for."""
+"""Tasks: which class, or which numbers, a clip's labels stand for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal, overload
 
 import numpy as np
 
@@ -45,6 +46,43 @@ class Task:
         return np.asarray(classes, dtype=np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class RegressionTask:
+    """A regression task.
+
+    Attributes
+    ----------
+    name : str
+    dimensions : tuple of str
+        Names of the continuous labels, in the order of the columns of `targets`.
+    """
+
+    name: str
+    dimensions: tuple[str, ...]
+
+    def targets(self, clips: Iterable[Clip]) -> np.ndarray:
+        """Labels of every clip, shape (n, n_dimensions), in [-1, 1], float64.
+
+        Raises
+        ------
+        MissingDataError
+            If a clip lacks one of them.
+        """
+        rows = []
+        for clip in clips:
+            row = [getattr(clip.labels, name) for name in self.dimensions]
+            if None in row:
+                missing = self.dimensions[row.index(None)]
+                raise MissingDataError(
+                    f"clip {clip.id!r} has no {missing}, which task {self.name!r} needs"
+                )
+            rows.append(row)
+        return np.asarray(rows, dtype=np.float64).reshape(-1, len(self.dimensions))
+
+
+AnyTask = Task | RegressionTask
+
+
 def _quadrant(labels: Labels) -> int | None:
     return None if labels.quadrant is None else labels.quadrant - 1
 
@@ -69,14 +107,24 @@ TASKS = {
 }
 
 
-def get_task(name: str) -> Task:
-    """The task of that name: "4Q", "A" or "V".
+REGRESSION_TASKS = {"VA": RegressionTask("VA", ("valence", "arousal"))}
+
+
+@overload
+def get_task(name: Literal["4Q", "A", "V"]) -> Task: ...
+@overload
+def get_task(name: Literal["VA"]) -> RegressionTask: ...
+@overload
+def get_task(name: str) -> AnyTask: ...
+def get_task(name: str) -> AnyTask:
+    """The task of that name: "4Q", "A" and "V" have classes, "VA" is a regression.
 
     Raises
     ------
     ParameterError
         If there is no such task.
     """
-    if name not in TASKS:
-        raise ParameterError(f"unknown task {name!r}; the tasks are: {', '.join(TASKS)}")
-    return TASKS[name]
+    tasks: dict[str, AnyTask] = {**TASKS, **REGRESSION_TASKS}
+    if name not in tasks:
+        raise ParameterError(f"unknown task {name!r}; the tasks are: {', '.join(tasks)}")
+    return tasks[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from conftest import Run, write_table
 
 from mer import __version__
 
@@ -29,6 +29,20 @@ def test_check_names_the_leaky_split(mer: Run) -> None:
     assert "1078 clips, 387 groups, 250 Q1, 265 Q2, 253 Q3, 310 Q4" in out
     assert "split_cls: 1 x 767/198/86\n" in out
     assert "split_midibert: 1 x 864/107/107; groups cross it, as published" in out
+
+
+def test_what_a_corpus_warns_of_is_a_sentence(
+    mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MER_DATA", str(tmp_path))
+    header = ("song_id", "mean_arousal", "mean_valence")
+    table = tmp_path / "emotion_in_music" / "annotations" / "static_annotations.csv"
+    write_table(table, header, [[song, 5, 6] for song in range(30)])
+    status, _, err = mer("data", "check", "emotion_in_music")
+    assert status == 1
+    assert "mer: corpus 'emotion_in_music': none of the 30 annotated clips has an audio" in err
+    assert "Warning" not in err
+    assert all(line.startswith("mer: ") for line in err.splitlines())
 
 
 @pytest.mark.parametrize(

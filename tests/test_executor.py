@@ -81,7 +81,7 @@ def planned(corpus: Corpus, systems: Sequence[str], split: str = "cv3") -> list[
         corpus="emopia",
         fingerprint=corpus.fingerprint,
         split=split,
-        n_folds=len(corpus.split(split).folds),
+        folds=range(len(corpus.split(split).folds)),
         seeds=[0, 1],
         overrides=SMALL,
     )
@@ -152,7 +152,7 @@ class TestExecute:
     ) -> None:
         execute(planned(corpus, ["Constant"], "split_cls"), corpus, runs, n_jobs=1)
         assert re.search(
-            r"1/1 .*Constant, 4Q split_cls fold 0 seed 0: 0\.250", capsys.readouterr().out
+            r"1/1 .*Constant, 4Q split_cls fold 0 seed 0: accuracy 0\.250", capsys.readouterr().out
         )
 
     @pytest.mark.parametrize("n_jobs", [1, 2])
@@ -199,6 +199,23 @@ def run_until_killed(program: str, emopia_folder: Path, runs: RunStore) -> None:
     text = textwrap.dedent(head) + textwrap.dedent(program)
     result = subprocess.run([sys.executable, "-c", text], capture_output=True, check=False)
     assert result.returncode == -signal.SIGKILL, result.stderr.decode()
+
+
+class TestMemoryOfWorkers:
+    def test_settings_reach_workers_and_yield_to_the_user(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from joblib import Parallel, delayed
+        from joblib.externals.loky import get_reusable_executor
+
+        names = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
+        monkeypatch.delenv(names[0], raising=False)
+        monkeypatch.setenv(names[1], "4096")
+        get_reusable_executor().shutdown()
+        with executor._kept_memory():
+            found = Parallel(n_jobs=2)(delayed(os.getenv)(name) for name in names)
+        assert found == [str(2**33), "4096"]
+        assert [os.getenv(name) for name in names] == [None, "4096"]
 
 
 class TestKill:

@@ -13,6 +13,7 @@ from mer.errors import MissingDataError, ParameterError
 from mer.study.baselines import BASELINES, CROSS_VALIDATED, published_baselines
 from mer.study.parameters import (
     CorpusParameters,
+    RegressionParameters,
     StudyParameters,
     check,
     parameters,
@@ -65,7 +66,12 @@ class TestNamespace:
         assert parameters(namespace, StudyParameters) == StudyParameters()
 
     @pytest.mark.parametrize(
-        ("model", "last"), [(CorpusParameters, "compute"), (StudyParameters, "cluster")]
+        ("model", "last"),
+        [
+            (CorpusParameters, "compute"),
+            (StudyParameters, "tasks"),
+            (RegressionParameters, "cluster"),
+        ],
     )
     def test_unknown_name_lists_the_known_ones(self, model: Any, last: str) -> None:
         message = rf"unknown parameter 'profle'; the parameters are: profile, corpus, .*{last}$"
@@ -184,7 +190,7 @@ class TestProfiles:
         assert set(profile.overrides) <= set(SYSTEMS)
         for system in SYSTEMS:
             resolve(system, profile.overrides.get(system, {}))
-        assert profile.corpus in LABELLED
+        assert {profile.corpus, profile.regression_corpus} <= set(LABELLED)
         assert profile.committed == (profile.corpus == "emopia")
 
     def test_paper_takes_the_published_hyper_parameters(self) -> None:
@@ -194,6 +200,11 @@ class TestProfiles:
     def test_every_corpus_has_a_split_of_each_kind(self, corpus: str) -> None:
         assert default_split(corpus, "single")
         assert default_split(corpus, "cv").startswith("cv")
+
+    def test_nested_split_is_refused_where_there_is_none(self) -> None:
+        assert default_split("emotify", "nested") == "nested5x5"
+        with pytest.raises(ParameterError, match=r"'emopia' has no split for 'nested'.*emotify"):
+            default_split("emopia", "nested")
 
     def test_baselines_are_registered_and_published(self) -> None:
         assert set(BASELINES) <= set(SYSTEMS)

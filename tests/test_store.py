@@ -100,7 +100,7 @@ class TestKey:
 
 class TestPlan:
     def plan(self, systems: list[str], tasks: list[str], **more: Any) -> list[RunSpec]:
-        settings = {"corpus": "emopia", "fingerprint": "0", "split": "cv10", "n_folds": 2}
+        settings = {"corpus": "emopia", "fingerprint": "0", "split": "cv10", "folds": range(2)}
         return plan(systems, tasks, **{**settings, "seeds": [0, 1], "overrides": {}, **more})
 
     def test_seeds_only_where_they_matter(self) -> None:
@@ -115,7 +115,7 @@ class TestPlan:
 
     def test_parameters_are_resolved_and_json_native(self) -> None:
         (spec,) = self.plan(
-            ["Symbolic-LR"], ["V"], n_folds=1, overrides={"Symbolic-LR": {"c_grid": [1.0]}}
+            ["Symbolic-LR"], ["V"], folds=[0], overrides={"Symbolic-LR": {"c_grid": [1.0]}}
         )
         assert spec.parameters == {"descriptors": ["symbolic"], "c_grid": [1.0]}
         assert set(spec.revisions) == {"notes", "symbolic"}

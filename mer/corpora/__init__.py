@@ -11,8 +11,14 @@ from mer.clips import Corpus
 from mer.corpora.remote import Remote
 from mer.errors import ParameterError
 
-CORPORA = ("emopia", "composed", "maestro", "pop1k7")
-LABELLED = ("emopia", "composed")
+CORPORA = (
+    *("emopia", "composed", "composed_band", "maestro", "pop1k7"),
+    *("emotify", "mirex_mood", "pmemo", "emotion_in_music"),
+)
+LABELLED = (
+    *("emopia", "composed", "composed_band"),
+    *("emotify", "mirex_mood", "pmemo", "emotion_in_music"),
+)
 """Those with emotion labels, on which systems can be trained and tested."""
 
 
@@ -50,9 +56,14 @@ def remote_of(name: str) -> Remote:
     Raises
     ------
     ParameterError
-        If there is no such corpus, or it needs no download.
+        If there is no such corpus, it needs no download, or its authors give it out themselves.
     """
-    remote: Remote | None = getattr(_module(name), "REMOTE", None)
+    module = _module(name)
+    remote: Remote | None = getattr(module, "REMOTE", None)
+    if remote is None and hasattr(module, "OBTAIN"):
+        raise ParameterError(
+            f"corpus {name!r} cannot be downloaded by this command: {module.OBTAIN}"
+        )
     if remote is None:
         raise ParameterError(f"corpus {name!r} needs no download")
     return remote

@@ -15,6 +15,7 @@ from mer.clips import Clip, Corpus, Split
 from mer.composing.description import describe, labels_of
 from mer.composing.midi import to_midi
 from mer.composing.score import REVISION, compose
+from mer.corpora.folds import NESTED, nested_cross_validation, quadrant
 from mer.errors import ParameterError
 from mer.evaluation.splits import grouped_folds, grouped_holdout
 from mer.files import atomic_path
@@ -66,11 +67,11 @@ def load(
     Returns
     -------
     Corpus
-        Clips have a MIDI file in the cache folder and no audio: it is rendered on use. Groups
-        are songs: one to four clips with the same key, motifs and instruments, which mostly,
-        not always, share their quadrant. `meta` is described at
-        `mer.composing.description.describe`. Splits: "official" (70/15/15), "cv5" and "cv10",
-        all song-disjoint and stratified by quadrant.
+        Named "composed", or "composed_band" if a band plays. Clips have a MIDI file in the cache
+        folder and no audio: it is rendered on use. Groups are songs: one to four clips with the
+        same key, motifs and instruments, which mostly, not always, share their quadrant. `meta`
+        is described at `mer.composing.description.describe`. Splits: "official" (70/15/15),
+        "cv5", "cv10" and "nested5x5", all song-disjoint and stratified by quadrant.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def load(
     folder = _folder(parameters)
     clips = [_clip(folder, parameters, index) for index in range(size)]
     return Corpus(
-        "composed",
+        "composed_band" if arrangement == "band" else "composed",
         clips,
         licence=LICENCE,
         citation=CITATION,
@@ -95,6 +96,7 @@ def load(
             "official": lambda corpus: _holdout(corpus, seed),
             "cv5": lambda corpus: _folds(corpus, 5, seed),
             "cv10": lambda corpus: _folds(corpus, 10, seed),
+            NESTED: lambda corpus: nested_cross_validation(corpus, seed=seed, stratum=quadrant),
         },
         expected={"clips": size, "midi": size},
     )

@@ -9,14 +9,15 @@ from pathlib import Path
 from mer.errors import InvalidDataError, MissingDataError
 
 
-def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a CSV file in UTF-8, by column name.
+def read_table(path: Path, columns: Sequence[str], *, delimiter: str = ",") -> list[dict[str, str]]:
+    """Rows of a CSV file in UTF-8, by column name; spaces after a delimiter do not count.
 
     Parameters
     ----------
     path : Path
     columns : sequence of str
         Columns that it must have.
+    delimiter : str
 
     Returns
     -------
@@ -34,7 +35,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         raise MissingDataError(f"{path} does not exist")
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
             found, rows = reader.fieldnames or [], list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidDataError(f"{path} is not a table in UTF-8: {error}") from None

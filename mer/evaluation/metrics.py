@@ -1,11 +1,13 @@
 """Metrics of classification and regression, on arrays and data frames.
 
 A classification frame has one row a clip: `target`, the class counted from 1 (1-4 for Q1-Q4; 1
-and 2 for low and high), and `p_1` ... `p_k`, the probability of each class.
+and 2 for low and high), and `p_1` ... `p_k`, the probability of each class. A regression frame has
+`target_valence` and `valence`, and so on for every dimension.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -211,6 +213,38 @@ def classification_report(frame: pd.DataFrame) -> dict[str, Any]:
         "macro_f1": macro_f1(target, given),
         "confusion": confusion_matrix(target - 1, given - 1, n_classes).tolist(),
     }
+
+
+def regression_report(
+    frame: pd.DataFrame, dimensions: Sequence[str] = ("valence", "arousal")
+) -> dict[str, float]:
+    """Metrics of a regression frame.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns target_<dimension> and <dimension>, one row a clip.
+    dimensions : sequence of str
+
+    Returns
+    -------
+    dict
+        `n` (clips), and for each dimension `rmse_<dimension>` and `r2_<dimension>`; JSON-native.
+
+    Raises
+    ------
+    ParameterError
+        If a column is missing, a value is not finite, or all targets of a dimension are equal.
+    """
+    report: dict[str, float] = {"n": len(frame)}
+    for name in dimensions:
+        missing = [column for column in (f"target_{name}", name) if column not in frame]
+        if missing:
+            raise ParameterError(f"the frame has no column {missing[0]!r}; expected {name} there")
+        target, predicted = frame[f"target_{name}"].to_numpy(), frame[name].to_numpy()
+        report[f"rmse_{name}"] = rmse(target, predicted)
+        report[f"r2_{name}"] = r2(target, predicted)
+    return report
 
 
 def implied(

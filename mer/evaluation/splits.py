@@ -44,12 +44,60 @@ def grouped_folds(
         few folds, groups or clips.
     """
     index, codes, classes = _checked(ids, groups, labels)
-    _check_folds(n_folds, int(codes.max()) + 1, int(np.bincount(classes).max()))
-    splitter = StratifiedGroupKFold(n_splits=n_folds, shuffle=True, random_state=seed)
-    part = np.empty(len(index), dtype=np.int64)
-    for number, (_, test) in enumerate(splitter.split(index, classes, codes)):
-        part[test] = number
+    if n_folds < 3:
+        raise ParameterError(f"n_folds is {n_folds}; expected at least 3 (train, valid, test)")
+    part = _parts(codes, classes, n_folds, seed)
     return [_fold(index, (part - number) % n_folds) for number in range(n_folds)]
+
+
+def nested_folds(
+    ids: Sequence[str],
+    groups: Sequence[str],
+    labels: Sequence[int],
+    *,
+    n_outer: int,
+    n_inner: int,
+    seed: int,
+) -> list[Fold]:
+    """Folds of a group-disjoint, stratified nested cross-validation.
+
+    The clips are cut into `n_outer` parts, and what is left without part o into `n_inner` parts
+    again. Fold `n_inner` o + i tests on outer part o, validates on inner part i and trains on
+    the rest, so every clip is tested by `n_inner` models.
+
+    Parameters
+    ----------
+    ids, groups, labels
+        As in `grouped_folds`.
+    n_outer, n_inner : int
+        At least 2.
+    seed : int
+        Shuffles the groups.
+
+    Returns
+    -------
+    list of Fold, length n_outer * n_inner
+        Ids in each part keep their order in `ids`.
+
+    Raises
+    ------
+    ParameterError
+        As in `grouped_folds`.
+    """
+    index, codes, classes = _checked(ids, groups, labels)
+    if min(n_outer, n_inner) < 2:
+        raise ParameterError(f"found {n_outer} x {n_inner} folds; expected at least 2 x 2")
+    outer = _parts(codes, classes, n_outer, seed)
+    folds = []
+    for tested in range(n_outer):
+        rest = outer != tested
+        part = np.zeros(len(index), dtype=np.int64)
+        inner = _parts(codes[rest], classes[rest], n_inner, seed)
+        for validated in range(n_inner):
+            # _fold takes test as 0 and validation as 1
+            part[rest] = np.where(inner == validated, 1, 2)
+            folds.append(_fold(index, part))
+    return folds
 
 
 def grouped_holdout(
@@ -122,9 +170,17 @@ def _checked(
     return np.asarray(ids), codes, classes
 
 
-def _check_folds(n_folds: int, n_groups: int, largest_class: int) -> None:
-    if n_folds < 3:
-        raise ParameterError(f"n_folds is {n_folds}; expected at least 3 (train, valid, test)")
+def _parts(codes: np.ndarray, classes: np.ndarray, n_parts: int, seed: int) -> np.ndarray:
+    """Number of each clip's part, shape (n,): no group in two, classes in proportion."""
+    _check_parts(n_parts, len(np.unique(codes)), int(np.bincount(classes).max()))
+    splitter = StratifiedGroupKFold(n_splits=n_parts, shuffle=True, random_state=seed)
+    part = np.empty(len(codes), dtype=np.int64)
+    for number, (_, members) in enumerate(splitter.split(codes, classes, codes)):
+        part[members] = number
+    return part
+
+
+def _check_parts(n_folds: int, n_groups: int, largest_class: int) -> None:
     if n_groups < n_folds:
         raise ParameterError(
             f"found {n_groups} groups for {n_folds} folds; expected a group or more for each fold"

@@ -26,6 +26,8 @@ from scipy.stats import binomtest
 
 from mer.errors import ParameterError
 
+_SMALLEST_USABLE_SHARE = 2 / 3
+
 
 class Interval(NamedTuple):
     """Ends of a confidence interval."""
@@ -170,6 +172,86 @@ def paired_bootstrap_difference(
     gain = first - second
     interval = group_bootstrap(gain, groups, n_resamples=n_resamples, level=level, seed=seed)
     return Difference(float(gain.mean()), *interval)
+
+
+def resampled_regression(
+    target: ArrayLike,
+    predicted: ArrayLike,
+    groups: ArrayLike,
+    models: ArrayLike,
+    *,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """RMSE and R2, averaged over models, in bootstrap resamples of whole groups.
+
+    A resample draws groups once for all models, and each model is scored on those of its own test
+    clips that were drawn. Two systems that were tested on the same groups meet the same resamples,
+    so their scores may be subtracted, resample by resample.
+
+    Parameters
+    ----------
+    target, predicted : array_like of float, shape (n,)
+        One entry a model and test clip of it.
+    groups, models : array_like, shape (n,)
+        Group of the clip, and model (such as the fold) that predicted it.
+    n_resamples, seed : int
+        As in `group_bootstrap`.
+
+    Returns
+    -------
+    dict of str to np.ndarray, shape (n_resamples,) or shorter
+        "rmse" and "r2".
+
+    Raises
+    ------
+    ParameterError
+        As in `group_bootstrap`, or if a third of the resamples or more leave no model with two
+        different targets: there are too few groups.
+
+    Notes
+    -----
+    Models that a resample leaves with fewer than two different targets do not enter its means, and
+    resamples that leave no model are left out: the same ones for all systems that were tested on
+    the same clips.
+    """
+    true, given = np.asarray(target, dtype=float), np.asarray(predicted, dtype=float)
+    _check_same_length(true, given)
+    for values in (true, given):
+        _check_finite(values)
+    codes = _group_codes(groups, len(true))
+    owners = np.unique(np.asarray(models), return_inverse=True)[1]
+    _check_same_length(true, owners)
+    shape = (codes.max() + 1, owners.max() + 1)
+    place = codes * shape[1] + owners
+    drawn = _draw_groups(shape[0], n_resamples, seed)
+    weights = np.stack([np.bincount(row, minlength=shape[0]) for row in drawn]).astype(float)
+
+    def summed(values: np.ndarray) -> np.ndarray:
+        by_group = np.bincount(place, weights=values, minlength=shape[0] * shape[1])
+        return weights @ by_group.reshape(shape)
+
+    count = summed(np.ones(len(true)))
+    error, first, second = (summed(v) for v in ((true - given) ** 2, true, true**2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = second - first**2 / count
+        usable = spread > 1e-12 * np.maximum(second, 1e-300)
+        scores = {"rmse": np.sqrt(error / count), "r2": 1 - error / spread}
+    kept = usable.any(axis=1)
+    if kept.mean() <= _SMALLEST_USABLE_SHARE:
+        raise ParameterError(
+            f"found {shape[0]} groups and {shape[1]} models: {1 - kept.mean():.0%} of the "
+            "resamples left no model with two different targets; expected more groups a model"
+        )
+    return {
+        name: np.nanmean(np.where(usable, values, np.nan)[kept], axis=1)
+        for name, values in scores.items()
+    }
+
+
+def interval(resampled: np.ndarray, level: float = 0.95) -> Interval:
+    """Percentile interval of bootstrap resamples, shape (n_resamples,)."""
+    return _interval(resampled, level)
 
 
 def mcnemar_exact(correct_a: ArrayLike, correct_b: ArrayLike) -> float:

@@ -8,6 +8,7 @@ import platform
 import resource
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,12 +20,12 @@ from mer import __version__
 from mer.audio import audio_source
 from mer.clips import Corpus, Fold
 from mer.errors import ParameterError
-from mer.evaluation.metrics import classification_report
+from mer.evaluation.metrics import classification_report, regression_report
 from mer.paths import cache_folder
 from mer.study.specs import RunSpec, resolve
 from mer.study.store import PREDICTION_DECIMALS, Run, RunStore
 from mer.systems.base import Context
-from mer.tasks import get_task
+from mer.tasks import AnyTask, RegressionTask, get_task
 
 
 def execute(
@@ -75,11 +76,35 @@ def execute(
         delayed(run)(spec, corpus, folds[spec.split][spec.fold], threads=threads)
         for spec in missing
     )
-    with _backend(cluster):
+    with _backend(cluster), _kept_memory():
         results = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
         for result in _with_progress(results, len(missing), progress):
             store.write(result)
     return len(missing)
+
+
+_MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    "MALLOC_TOP_PAD_": str(2**27),
+}
+"""Has glibc keep the memory of large arrays in worker processes (see mallopt(3)). Given back, it
+is zeroed page by page for the next array; that was a third to a half of a step of C2D."""
+
+
+@contextlib.contextmanager
+def _kept_memory() -> Iterator[None]:
+    """Worker processes that start here keep their memory, unless the user has settings."""
+    added = {name: value for name, value in _MALLOC.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        with warnings.catch_warnings():
+            # loky takes kept memory for a leak and replaces the worker; nothing is lost
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+            yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 @contextlib.contextmanager
@@ -105,9 +130,8 @@ def _with_progress(results: Any, total: int, progress: bool) -> Iterator[Run]:
         for result in results:
             spec = result.spec
             place = f"{spec.task} {spec.split} fold {spec.fold} seed {spec.seed}"
-            bar.set_postfix_str(
-                f"{spec.system}, {place}: {result.details['metrics']['accuracy']:.3f}"
-            )
+            first = next(iter(result.details["metrics"].items()))
+            bar.set_postfix_str(f"{spec.system}, {place}: {first[0]} {first[1]:.3f}")
             bar.update()
             yield result
 
@@ -131,12 +155,9 @@ def run(spec: RunSpec, corpus: Corpus, fold: Fold, *, threads: int | None = None
     context = Context(task, seed=spec.seed, checkpoint=_checkpoint(spec))
     fitted = system.fit(corpus.select(fold.train), corpus.select(fold.valid), context)
     test = corpus.select(fold.test)
-    # As the store keeps them, so that metrics of stored predictions are the same.
-    predictions = fitted.predict(test).round(PREDICTION_DECIMALS)
-    predictions.insert(1, "group", test.groups)
-    predictions.insert(2, "target", task.targets(test) + 1)
+    predictions = with_targets(fitted.predict(test), test, task)
     details = {
-        "metrics": _metrics(predictions),
+        "metrics": _metrics(predictions, task),
         "audio": audio_source(test) if "audio" in system.inputs else "none",
         "clips": {part: len(getattr(fold, part)) for part in ("train", "valid", "test")},
         "environment": environment(),
@@ -147,9 +168,41 @@ def run(spec: RunSpec, corpus: Corpus, fold: Fold, *, threads: int | None = None
     return Run(spec, predictions, fitted.history, details)
 
 
-def _metrics(predictions: pd.DataFrame) -> dict[str, float]:
-    report = classification_report(predictions)
-    return {name: round(report[name], 5) for name in ("accuracy", "macro_f1")}
+def with_targets(predictions: pd.DataFrame, test: Corpus, task: AnyTask) -> pd.DataFrame:
+    """Predictions of a fitted system as the store keeps them, with groups and targets.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        As `Fitted.predict` gives them.
+    test : Corpus
+        The clips that they are of.
+    task : Task or RegressionTask
+
+    Returns
+    -------
+    DataFrame
+        Columns id, group, then target (class counted from 1) or target_<dimension>, then what
+        was predicted. Rounded, so that metrics of stored predictions are the same.
+    """
+    targets = task.targets(test)
+    columns: dict[str, Any] = {"group": test.groups}
+    if isinstance(task, RegressionTask):
+        columns |= {f"target_{name}": targets[:, k] for k, name in enumerate(task.dimensions)}
+    else:
+        columns |= {"target": targets + 1}
+    frame = predictions.copy()
+    for place, (name, values) in enumerate(columns.items(), start=1):
+        frame.insert(place, name, values)
+    return frame.round(PREDICTION_DECIMALS)
+
+
+def _metrics(predictions: pd.DataFrame, task: AnyTask) -> dict[str, float]:
+    if isinstance(task, RegressionTask):
+        report, names = regression_report(predictions, task.dimensions), None
+    else:
+        report, names = classification_report(predictions), ("accuracy", "macro_f1")
+    return {name: round(report[name], 5) for name in names or report if name != "n"}
 
 
 def _checkpoint(spec: RunSpec) -> Path:

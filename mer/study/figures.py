@@ -6,7 +6,6 @@ wide as a page of the book.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,12 +24,12 @@ from mer.errors import MissingDataError
 from mer.evaluation.metrics import confusion_matrix
 from mer.features.notes import read_notes
 from mer.features.spectral import log_mel
+from mer.study.players import player as player
 from mer.study.store import Run
 from mer.study.tables import comparison_text
-from mer.tasks import get_task
+from mer.tasks import TASKS
 
 if TYPE_CHECKING:
-    from IPython.display import Audio
     from pandas.io.formats.style import Styler
 
 WIDTH = 7.2
@@ -166,7 +165,7 @@ def confusion_matrices(
     """
     chosen = predictions[predictions["task"] == task]
     systems = [system for system in systems if system in set(chosen["system"])]
-    names = get_task(task).classes
+    names = TASKS[task].classes
     columns = min(4, len(systems))
     rows = -(-len(systems) // columns)
     figure, axes = panels(rows, columns, 2.3 * rows, sharex=True, sharey=True)
@@ -196,7 +195,7 @@ def label_disagreement(labels: pd.DataFrame, task: str = "4Q") -> Figure:
     Figure
         On the right: class of a clip (row), class of another clip of its song (column).
     """
-    names = get_task(task).classes
+    names = TASKS[task].classes
     own = pd.crosstab(labels["group"], labels["target"])
     own = own.reindex(columns=range(1, len(names) + 1), fill_value=0)
     pairs = own.T @ own - np.diag(own.sum())
@@ -368,30 +367,6 @@ def spectrogram(
     axis.set_ylabel("Mel band")
     axis.grid(visible=False)
     figure.colorbar(image, ax=axis, label="dB", pad=0.01)
-
-
-def player(clip: Clip, *, seconds: float = 10.0, sample_rate: int = 16000) -> Audio:
-    """A player of the beginning of a clip, the sound embedded as MP3.
-
-    Parameters
-    ----------
-    clip : Clip
-        Of a corpus whose sound may be given on.
-    seconds : float
-    sample_rate : int
-        In Hz.
-    """
-    import soundfile
-    from IPython.display import Audio
-
-    samples = crop(waveform(clip, sample_rate), int(seconds * sample_rate))
-    # The loudness of clips differs on purpose: their common gain stays as it is.
-    fade = np.minimum(1.0, np.arange(samples.size)[::-1] / (0.05 * sample_rate))
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples * fade, sample_rate, format="MP3")
-    audio = Audio(data=buffer.getvalue())
-    audio.mimetype = "audio/mpeg"
-    return audio
 
 
 def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:

@@ -13,7 +13,7 @@ from mer.corpora import LABELLED
 from mer.errors import ParameterError
 from mer.study.profiles import get_profile
 from mer.systems import SYSTEMS
-from mer.tasks import TASKS
+from mer.tasks import REGRESSION_TASKS, TASKS
 
 JSON_TYPES = (str, int, float, bool, list, dict, type(None))
 _SESSION_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
@@ -54,21 +54,24 @@ class CorpusParameters(NotebookParameters):
     corpus: str | None = None
     compute: bool = True
 
+    @property
+    def default_corpus(self) -> str:
+        """The corpus of the profile."""
+        return get_profile(self.profile).corpus
+
     @field_validator("corpus")
     @classmethod
     def _known_corpus(cls, value: str | None) -> str | None:
         return None if value is None else _known(value, LABELLED, "corpus", "corpora")
 
 
-class StudyParameters(CorpusParameters):
+class RunParameters(CorpusParameters):
     """Parameters of a notebook that runs systems; lists and dicts may be given as JSON text.
 
     Attributes
     ----------
     systems : list of str or None
         Names of systems; None takes those of the notebook.
-    tasks : list of str
-        Among "4Q", "A", "V".
     seeds : list of int or None
         None takes those of the profile.
     overrides : dict of str to dict
@@ -80,13 +83,12 @@ class StudyParameters(CorpusParameters):
     """
 
     systems: list[str] | None = None
-    tasks: list[str] = ["4Q", "A", "V"]
     seeds: list[int] | None = None
     overrides: dict[str, dict[str, Any]] = {}
     n_jobs: int | None = None
     cluster: str | None = None
 
-    @field_validator("systems", "tasks", "seeds", "overrides", mode="before")
+    @field_validator("systems", "seeds", "overrides", mode="before")
     @classmethod
     def _from_json(cls, value: Any) -> Any:
         return _read_json(value)
@@ -95,11 +97,6 @@ class StudyParameters(CorpusParameters):
     @classmethod
     def _known_systems(cls, value: list[str] | None) -> list[str] | None:
         return value and [_known(name, SYSTEMS, "system", "systems") for name in value]
-
-    @field_validator("tasks")
-    @classmethod
-    def _known_tasks(cls, value: list[str]) -> list[str]:
-        return _several(value, TASKS, "task", "tasks")
 
     @field_validator("seeds")
     @classmethod
@@ -119,6 +116,42 @@ class StudyParameters(CorpusParameters):
         for name in value:
             _known(name, SYSTEMS, "system in overrides", "systems")
         return value
+
+
+class StudyParameters(RunParameters):
+    """Parameters of a notebook on classification: as `RunParameters`, and the tasks.
+
+    Attributes
+    ----------
+    tasks : list of str
+        Among "4Q", "A" and "V"; may be given as JSON text.
+    """
+
+    tasks: list[str] = ["4Q", "A", "V"]
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _tasks_from_json(cls, value: Any) -> Any:
+        return _read_json(value)
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, value: list[str]) -> list[str]:
+        return _several(value, TASKS, "task", "tasks")
+
+
+class RegressionParameters(RunParameters):
+    """Parameters of a notebook on valence and arousal as numbers: those of `RunParameters`."""
+
+    @property
+    def tasks(self) -> list[str]:
+        """The one task."""
+        return list(REGRESSION_TASKS)
+
+    @property
+    def default_corpus(self) -> str:
+        """The corpus of the profile for regression."""
+        return get_profile(self.profile).regression_corpus
 
 
 class TranscriptionParameters(NotebookParameters):
@@ -161,6 +194,43 @@ class TranscriptionParameters(NotebookParameters):
         from mer.study.transcriptions import TESTS
 
         return None if value is None else _several(value, TESTS, "test", "tests")
+
+    @field_validator("n_jobs")
+    @classmethod
+    def _some_jobs(cls, value: int | None) -> int | None:
+        return _positive_jobs(value)
+
+
+class SeparationParameters(NotebookParameters):
+    """Parameters of the notebook on source separation; a list may be given as JSON text.
+
+    Attributes
+    ----------
+    profile : str
+        "smoke", "quick", "cpu" or "paper".
+    compute : bool
+        False shows stored scores only: what is not stored is an error.
+    separators : list of str
+        Among `mer.separation.SEPARATORS`.
+    n_jobs : int or None
+        Processes; None takes one for each core.
+    """
+
+    compute: bool = True
+    separators: list[str] = ["small"]
+    n_jobs: int | None = None
+
+    @field_validator("separators", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        return _read_json(value)
+
+    @field_validator("separators")
+    @classmethod
+    def _known_separators(cls, value: list[str]) -> list[str]:
+        from mer.separation import SEPARATORS
+
+        return _several(value, SEPARATORS, "separator", "separators")
 
     @field_validator("n_jobs")
     @classmethod

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from mer.corpora.folds import NESTED
 from mer.errors import ParameterError
+from mer.systems.variants import VARIANTS
 
 Overrides = Mapping[str, Mapping[str, Any]]
 
@@ -19,12 +21,14 @@ class Profile:
     Attributes
     ----------
     name, purpose : str
-    corpus : str
-        Corpus that notebooks take if they are not given another.
+    corpus, regression_corpus : str
+        Corpora that notebooks take if they are not given another: those about classes, and those
+        about valence and arousal as numbers.
     corpus_options : mapping
-        What its loader is given.
-    splits : mapping of str to str
-        By corpus: the split with one partition, and the one for cross-validation.
+        By corpus: what its loader is given.
+    nested_folds, fused_folds : tuple of int or None
+        Folds of nested cross-validation that are run; None runs all. The second is for fusions
+        of which everything is trained, which cost most.
     seeds : tuple of int
     overrides : mapping
         By system: hyper-parameters that differ from the published ones.
@@ -35,21 +39,51 @@ class Profile:
     name: str
     purpose: str
     corpus: str
+    regression_corpus: str
     seeds: tuple[int, ...]
-    corpus_options: Mapping[str, Any] = field(default_factory=dict)
+    corpus_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    nested_folds: tuple[int, ...] | None = None
+    fused_folds: tuple[int, ...] | None = None
     overrides: Overrides = field(default_factory=dict)
     committed: bool = False
 
 
 _SPLITS = {
     "emopia": {"single": "split_cls", "cv": "cv10"},
-    "composed": {"single": "official", "cv": "cv5"},
+    "composed": {"single": "official", "cv": "cv5", "nested": NESTED},
+    "composed_band": {"single": "official", "cv": "cv5", "nested": NESTED},
+    "emotify": {"single": "holdout", "cv": "cv10", "nested": NESTED},
+    "mirex_mood": {"single": "holdout", "cv": "cv10"},
+    "pmemo": {"single": "holdout", "cv": "cv10", "nested": NESTED},
+    "emotion_in_music": {"single": "holdout", "cv": "cv10", "nested": NESTED},
 }
+SPLIT_KINDS = ("single", "cv", "nested")
 
 
 def default_split(corpus: str, kind: str) -> str:
-    """Split of a corpus that the study uses; kind is "single" or "cv"."""
+    """Split of a corpus that the study uses.
+
+    Parameters
+    ----------
+    corpus : str
+    kind : {"single", "cv", "nested"}
+        One partition, cross-validation or nested cross-validation.
+
+    Raises
+    ------
+    ParameterError
+        If the corpus has no such split.
+    """
+    if kind not in _SPLITS[corpus]:
+        raise ParameterError(
+            f"corpus {corpus!r} has no split for {kind!r}; corpora that have one: "
+            f"{', '.join(name for name, kinds in _SPLITS.items() if kind in kinds)}"
+        )
     return _SPLITS[corpus][kind]
+
+
+_ONE_MODEL_A_PART = tuple(range(0, 25, 5))
+"""Folds of nested 5x5 cross-validation with the first inner part: every clip is tested once."""
 
 
 _MIXED_FEATURE = (
@@ -68,7 +102,7 @@ def _networks(
     domains: Mapping[str, Any],
     n_mels: int,
     stft: Mapping[str, Any] = MappingProxyType({}),
-) -> Overrides:
+) -> dict[str, Mapping[str, Any]]:
     """Overrides of the networks; `domains` are those of all systems of zhu2023."""
     return {
         "LSTM-Attn + MIDI-like": lstm,
@@ -80,6 +114,32 @@ def _networks(
     }
 
 
+def _emomucs(
+    networks: Mapping[str, Mapping[str, Any]],
+    head: Mapping[str, Any],
+    finetune: Mapping[str, Any],
+    excerpts: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Mapping[str, Any]]:
+    """Overrides of all systems of deberardinis2020.
+
+    `networks` says how those of each architecture are trained, on one source or together; a
+    fusion's source models must be trained in the same way as the systems on single sources.
+    """
+    overrides: dict[str, Mapping[str, Any]] = {}
+    for name, (place, fixed) in VARIANTS.items():
+        training = networks[fixed["architecture"]]
+        if place.endswith(("FrozenFusion", "FinetunedFusion")):
+            training = {**{f"source_{key}": value for key, value in training.items()}, **head}
+        if place.endswith("FinetunedFusion"):
+            training = {**training, **finetune}
+        overrides[name] = {**excerpts, **training}
+    return overrides
+
+
+def _composed_options(**options: Any) -> dict[str, Mapping[str, Any]]:
+    return {"composed": options, "composed_band": options}
+
+
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
         profile.name: profile
@@ -88,7 +148,10 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 "smoke",
                 "tests: every notebook in seconds, on a few composed clips",
                 corpus="composed",
-                corpus_options={"size": 30, "duration": 8.0},
+                regression_corpus="composed_band",
+                corpus_options=_composed_options(size=30, duration=8.0),
+                nested_folds=(0,),
+                fused_folds=(0,),
                 seeds=(0,),
                 overrides=_networks(
                     {"epochs": 2, "embedding": 16, "hidden": 8, "window": 128},
@@ -96,13 +159,22 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     {"epochs": 2, "batch_size": 8, "window_seconds": 4.0, "pool": 8},
                     n_mels=32,
                     stft={"n_fft": 256},
+                )
+                | _emomucs(
+                    {name: {"epochs": 2, "batch_size": 8} for name in ("C1D", "C2D")},
+                    head={"epochs": 5, "batch_size": 8},
+                    finetune={"finetune_epochs": 1, "finetune_batch_size": 8},
+                    excerpts={"seconds": 2.0},
                 ),
             ),
             Profile(
                 "quick",
                 "a first look: all notebooks in minutes, on the composed corpus",
                 corpus="composed",
-                corpus_options={"size": 160},
+                regression_corpus="composed_band",
+                corpus_options={"composed": {"size": 160}, "composed_band": {"size": 80}},
+                nested_folds=_ONE_MODEL_A_PART,
+                fused_folds=(0,),
                 seeds=(0, 1),
                 overrides=_networks(
                     {"epochs": 15, "patience": 8, "embedding": 64, "hidden": 32, "window": 512},
@@ -117,12 +189,23 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     },
                     n_mels=32,
                     stft={"n_fft": 512},
+                )
+                | _emomucs(
+                    {
+                        "C1D": {"epochs": 12, "batch_size": 16, "learning_rate": 1e-3},
+                        "C2D": {"epochs": 6, "batch_size": 16},
+                    },
+                    head={"epochs": 50, "batch_size": 32},
+                    finetune={"finetune_epochs": 2, "finetune_batch_size": 16},
+                    excerpts={"seconds": 6.0},
                 ),
             ),
             Profile(
                 "cpu",
                 "the stored results: real data, networks that two cores can train",
                 corpus="emopia",
+                regression_corpus="emotify",
+                fused_folds=_ONE_MODEL_A_PART,
                 seeds=(0, 1, 2),
                 overrides=_networks(
                     {
@@ -152,6 +235,19 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                         "pool": 6,
                     },
                     n_mels=64,
+                )
+                | _emomucs(
+                    {
+                        "C1D": {
+                            "epochs": 40,
+                            "batch_size": 16,
+                            "learning_rate": 1e-3,
+                            "schedule": "cosine",
+                        },
+                        "C2D": {"epochs": 12, "batch_size": 16, "schedule": "cosine"},
+                    },
+                    head={"epochs": 200, "batch_size": 32},
+                    finetune={"finetune_epochs": 4, "finetune_batch_size": 16},
                 ),
                 committed=True,
             ),
@@ -159,6 +255,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 "paper",
                 "a GPU: real data, the published hyper-parameters",
                 corpus="emopia",
+                regression_corpus="emotify",
                 seeds=(0, 1, 2, 3, 4),
                 committed=True,
             ),

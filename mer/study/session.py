@@ -14,8 +14,8 @@ from mer.errors import MissingDataError, ParameterError
 from mer.evaluation.metrics import answers
 from mer.study.cards import describe
 from mer.study.executor import execute
-from mer.study.parameters import CorpusParameters, StudyParameters
-from mer.study.profiles import Profile, default_split, get_profile
+from mer.study.parameters import CorpusParameters, RegressionParameters, StudyParameters
+from mer.study.profiles import SPLIT_KINDS, Profile, default_split, get_profile
 from mer.study.project import store_folder
 from mer.study.specs import RunSpec, plan
 from mer.study.store import RunStore
@@ -34,7 +34,7 @@ class Session:
     def __init__(self, settings: CorpusParameters, store: RunStore | None = None) -> None:
         self.settings = settings
         self.profile: Profile = get_profile(settings.profile)
-        self.corpus_name = settings.corpus or self.profile.corpus
+        self.corpus_name = settings.corpus or settings.default_corpus
         self.store = store or RunStore(store_folder(self.profile.committed))
 
     @cached_property
@@ -46,8 +46,7 @@ class Session:
         MissingDataError, InvalidDataError
             If its data are missing or damaged.
         """
-        own = self.corpus_name == self.profile.corpus
-        corpus = load(self.corpus_name, **(self.profile.corpus_options if own else {}))
+        corpus = load(self.corpus_name, **self.profile.corpus_options.get(self.corpus_name, {}))
         corpus.check()
         return corpus
 
@@ -67,6 +66,7 @@ class Session:
         split: str,
         tasks: Iterable[str] | None = None,
         changes: Mapping[str, Any] | None = None,
+        folds: Iterable[int] | None = None,
     ) -> list[RunSpec]:
         """Runs of these systems on a split of the corpus.
 
@@ -75,14 +75,18 @@ class Session:
         systems : iterable of str
             Those that the parameter `systems` leaves are planned.
         split : str
-            Name of a split, or "single" or "cv" for the one that the study uses.
+            Name of a split, or "single", "cv" or "nested" for the one that the study uses.
         tasks : iterable of str, optional
             Those that the parameter `tasks` leaves are planned; all of them if None.
         changes : mapping, optional
             Hyper-parameters of all these systems that differ from the profile's: a variation.
+        folds : iterable of int, optional
+            Numbers of the folds; if None all, or those of the profile for "nested".
         """
         settings = self._study_settings()
-        name = default_split(self.corpus_name, split) if split in ("single", "cv") else split
+        name = default_split(self.corpus_name, split) if split in SPLIT_KINDS else split
+        if folds is None and split == "nested":
+            folds = self.profile.nested_folds
         if name not in self.card["splits"]:
             known = ", ".join(self.card["splits"])
             raise ParameterError(
@@ -97,7 +101,7 @@ class Session:
             corpus=self.corpus_name,
             fingerprint=self.card["fingerprint"],
             split=name,
-            n_folds=n_folds,
+            folds=range(n_folds) if folds is None else folds,
             # Folds are the repetition in cross-validation: one seed each.
             seeds=list(settings.seeds or self.profile.seeds)[: 1 if n_folds > 1 else None],
             overrides=_merge(
@@ -115,7 +119,8 @@ class Session:
         DataFrame
             One row a run and test clip: system, task, split, fold, seed, audio, id, group,
             target, answer (both counted from 1), correct, p_1 ... p_k; head_A and head_V where
-            a system has such heads (missing in the rows of others).
+            a system has such heads (missing in the rows of others). In rows of a regression
+            target_valence, target_arousal, valence and arousal instead of target to p_k.
 
         Raises
         ------
@@ -141,8 +146,8 @@ class Session:
             )
         return read_predictions(self.store, specs)
 
-    def _study_settings(self) -> StudyParameters:
-        if not isinstance(self.settings, StudyParameters):
+    def _study_settings(self) -> StudyParameters | RegressionParameters:
+        if not isinstance(self.settings, StudyParameters | RegressionParameters):
             raise TypeError("this notebook's parameters are not those of a study")
         return self.settings
 
@@ -153,7 +158,6 @@ def read_predictions(store: RunStore, specs: Iterable[RunSpec]) -> pd.DataFrame:
     for spec in specs:
         run = store.read(spec)
         frame = run.predictions
-        answer = answers(frame)
         frames.append(
             pd.DataFrame(
                 {
@@ -165,14 +169,24 @@ def read_predictions(store: RunStore, specs: Iterable[RunSpec]) -> pd.DataFrame:
                     "audio": run.details["audio"],
                     "id": frame["id"],
                     "group": frame["group"],
-                    "target": frame["target"],
-                    "answer": answer,
-                    "correct": answer == frame["target"],
-                    **{c: frame[c] for c in frame.columns if c.startswith(("p_", "head_"))},
+                    **_answers(frame),
                 }
             )
         )
     return pd.concat(frames, ignore_index=True)
+
+
+def _answers(frame: pd.DataFrame) -> dict[str, Any]:
+    """Targets and what was answered."""
+    if "target" not in frame:
+        return {c: frame[c] for c in frame.columns if c not in ("id", "group")}
+    answer = answers(frame)
+    return {
+        "target": frame["target"],
+        "answer": answer,
+        "correct": answer == frame["target"],
+        **{c: frame[c] for c in frame.columns if c.startswith(("p_", "head_"))},
+    }
 
 
 def _merge(*layers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

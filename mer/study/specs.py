@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 from mer.errors import ParameterError
 from mer.systems import get_system
 from mer.systems.base import System
-from mer.tasks import get_task
+from mer.tasks import RegressionTask, get_task
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def plan(
     corpus: str,
     fingerprint: str,
     split: str,
-    n_folds: int,
+    folds: Iterable[int],
     seeds: Sequence[int],
     overrides: Mapping[str, Mapping[str, Any]],
 ) -> list[RunSpec]:
@@ -74,8 +74,8 @@ def plan(
     ----------
     systems, tasks : sequences of str
     corpus, fingerprint, split : str
-    n_folds : int
-        Number of folds of the split.
+    folds : iterable of int
+        Numbers of folds of the split.
     seeds : sequence of int
     overrides : mapping of str to mapping
         Hyper-parameters that differ from the published ones, by system.
@@ -83,13 +83,14 @@ def plan(
     Raises
     ------
     ParameterError
-        If a system, task or hyper-parameter is unknown, or a value has the wrong type.
+        If a system, task or hyper-parameter is unknown, a value has the wrong type, or a system
+        is not one for that task.
     """
-    specs = []
+    specs, folds = [], list(folds)
     for name in systems:
         system = resolve(name, overrides.get(name, {}))
         for task in tasks:
-            get_task(task)
+            _check_task(system, task)
             for seed in seeds if system.seeded else [0]:
                 specs += [
                     RunSpec(
@@ -103,9 +104,18 @@ def plan(
                         parameters=json.loads(json.dumps(system.parameters)),
                         revisions=system.revisions,
                     )
-                    for fold in range(n_folds)
+                    for fold in folds
                 ]
     return specs
+
+
+def _check_task(system: System, task: str) -> None:
+    if isinstance(get_task(task), RegressionTask) != system.regression:
+        answer = "valence and arousal as numbers" if system.regression else "class probabilities"
+        raise ParameterError(
+            f"system {system.name!r} answers with {answer}, which is not task {task!r}; "
+            "take another task or system"
+        )
 
 
 def resolve(name: str, overrides: Mapping[str, Any]) -> System:

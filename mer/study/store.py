@@ -33,7 +33,8 @@ class Run:
     spec : RunSpec
     predictions : DataFrame
         One row a test clip: id, group, target (class counted from 1), p_1 ... p_k, and head_A
-        and head_V (probability of high arousal and valence) of systems with such heads.
+        and head_V (probability of high arousal and valence) of systems with such heads. Of a
+        regression: id, group, target_valence, target_arousal, valence, arousal.
     history : list of dict
         What training went through, a row an epoch (or a tried hyper-parameter).
     details : dict

@@ -282,8 +282,11 @@ def comparison_text(table: pd.DataFrame, columns: Iterable[str] = ("4Q", "A", "V
 
 
 def number_text(value: float) -> str:
-    """A proportion with three digits and no leading zero; a dash where it is missing."""
-    return "–" if np.isnan(value) else f"{value:.3f}".removeprefix("0")
+    """A number with three decimals, below 1 without leading zero; a dash where it is missing."""
+    if np.isnan(value):
+        return "–"
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 and "0." in text[:3] else text
 
 
 def estimate_text(row: pd.Series) -> str:

@@ -149,7 +149,7 @@ def transcription_scores(
 def _size(test: TranscriptionTest, profile: str) -> dict[str, Any]:
     if test.corpus != "composed":
         return {}
-    options = get_profile(profile).corpus_options if profile in ("smoke", "quick") else {}
+    options = get_profile(profile).corpus_options.get("composed", {})
     return {**options, "arrangement": "piano"}
 
 

@@ -21,6 +21,12 @@ def _transcriber(path: Path, soundfonts: Sequence[Path], seed: int) -> dict[str,
     return train_transcriber_weights(path, pianos, seed=seed)
 
 
+def _separator(path: Path, soundfonts: Sequence[Path], seed: int) -> dict[str, str]:
+    from mer.study.separator import train_separator_weights
+
+    return train_separator_weights(path, soundfonts or (default_soundfont(), FLUID_R3), seed=seed)
+
+
 def _encoder(path: Path, seed: int, corpora: Sequence[str]) -> dict[str, str]:
     from mer.study.pretrain import pretrain_encoder
 
@@ -60,6 +66,7 @@ def _zhu2023(path: Path, seed: int) -> dict[str, str]:
 _TRAINERS: Mapping[str, Callable[[Path, Sequence[Path], int], dict[str, str]]] = MappingProxyType(
     {
         "transcriber": _transcriber,
+        "separator": _separator,
         "encoder-maestro": lambda path, _, seed: _encoder(path, seed, ("maestro",)),
         "encoder-maestro-pop1k7": lambda path, _, seed: _encoder(path, seed, ("maestro", "pop1k7")),
         "zhu2023": lambda path, _, seed: _zhu2023(path, seed),
@@ -82,7 +89,8 @@ def train_weights(
     name : str
         One of `WEIGHTS`.
     soundfonts : sequence of Path
-        SF2 files that play to the transcriber; the two that it was trained with if empty.
+        SF2 files that play to the transcriber or the separator; the two that it was trained with
+        if empty.
     seed : int
     folder : Path, optional
         Of the weights and their index; the package's if None.

@@ -9,6 +9,7 @@ from typing import Any
 
 from mer.errors import ParameterError
 from mer.systems.base import System
+from mer.systems.variants import VARIANTS
 
 _PLACES = {
     "Constant": "classical.Constant",
@@ -29,8 +30,10 @@ _PLACES = {
     "Symbolic & Acoustic, released MIDI": "zhu2023.ReleasedMIDI",
     "Symbolic & Acoustic, no pre-training": "zhu2023.NoPretraining",
     "Symbolic & Acoustic, MAESTRO + Pop1K7": "zhu2023.TwoCorporaPretraining",
+    "Mean": "regression.Mean",
+    "SVR": "regression.DescriptorSVR",
 }
-SYSTEMS = tuple(_PLACES)
+SYSTEMS = (*_PLACES, *VARIANTS)
 """Names that `get_system` knows."""
 
 
@@ -47,11 +50,13 @@ def get_system(name: str, parameters: Mapping[str, Any] | None = None) -> System
     Raises
     ------
     ParameterError
-        If there is no such system, or it has no such hyper-parameter.
+        If there is no such system, or it has no such hyper-parameter, or with these it is the
+        system of another name.
     """
-    if name not in _PLACES:
+    if name not in SYSTEMS:
         raise ParameterError(f"unknown system {name!r}; the systems are: {', '.join(SYSTEMS)}")
-    module, class_name = _PLACES[name].split(".")
+    place, fixed = VARIANTS[name] if name in VARIANTS else (_PLACES[name], {})
+    module, class_name = place.split(".")
     system_class = getattr(import_module(f"mer.systems.{module}"), class_name)
     parameters = dict(parameters or {})
     known = [field.name for field in fields(system_class)]
@@ -61,7 +66,12 @@ def get_system(name: str, parameters: Mapping[str, Any] | None = None) -> System
                 f"system {name!r} has no parameter {parameter!r}; "
                 f"it has: {', '.join(known) or 'none'}"
             )
-    system: System = system_class(**{k: _frozen(v) for k, v in parameters.items()})
+    values = {**fixed, **parameters}
+    system: System = system_class(**{k: _frozen(v) for k, v in values.items()})
+    if system.name != name:
+        raise ParameterError(
+            f"system {name!r} with parameters {parameters} is {system.name!r}; ask for that one"
+        )
     return system
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from mer.clips import Corpus
-from mer.tasks import Task
+from mer.errors import ParameterError
+from mer.tasks import AnyTask, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Context:
 
     Attributes
     ----------
-    task : Task
+    task : Task or RegressionTask
     seed : int
     device : str
         "auto", "cpu" or "cuda".
@@ -32,11 +33,26 @@ class Context:
         Whether to show a progress bar.
     """
 
-    task: Task
+    task: AnyTask
     seed: int = 0
     device: str = "auto"
     checkpoint: Path | None = None
     progress: bool = False
+
+    @property
+    def n_classes(self) -> int:
+        """Of the task.
+
+        Raises
+        ------
+        ParameterError
+            If the task is a regression.
+        """
+        if not isinstance(self.task, Task):
+            raise ParameterError(
+                f"task {self.task.name!r} is a regression; this system needs one with classes"
+            )
+        return len(self.task.classes)
 
 
 class Fitted(ABC):
@@ -49,6 +65,8 @@ class Fitted(ABC):
         """Class probabilities: columns id, p_1 ... p_k, one row a clip, in corpus order.
 
         Systems with heads for arousal or valence add head_A or head_V, the probability of "high".
+        Systems of regression give the columns id, valence and arousal, on the scale of the labels
+        but not clipped to it.
         """
 
     @abstractmethod
@@ -74,6 +92,9 @@ class System(ABC):
 
     seeded: ClassVar[bool] = True
     """Whether the result depends on the seed."""
+
+    regression: ClassVar[bool] = False
+    """Whether it answers with valence and arousal (task "VA"), not with class probabilities."""
 
     @abstractmethod
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> Fitted:

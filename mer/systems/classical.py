@@ -119,7 +119,7 @@ class DescriptorSystem(System):
             history.append({"C": c, "valid_accuracy": accuracy})
             if accuracy > best[0]:
                 best = (accuracy, pipeline)
-        return FittedPipeline(self, best[1], len(context.task.classes), history)
+        return FittedPipeline(self, best[1], context.n_classes, history)
 
 
 class FittedPipeline(Fitted):
@@ -285,9 +285,7 @@ class Constant(System):
 
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedFrequencies:
         """Count the classes of the training clips."""
-        return FittedFrequencies(
-            _frequencies(context.task.targets(train), len(context.task.classes)), {}
-        )
+        return FittedFrequencies(_frequencies(context.task.targets(train), context.n_classes), {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,7 +307,7 @@ class SongLookup(System):
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedFrequencies:
         """Count the classes of every song among the training clips."""
         targets = context.task.targets(train)
-        n_classes = len(context.task.classes)
+        n_classes = context.n_classes
         groups = np.asarray(train.groups)
         by_group = {
             str(group): _frequencies(targets[groups == group], n_classes)

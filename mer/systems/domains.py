@@ -21,7 +21,7 @@ from mer.features.cache import cached, source_of
 from mer.models import multi_domain, symbolic_encoder
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems.windowed import WindowedNetwork
-from mer.tasks import get_task
+from mer.tasks import TASKS
 from mer.training.windows import Piece, stack_pieces
 from mer.transcription import transcribed_notes
 from mer.transcription.onsets_frames import revision as transcriber_revision
@@ -34,7 +34,7 @@ _EVENTS_STEP = 32
 _N_MFCC = 20
 _PRETRAINED = {"width": 128, "layers": 4, "heads": 4}
 _QUADRANTS = [Labels(quadrant=quadrant) for quadrant in (1, 2, 3, 4)]
-_IS_HIGH = {name: [get_task(name).class_of(labels) for labels in _QUADRANTS] for name in "AV"}
+_IS_HIGH = {name: [TASKS[name].class_of(labels) for labels in _QUADRANTS] for name in "AV"}
 
 
 def _nothing() -> np.ndarray:

@@ -88,7 +88,7 @@ class WindowedNetwork(TrainingOptions, System):
         """Train, stopping on the accuracy over validation clips (ties: the lower loss)."""
         supervised.seed_everything(context.seed)
         device = resolve_device(context.device)
-        n_classes = len(context.task.classes)
+        n_classes = context.n_classes
         network = self.network(n_classes)
         items = self.items(train, training=True)
         self.prepare(network, items)

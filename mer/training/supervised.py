@@ -36,7 +36,7 @@ class TrainingOptions:
         Of Adam.
     schedule : {"constant", "cosine", "plateau"}
         Learning rate over the epochs: constant; one cosine to zero over `epochs`; or halved
-        when more than `patience // 3` epochs bring no better validation accuracy.
+        when more than `patience // 3` epochs bring no better validation score.
     clip_norm : float
         Largest norm of the gradient.
     """
@@ -63,9 +63,40 @@ class Score:
     loss: float
 
     @property
-    def order(self) -> tuple[float, float]:
-        """What epochs are compared by."""
+    def order(self) -> tuple[float, ...]:
+        """What epochs are compared by; the first number also steers the learning rate."""
         return (self.accuracy, -self.loss)
+
+    @property
+    def row(self) -> dict[str, float]:
+        """What the history keeps."""
+        return {"valid_loss": self.loss, "valid_accuracy": self.accuracy}
+
+
+@dataclass(frozen=True)
+class RegressionScore:
+    """Validation result of an epoch of a regression; the lower root mean squared error is better.
+
+    Attributes
+    ----------
+    rmse : float
+        Over clips and dimensions together.
+    """
+
+    rmse: float
+
+    @property
+    def order(self) -> tuple[float, ...]:
+        """What epochs are compared by; the first number also steers the learning rate."""
+        return (-self.rmse,)
+
+    @property
+    def row(self) -> dict[str, float]:
+        """What the history keeps."""
+        return {"valid_rmse": self.rmse}
+
+
+AnyScore = Score | RegressionScore
 
 
 @dataclass
@@ -110,7 +141,7 @@ def seed_everything(seed: int) -> None:
 def train(
     network: nn.Module,
     batches: Callable[[np.random.Generator], Iterable[Batch]],
-    validate: Callable[[nn.Module], Score],
+    validate: Callable[[nn.Module], AnyScore],
     options: TrainingOptions,
     *,
     loss: Callable[[Any, Tensor], Tensor] = nn.functional.cross_entropy,
@@ -165,7 +196,8 @@ def train(
         if checkpoint is not None:
             state.save(checkpoint)
         if bar is not None:
-            bar.set_postfix(loss=f"{train_loss:.3f}", valid=f"{score.accuracy:.3f}")
+            shown = {"train_loss": train_loss, **score.row}
+            bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
             bar.update()
     if bar is not None:
         bar.close()
@@ -250,7 +282,7 @@ class _State:
         self.scheduler = _scheduler(self.optimizer, options)
         self.rows: list[dict[str, float]] = []
         self.best_epoch = -1
-        self.best_order = (-math.inf, -math.inf)
+        self.best_order: tuple[float, ...] = (-math.inf, -math.inf)
         self.best_parameters: dict[str, Tensor] = {}
 
     @property
@@ -261,22 +293,15 @@ class _State:
     def stale(self) -> int:
         return self.epoch - 1 - self.best_epoch if self.rows else 0
 
-    def finish_epoch(self, train_loss: float, score: Score) -> None:
+    def finish_epoch(self, train_loss: float, score: AnyScore) -> None:
         rate = self.optimizer.param_groups[0]["lr"]
-        self.rows.append(
-            {
-                "train_loss": train_loss,
-                "valid_loss": score.loss,
-                "valid_accuracy": score.accuracy,
-                "learning_rate": rate,
-            }
-        )
+        self.rows.append({"train_loss": train_loss, **score.row, "learning_rate": rate})
         if score.order > self.best_order:
             self.best_order, self.best_epoch = score.order, self.epoch - 1
             parameters = self.network.state_dict()
             self.best_parameters = {name: value.clone() for name, value in parameters.items()}
         if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.scheduler.step(score.accuracy)
+            self.scheduler.step(score.order[0])
         else:
             self.scheduler.step()
 

@@ -1,0 +1,313 @@
+"""Music whose sources are known, and training of the small separator on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mer.errors import InvalidDataError, MissingDataError
+from mer.rendering import default_soundfont
+from mer.separation import SOURCES
+from mer.separation.instruments import (
+    ACCOMPANIMENT,
+    BASSES,
+    KITS,
+    LEADS,
+    VOICES,
+    replace_programs,
+    track_sources,
+)
+from mer.separation.rendered import (
+    SAMPLE_RATE,
+    Take,
+    midi_seconds,
+    random_take,
+    render_stems,
+)
+from mer.separation.training import SeparatorOptions, example, train_separator
+from mer.study import separator as study
+from mer.study.weights import train_weights
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def track(
+    name: str = "",
+    program: int = 0,
+    pitch: int = 60,
+    *,
+    drums: bool = False,
+    chords: bool = False,
+    n: int = 40,
+) -> Any:
+    """A track in seconds: n notes, or chords of two, twice a second."""
+    from symusic import Note, Track
+
+    result: Any = Track(name=name, program=program, is_drum=drums, ttype="second")
+    for k in range(n):
+        for interval in (0, 4) if chords else (0,):
+            result.notes.append(Note(k / 2, 0.45, pitch + interval, 90, "second"))
+    return result
+
+
+class TestSources:
+    @pytest.mark.parametrize(
+        ("tracks", "expected"),
+        [
+            ([track(drums=True), track(program=33, pitch=40)], ["drums", "bass"]),
+            ([track("Lead Vocal", 4), track("melodica", 22, 40)], ["vocals", "bass"]),
+            ([track("E. Bass", 0, 60), track("Strings", 48, chords=True)], ["bass", "other"]),
+            ([track("Bass Clarinet", 71, 60), track(program=34)], ["vocals", "bass"]),
+            ([track(pitch=70), track(pitch=45), track(chords=True)], ["vocals", "bass", "other"]),
+            # Nothing is low enough, or high enough and alone
+            ([track(chords=True), track(pitch=95)], ["other", "other"]),
+            ([track(n=5), track("bass drum", drums=True)], ["other", "drums"]),
+            # The title of the song, in every track
+            (
+                [track("Voice of", 0, 62, chords=True)] * 4 + [track(pitch=66)],
+                4 * ["other"] + ["vocals"],
+            ),
+            ([track("vocals", n=0), track(pitch=66)], ["other", "vocals"]),
+            ([], []),
+        ],
+    )
+    def test_rules(self, tracks: Sequence[Any], expected: list[str]) -> None:
+        assert track_sources(tracks) == expected
+
+    def test_composed_bands_follow_their_parts(self) -> None:
+        from symusic import Score
+
+        from mer.composing.arranging import SOURCE_OF_PART
+        from mer.corpora import load
+
+        for clip in load("composed", size=3, duration=8.0, arrangement="band"):
+            assert clip.midi is not None
+            tracks = Score(clip.midi, ttype="second").tracks
+            assert track_sources(tracks) == [SOURCE_OF_PART[t.name] for t in tracks]
+
+    def test_other_instruments_are_of_their_kind(self, rng: np.random.Generator) -> None:
+        kinds = {
+            "drums": KITS,
+            "bass": BASSES,
+            "other": ACCOMPANIMENT,
+            "vocals": (*VOICES, *LEADS),
+        }
+        assert not {*ACCOMPANIMENT} & {*VOICES, *LEADS}
+        seen = set()
+        for _ in range(20):
+            tracks = [track(program=73) for _ in SOURCES]
+            replace_programs(tracks, SOURCES, rng)
+            for changed, source in zip(tracks, SOURCES, strict=True):
+                assert changed.program in kinds[source]
+                seen.add((source, changed.program))
+        assert len(seen) > 20
+
+
+def write_song(path: Path, parts: Sequence[Any]) -> Path:
+    from symusic import Score
+
+    score: Any = Score(480, ttype="second")
+    for part in parts:
+        score.tracks.append(part)
+    score.to("tick").dump_midi(path)
+    return path
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    parts = [
+        track("bass", 33, 40, n=12),
+        track("vocals", 73, 72, n=12),
+        track(drums=True, pitch=36, n=12),
+    ]
+    return write_song(tmp_path / "song.mid", parts)
+
+
+class TestRendered:
+    def test_sources_of_an_excerpt(self, song: Path) -> None:
+        stems = render_stems(song, Take(start=1.0, seconds=3.0), [default_soundfont()])
+        assert stems.shape == (4, 3 * SAMPLE_RATE)
+        assert stems.dtype == np.float16
+        loud = dict(zip(SOURCES, np.abs(stems.astype(float)).max(axis=1) > 0.01, strict=True))
+        assert loud == {"drums": True, "bass": True, "vocals": True, "other": False}
+        assert not stems[SOURCES.index("other")].any()
+
+    def test_starts_where_it_is_told(self, song: Path) -> None:
+        whole = render_stems(song, Take(start=0.0, seconds=4.0), [default_soundfont()])
+        part = render_stems(song, Take(start=2.0, seconds=2.0), [default_soundfont()])
+        drums = np.abs(np.stack([whole[0, 2 * SAMPLE_RATE :], part[0]]).astype(float))
+        # A note every half second; FluidSynth places it to some milliseconds
+        loudest = drums.reshape(2, 4, -1).argmax(axis=2) / SAMPLE_RATE
+        np.testing.assert_allclose(loudest[0], loudest[1], atol=0.01)
+        # What was played before the excerpt rings on
+        assert drums[1, :200].max() > 0.0
+
+    def test_stretch_changes_pitch_and_length(self, song: Path) -> None:
+        takes = [Take(start=0.0, seconds=4.0, stretch=s) for s in (1.0, 1.05)]
+        plain, fast = (render_stems(song, take, [default_soundfont()]) for take in takes)
+        assert fast.shape[1] == pytest.approx(plain.shape[1] / 1.05, abs=2)
+
+        def peak(samples: np.ndarray) -> float:
+            power = np.abs(np.fft.rfft(samples[:SAMPLE_RATE].astype(float)))
+            return float(power.argmax())
+
+        assert peak(fast[3]) / peak(plain[3]) == pytest.approx(1.05, abs=0.01)
+
+    def test_volume_that_was_set_before_holds(self, tmp_path: Path) -> None:
+        from symusic import ControlChange
+
+        peaks = []
+        for value in (127, 40):
+            part = track("bass", 33, 40, n=12)
+            part.controls.append(ControlChange(0.0, 7, value, "second"))
+            path = write_song(tmp_path / f"{value}.mid", [part])
+            stems = render_stems(path, Take(start=3.0, seconds=1.0), [default_soundfont()])
+            peaks.append(float(np.abs(stems[1]).max()))
+        assert peaks[1] < 0.3 * peaks[0]
+
+    def test_random_take_is_reproducible_and_within_the_song(self) -> None:
+        takes = [random_take(100.0, 30.0, 2, np.random.default_rng(3)) for _ in range(2)]
+        assert takes[0] == takes[1]
+        assert 0 <= takes[0].start <= 70
+        assert random_take(5.0, 30.0, 1, np.random.default_rng(3)).seconds == 5.0
+
+    def test_damaged_files(self, song: Path, tmp_path: Path) -> None:
+        (tmp_path / "text.mid").write_text("no MIDI")
+        with pytest.raises(InvalidDataError, match=r"text\.mid is not readable MIDI"):
+            midi_seconds(tmp_path / "text.mid")
+        with pytest.raises(InvalidDataError, match="has no notes"):
+            midi_seconds(write_song(tmp_path / "empty.mid", [track(n=0)]))
+
+
+def pieces(rng: np.random.Generator, seconds: float = 2.0) -> list[np.ndarray]:
+    """Three pieces of music with a sine of its own for each source."""
+    t = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    frequencies = 10 ** rng.uniform(2, 3.5, (3, 4, 1))
+    return [(0.3 * np.sin(2 * np.pi * f * t)).astype(np.float16) for f in frequencies]
+
+
+class TestExamples:
+    def test_reproducible(self, rng: np.random.Generator) -> None:
+        music = pieces(rng)
+        first, second = (example(music, 4096, np.random.default_rng(5)) for _ in range(2))
+        np.testing.assert_array_equal(first, second)
+        assert first.shape == (4, 4096)
+        assert first.dtype == np.float32
+
+    def test_gains_and_silences(self, rng: np.random.Generator) -> None:
+        music = pieces(rng)
+        peaks = np.array([np.abs(example(music, 4096, rng)).max(axis=1) for _ in range(200)])
+        assert 0.05 < (peaks < 1e-4).mean() < 0.16
+        sounding = peaks[peaks > 1e-4]
+        assert sounding.min() > 0.03
+        assert sounding.max() < 0.8
+
+    def test_sources_of_several_pieces_meet(self) -> None:
+        music = [np.full((4, 100), k + 1, np.float16) for k in range(50)]
+        rng = np.random.default_rng(0)
+        apart = 0
+        for _ in range(50):
+            stems = np.abs(example(music, 100, rng))
+            apart += np.ptp(stems[stems.max(axis=1) > 0].mean(axis=1)) > 5
+        assert apart > 10
+
+
+def small() -> Any:
+    from demucs.demucs import Demucs
+
+    torch.manual_seed(0)
+    return Demucs(
+        list(SOURCES), audio_channels=1, channels=8, depth=3, resample=False, dconv_mode=0
+    )
+
+
+OPTIONS = SeparatorOptions(epochs=2, patience=2, batch_size=2, steps=2, window=4096)
+CPU = torch.device("cpu")
+
+
+class TestTraining:
+    def test_interrupted_goes_on_to_the_same_end(
+        self, rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from mer.separation import training
+
+        music = pieces(rng)
+        whole = small()
+        train_separator(whole, music, music[:1], OPTIONS, seed=1, device=CPU)
+        score, calls = training._score, 0
+
+        def stops(*arguments: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                raise KeyboardInterrupt
+            return score(*arguments)
+
+        monkeypatch.setattr(training, "_score", stops)
+        resumed, checkpoint = small(), tmp_path / "state.pt"
+        options: dict[str, Any] = {"seed": 1, "device": CPU, "checkpoint": checkpoint}
+        with pytest.raises(KeyboardInterrupt):
+            train_separator(resumed, music, music[:1], OPTIONS, **options)
+        assert checkpoint.is_file()
+        resumed = small()
+        history = train_separator(resumed, music, music[:1], OPTIONS, **options)
+        assert len(history.epochs) == 2
+        assert not checkpoint.exists()
+        for expected, found in zip(whole.parameters(), resumed.parameters(), strict=True):
+            torch.testing.assert_close(found, expected)
+
+    def test_pieces_shorter_than_a_window(self, rng: np.random.Generator) -> None:
+        with pytest.raises(InvalidDataError, match="no training piece has 4096 samples"):
+            train_separator(small(), [np.zeros((4, 100))], [], OPTIONS, seed=0, device=CPU)
+
+    @pytest.mark.slow
+    def test_learns_bands_by_heart(self) -> None:
+        """Noise below and above 1 kHz: a few steps tell it apart."""
+        from scipy.signal import butter, sosfilt
+
+        rng = np.random.default_rng(0)
+        noise = rng.normal(0, 0.2, (2, 5 * SAMPLE_RATE))
+        stems = np.zeros((4, noise.shape[1]), np.float16)
+        for row, kind in ((0, "highpass"), (1, "lowpass")):
+            stems[row] = sosfilt(butter(6, 1000, kind, fs=SAMPLE_RATE, output="sos"), noise[row])
+        options = SeparatorOptions(
+            epochs=4, patience=4, batch_size=4, steps=60, window=8192, learning_rate=1e-2
+        )
+        history = train_separator(small(), [stems], [stems], options, seed=0, device=CPU)
+        assert history.epochs[history.best_epoch]["valid_accuracy"] > 12
+
+
+class TestData:
+    def test_songs_are_missing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MER_DATA", str(tmp_path))
+        with pytest.raises(MissingDataError, match="has 0 readable MIDI files; expected the 196"):
+            study.songs()
+
+    def test_missing_soundfont(self, tmp_path: Path) -> None:
+        with pytest.raises(MissingDataError, match=r"none\.sf2 does not exist"):
+            train_weights("separator", soundfonts=[tmp_path / "none.sf2"], folder=tmp_path)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.realdata
+    @pytest.mark.usefixtures("data_folder")
+    def test_parts_share_no_song(self) -> None:
+        parts = study.songs()
+        assert [len(part) for part in parts] == [171, 12, 12]
+        assert len({path for part in parts for path in part}) == 195
+
+    @pytest.mark.realdata
+    @pytest.mark.usefixtures("data_folder")
+    def test_jobs_are_reproducible(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(study, "N_COMPOSED", 40)
+        train, valid = study.training_jobs(2, seed=0)
+        assert (train, valid) == study.training_jobs(2, seed=0)
+        assert (len(train), len(valid)) == (20 + 2 * 171, 24)
+        assert not {path for path, _ in train} & {path for path, _ in valid}
