@@ -16,9 +16,14 @@ import yaml
 from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
 from mer.study import book
 from mer.study.parameters import StudyParameters, check, parameters
-from mer.study.summaries import deviations
+from mer.study.summaries import deviations, deviations_by_kind
+from mer.systems.variants import VARIANTS
 
 ROOT = Path(__file__).parents[1]
+SINGLE = ("C1D-M", "C1D-D", "C2D-M")
+UNIFIED = "EmoMucs-C1D, unified"
+FUSED = ("EmoMucs-C1D, mid, freeze", "EmoMucs-C1D, early, full")
+TRUE_STEMS = {name: {"separator": "true"} for name in VARIANTS}
 CHEAP: dict[str, dict[str, Any]] = {
     "emopia_baselines": {
         "systems": ["Constant", "Symbolic-SVM", "LSTM-Attn + REMI"],
@@ -26,6 +31,9 @@ CHEAP: dict[str, dict[str, Any]] = {
     },
     "zhu2023_comparison": {"systems": ["Symbolic & Acoustic", "Symbolic-SVM"], "tasks": ["4Q"]},
     "zhu2023_ablation": {"systems": ["Symbolic & Acoustic", "Symbolic-only", "Acoustic-only"]},
+    "deberardinis2020_sources": {"systems": ["Mean", *SINGLE, UNIFIED], "overrides": TRUE_STEMS},
+    "deberardinis2020_fusion": {"systems": [*SINGLE, *FUSED], "overrides": TRUE_STEMS},
+    "deberardinis2020_interpretation": {"overrides": TRUE_STEMS},
 }
 """What keeps a test of a notebook short."""
 
@@ -220,6 +228,13 @@ def test_deviations_that_systems_share_stand_once() -> None:
         ["Single-loss; STFT-input", "pool", "2", "6"],
         ["STFT-input", "n_fft", "1024", "512"],
     ]
+
+
+def test_deviations_of_variants_that_are_trained_alike_stand_once() -> None:
+    used = {"C1D-M": {"epochs": 40}, "C1D-V": {"epochs": 40}, "C2D-V": {"epochs": 40}, "Mean": {}}
+    table = deviations_by_kind(used)
+    named = "C1D (one input, unified, full); C2D (one input, unified, full)"
+    assert table.to_numpy().tolist() == [[named, "epochs", "1000", "40"]]
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterEr
 from mer.study.parameters import (
     CorpusParameters,
     NotebookParameters,
+    RegressionParameters,
+    SeparationParameters,
     StudyParameters,
     TranscriptionParameters,
     check,
@@ -35,6 +37,10 @@ NOTEBOOKS: Mapping[str, type[NotebookParameters]] = MappingProxyType(
         "transcription": TranscriptionParameters,
         "zhu2023_comparison": StudyParameters,
         "zhu2023_ablation": StudyParameters,
+        "separation": SeparationParameters,
+        "deberardinis2020_sources": RegressionParameters,
+        "deberardinis2020_fusion": RegressionParameters,
+        "deberardinis2020_interpretation": RegressionParameters,
     }
 )
 """In the order of the book, each with the parameters that it takes."""

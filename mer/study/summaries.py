@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from mer.corpora import CORPORA
-from mer.study import baselines, zhu2023
-from mer.study.parameters import StudyParameters
+from mer.study import baselines, deberardinis2020, zhu2023
+from mer.study.parameters import RegressionParameters, StudyParameters
 from mer.study.profiles import PROFILES
+from mer.study.regression import DIMENSIONS, regression_comparison, regression_text, score_name
 from mer.study.session import Session
 from mer.study.specs import RunSpec
 from mer.study.tables import comparison, comparison_text
@@ -24,6 +25,13 @@ STORED = "cpu"
 HEADLINE = (*baselines.BASELINES, *zhu2023.CROSS_VALIDATED)
 HEADLINE_CV = (*baselines.CROSS_VALIDATED, *zhu2023.CROSS_VALIDATED)
 """Rows of the headline table: on the official split, and in cross-validation."""
+
+HEADLINE_REGRESSION = (
+    *deberardinis2020.BASELINES,
+    *deberardinis2020.SINGLE,
+    *deberardinis2020.PROPOSED.values(),
+)
+"""Rows of the headline table of regression."""
 
 
 def write_tables(folder: Path) -> None:
@@ -39,13 +47,19 @@ def write_tables(folder: Path) -> None:
     specs += session.specs(zhu2023.SYSTEMS, split="single", tasks=["4Q"])
     for part in (baselines, zhu2023):
         specs += session.specs(part.CROSS_VALIDATED, split="cv", tasks=["4Q"])
+    numbers = _regression_session()
     tables = {
         "headline": headline(),
+        "headline-regression": headline_regression(),
         "corpora": _corpora().to_markdown(index=False),
         "splits": _splits(session.card["splits"]).to_markdown(index=False),
+        "splits-regression": _splits(numbers.card["splits"]).to_markdown(index=False),
         "profiles": _profiles().to_markdown(index=False),
-        "deviations": deviations(PROFILES[STORED].overrides).to_markdown(index=False),
+        "deviations": deviations_by_kind(PROFILES[STORED].overrides).to_markdown(index=False),
         "environment": _environment(session, specs).to_markdown(index=False),
+        "environment-regression": _environment(
+            numbers, numbers.specs(HEADLINE_REGRESSION, split="nested")
+        ).to_markdown(index=False),
     }
     folder.mkdir()
     for name, text in tables.items():
@@ -70,6 +84,33 @@ def headline() -> str:
     text[f"Cross-validation ({cv['id'].nunique():,} clips)"] = cv_text["4Q reproduced"]
     text["Audio"] = table.set_index("system")["audio"].replace("none", "–")
     return str(text.fillna("–").to_markdown())
+
+
+def headline_regression() -> str:
+    """R2 of valence and arousal in nested cross-validation as a Markdown table, from stored runs.
+
+    Raises
+    ------
+    MissingDataError
+        If runs are not stored.
+    """
+    session = _regression_session()
+    predictions = session.run(session.specs(HEADLINE_REGRESSION, split="nested"))
+    text = regression_text(regression_comparison(predictions, {}))
+    columns = {f"{score_name('r2', d)} reproduced": score_name("r2", d) for d in DIMENSIONS}
+    return str(text[list(columns)].rename(columns=columns).to_markdown())
+
+
+def _regression_session() -> Session:
+    return Session(RegressionParameters(profile=STORED, compute=False))
+
+
+def deviations_by_kind(parameters: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """As `deviations`, with one name for all variants of EmoMucs that are trained alike."""
+    kinds = deberardinis2020.alike(parameters)
+    table = deviations({name: parameters[name] for name in kinds})
+    named = ["; ".join(kinds[name] for name in cell.split("; ")) for cell in table["System"]]
+    return table.assign(System=named)
 
 
 def deviations(parameters: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -127,7 +168,7 @@ def _profiles() -> pd.DataFrame:
         {
             "Profile": profile.name,
             "For": profile.purpose,
-            "Corpus": profile.corpus,
+            "Corpus": f"{profile.corpus}; for regression {profile.regression_corpus}",
             "Seeds": len(profile.seeds),
             "Runs kept in": "results" if profile.committed else "_build/results",
         }
