@@ -14,12 +14,9 @@ from mer.errors import ParameterError
 from mer.features import spectral
 from mer.features.cache import cached, source_of
 from mer.rendering import REVISION as RENDERING_REVISION
+from mer.separation import MIX, TRUE, source_waveform
 
-MIX = "mix"
 SOURCES = ("vocals", "bass", "drums", "other")
-TRUE_STEMS = "true"
-"""The separator that stands for the stems which a composed clip was rendered from."""
-
 N_MELS = 96
 
 
@@ -114,12 +111,7 @@ class Excerpts:
 
 def source_samples(clip: Clip, source: str, sample_rate: int, separator: str) -> np.ndarray:
     """Samples of the mix or of a source, shape (n_samples,), float32."""
-    if source == MIX:
-        return waveform(clip, sample_rate)
-    from mer.separation import source_waveform
-
-    samples: np.ndarray = source_waveform(clip, source, sample_rate, separator=separator)
-    return samples
+    return source_waveform(clip, source, sample_rate, separator=separator)
 
 
 def separator_revision(separator: str) -> int:
@@ -130,7 +122,7 @@ def separator_revision(separator: str) -> int:
     ParameterError
         If there is no such separator, or no weights of the small one.
     """
-    if separator == TRUE_STEMS:
+    if separator == TRUE:
         from mer.composing.score import REVISION
 
         return REVISION
@@ -143,7 +135,7 @@ def separator_revision(separator: str) -> int:
 
         return HybridDemucs.revision
     raise ParameterError(
-        f"unknown separator {separator!r}; the separators are: small, htdemucs, {TRUE_STEMS}"
+        f"unknown separator {separator!r}; the separators are: small, htdemucs, {TRUE}"
     )
 
 
