@@ -97,11 +97,11 @@ def _mean_text(part: pd.DataFrame) -> str:
     heard = part.dropna(subset="si_sdr")
     if heard.empty:
         return "–"
-    mean = f"{heard['si_sdr'].mean():.1f}"
+    mean = f"{heard['si_sdr'].mean():z.1f}"
     if heard["group"].nunique() < 2:
         return mean
     low, high = group_bootstrap(heard["si_sdr"], heard["group"])
-    return f"{mean} [{low:.1f}, {high:.1f}]"
+    return f"{mean} [{low:z.1f}, {high:z.1f}]"
 
 
 def findings(scores: pd.DataFrame, separator: str) -> list[str]:
@@ -116,7 +116,7 @@ def findings(scores: pd.DataFrame, separator: str) -> list[str]:
             parts = [f"{source} {share:.0%}" for source, share in better.items()]
             mean = gain["si_sdr"].mean()
             told.append(
-                f"minus {reference} {mean:+.1f} dB on average (above it in {', '.join(parts)} of "
+                f"minus {reference} {mean:+z.1f} dB on average (above it in {', '.join(parts)} of "
                 "the mixes)"
             )
         lines.append(f"- {test}: {separator} {'; '.join(told)}.")
@@ -179,7 +179,7 @@ def taken_apart(mix: Mix, found: dict[str, np.ndarray], *, seconds: float = 10.0
     figure, axes = panels(len(SOURCES), 2, 6.0, sharex=True, sharey=True)
     top = float(_levels(mix.samples, mix.sample_rate, seconds).max())
     for row, source in zip(axes, SOURCES, strict=True):
-        score = "silent" if np.isnan(scores[source]) else f"{scores[source]:.1f} dB"
+        score = "silent" if np.isnan(scores[source]) else f"{scores[source]:z.1f} dB"
         named = ((mix.stems, source.capitalize()), (found, f"separated: {score}"))
         for axis, (samples, title) in zip(row, named, strict=True):
             levels = _levels(samples[source], mix.sample_rate, seconds)
