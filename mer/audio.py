@@ -190,6 +190,31 @@ def _unreadable(path: Path, error: Any) -> InvalidDataError:
     return InvalidDataError(f"{path} is not readable audio: {reason}")
 
 
+def checked_mono(samples: np.ndarray) -> np.ndarray:
+    """The samples as float32, if they are those of one channel.
+
+    Raises
+    ------
+    InvalidDataError
+        If they are not one channel, are no floating-point numbers, are none at all, or are not
+        finite.
+    """
+    if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
+        raise InvalidDataError(
+            f"audio has shape {samples.shape} and type {samples.dtype}; expected one channel of "
+            "floating-point samples: mix the channels and scale to [-1, 1]"
+        )
+    if not len(samples):
+        raise InvalidDataError("audio has no samples; expected at least one")
+    finite = np.isfinite(samples)
+    if not finite.all():
+        raise InvalidDataError(
+            f"audio holds {np.count_nonzero(~finite)} samples that are NaN or infinite; expected "
+            "finite samples: decode the file again or leave it out"
+        )
+    return samples.astype(np.float32, copy=False)
+
+
 def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     """Band-limited resampling with soxr; shape (n,) to (ceil(n * to_rate / from_rate),)."""
     librosa = load_librosa()

@@ -280,7 +280,7 @@ def check(name: Annotated[str, typer.Argument(help="Name of a corpus.")]) -> Non
         split = corpus.split(split_name)
         first = split.folds[0]
         sizes = "/".join(str(len(part)) for part in (first.train, first.valid, first.test))
-        leak = "; groups cross it, as published" if split.leaky else ""
+        leak = "; groups cross it" if split.leaky else ""
         typer.echo(f"  {split_name}: {len(split.folds)} x {sizes}{leak}")
 
 

@@ -89,7 +89,8 @@ class Split:
     name : str
     folds : tuple of Fold
     leaky : bool
-        True only for a split that was published with groups on both sides.
+        True only for a split with groups on both sides: published so, or made to show what
+        that is worth.
     """
 
     name: str

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
+from mer.clips import file_digest
 from mer.errors import InvalidDataError, MissingDataError
 
 REVISION = 1
@@ -45,6 +47,33 @@ DRY = Sound()
 def default_soundfont() -> Path:
     """The TimGM6mb soundfont that pretty_midi carries."""
     return Path(str(resources.files("pretty_midi") / "TimGM6mb.sf2"))
+
+
+def soundfont_digests(soundfonts: Sequence[Path], expected: str) -> list[str]:
+    """What tells each soundfont from others, from its content.
+
+    Parameters
+    ----------
+    soundfonts : sequence of Path
+    expected : str
+        What they must hold, for the message.
+
+    Returns
+    -------
+    list of str
+        Of 12 characters.
+
+    Raises
+    ------
+    MissingDataError
+        If one is not there.
+    """
+    for soundfont in soundfonts:
+        if not soundfont.is_file():
+            raise MissingDataError(
+                f"soundfont {soundfont} does not exist; expected an SF2 file with {expected}"
+            )
+    return [file_digest(soundfont)[:12] for soundfont in soundfonts]
 
 
 def render_midi(

@@ -9,7 +9,7 @@ from typing import Literal, overload
 import numpy as np
 
 from mer.clips import Clip, Labels
-from mer.errors import MissingDataError, ParameterError
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +97,27 @@ def _high(dimension: str, high_quadrants: tuple[int, int]) -> Callable[[Labels],
     return class_of
 
 
+N_CLUSTERS = 5
+"""Mood clusters of MIREX (Hu and Downie, ISMIR 2007)."""
+
+
+def _cluster(labels: Labels) -> int | None:
+    if labels.cluster is None:
+        return None
+    if not 1 <= labels.cluster <= N_CLUSTERS:
+        raise InvalidDataError(
+            f"mood cluster is {labels.cluster!r}; expected a number from 1 to {N_CLUSTERS}"
+        )
+    return labels.cluster - 1
+
+
 TASKS = {
     task.name: task
     for task in (
         Task("4Q", ("Q1", "Q2", "Q3", "Q4"), _quadrant),
         Task("A", ("low arousal", "high arousal"), _high("arousal", (1, 2))),
         Task("V", ("low valence", "high valence"), _high("valence", (1, 4))),
+        Task("cluster", tuple(f"Cluster {k + 1}" for k in range(N_CLUSTERS)), _cluster),
     )
 }
 
@@ -111,13 +126,13 @@ REGRESSION_TASKS = {"VA": RegressionTask("VA", ("valence", "arousal"))}
 
 
 @overload
-def get_task(name: Literal["4Q", "A", "V"]) -> Task: ...
+def get_task(name: Literal["4Q", "A", "V", "cluster"]) -> Task: ...
 @overload
 def get_task(name: Literal["VA"]) -> RegressionTask: ...
 @overload
 def get_task(name: str) -> AnyTask: ...
 def get_task(name: str) -> AnyTask:
-    """The task of that name: "4Q", "A" and "V" have classes, "VA" is a regression.
+    """The task of that name: "4Q", "A", "V" and "cluster" have classes, "VA" is a regression.
 
     Raises
     ------

@@ -14,6 +14,10 @@ import pytest
 
 from mer.clips import Corpus
 
+# Networks of tests are so small that threads would only wait for each other; torch, which reads
+# this when it is loaded, is not loaded yet.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SONGS = tuple(f"song-{number:06d}" for number in range(12))
 PARTS = {
     "train": [f"Q{k % 4 + 1}_{SONGS[k]}_{clip}" for k in range(4) for clip in (0, 1)],

@@ -28,7 +28,7 @@ def test_check_names_the_leaky_split(mer: Run) -> None:
     assert status == 0
     assert "1078 clips, 387 groups, 250 Q1, 265 Q2, 253 Q3, 310 Q4" in out
     assert "split_cls: 1 x 767/198/86\n" in out
-    assert "split_midibert: 1 x 864/107/107; groups cross it, as published" in out
+    assert "split_midibert: 1 x 864/107/107; groups cross it" in out
 
 
 def test_what_a_corpus_warns_of_is_a_sentence(

@@ -105,6 +105,8 @@ def test_many_differences_are_summed_up_and_listed() -> None:
     judged = judge([claim], places(predicted("a", 0.1), *worse), cells)
     text = paragraphs([claim], judged, ["here"])
     assert text.startswith("**a is best** (table 1)\n\n- Here: **holds**. Of 5 differences 5 hold;")
+    mixed = judged.assign(verdict=["holds", "does not hold", *["holds"] * 3])
+    assert "Of 5 differences 4 hold, 1 does not hold;" in paragraphs([claim], mixed, ["here"])
     table = differences_text(pd.concat([judged, judged]))
     assert len(table) == 5
     assert list(table) == ["of", "difference", "published", "that it is better"]

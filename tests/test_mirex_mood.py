@@ -71,9 +71,11 @@ class TestTiny:
 
     def test_splits_are_stratified_by_cluster(self, folder: Path) -> None:
         corpus = mirex_mood.load(folder)
-        assert corpus.split_names == ["holdout", "cv10"]
-        folds = corpus.split("cv10").folds
-        assert sorted(sum((fold.test for fold in folds), ())) == corpus.ids
+        assert corpus.split_names == ["holdout", "cv10", "cv10_ungrouped"]
+        for name, leaky in (("cv10", False), ("cv10_ungrouped", True)):
+            split = corpus.split(name)
+            assert (split.name, split.leaky) == (name, leaky)
+            assert sorted(sum((fold.test for fold in split.folds), ())) == corpus.ids
         assert len(corpus.split("holdout").folds) == 1
 
     def test_rows_without_artist(self, folder: Path) -> None:
@@ -159,6 +161,19 @@ class TestReal:
         clusters = Counter(clip.labels.cluster for clip in corpus)
         assert [clusters[k] for k in range(1, 6)] == [170, 164, 215, 191, 163]
         assert len({clip.meta["word"] for clip in corpus}) == 28
+
+    def test_artists_cross_the_ungrouped_split(self, corpus: Corpus) -> None:
+        group = dict(zip(corpus.ids, corpus.groups, strict=True))
+        folds = corpus.split("cv10_ungrouped").folds
+        trained = [{group[clip] for clip in fold.train} for fold in folds]
+        known = sum(
+            group[clip] in groups
+            for fold, groups in zip(folds, trained, strict=True)
+            for clip in fold.test
+        )
+        assert known == 340
+        classes = [get_task("cluster").targets(corpus.select(fold.test)) for fold in folds]
+        assert all(len(set(found.tolist())) == 5 for found in classes)
 
     def test_weak_label_statistics(self, corpus: Corpus) -> None:
         frame = corpus.to_frame()

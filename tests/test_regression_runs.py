@@ -136,7 +136,7 @@ class TestTask:
     def test_parameters(self) -> None:
         assert check({}, RegressionParameters).tasks == ["VA"]
         assert check({}, StudyParameters).tasks == ["4Q", "A", "V"]
-        with pytest.raises(ParameterError, match="the tasks are: 4Q, A, V"):
+        with pytest.raises(ParameterError, match="the tasks are: 4Q, A, V, cluster"):
             check({"tasks": ["VA"]}, StudyParameters)
         with pytest.raises(ParameterError, match="unknown parameter 'tasks'"):
             check({"tasks": ["VA"]}, RegressionParameters)

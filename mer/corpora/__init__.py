@@ -12,12 +12,12 @@ from mer.corpora.remote import Remote
 from mer.errors import ParameterError
 
 CORPORA = (
-    *("emopia", "composed", "composed_band", "maestro", "pop1k7"),
-    *("emotify", "mirex_mood", "pmemo", "emotion_in_music"),
+    *("emopia", "composed", "composed_band", "composed_trajectories", "maestro", "pop1k7"),
+    *("emotify", "mirex_mood", "pmemo", "emotion_in_music", "four_quadrants"),
 )
 LABELLED = (
-    *("emopia", "composed", "composed_band"),
-    *("emotify", "mirex_mood", "pmemo", "emotion_in_music"),
+    *("emopia", "composed", "composed_band", "composed_trajectories"),
+    *("emotify", "mirex_mood", "pmemo", "emotion_in_music", "four_quadrants"),
 )
 """Those with emotion labels, on which systems can be trained and tested."""
 

@@ -67,8 +67,9 @@ def load(
     Returns
     -------
     Corpus
-        Named "composed", or "composed_band" if a band plays. Clips have a MIDI file in the cache
-        folder and no audio: it is rendered on use. Groups are songs: one to four clips with the
+        Named "composed", "composed_band" if a band plays, or "composed_trajectories" if the
+        emotion changes. Clips have a MIDI file in the cache folder and no audio: it is rendered
+        on use. Groups are songs: one to four clips with the
         same key, motifs and instruments, which mostly, not always, share their quadrant. `meta`
         is described at `mer.composing.description.describe`. Splits: "official" (70/15/15),
         "cv5", "cv10" and "nested5x5", all song-disjoint and stratified by quadrant.
@@ -88,7 +89,7 @@ def load(
     folder = _folder(parameters)
     clips = [_clip(folder, parameters, index) for index in range(size)]
     return Corpus(
-        "composed_band" if arrangement == "band" else "composed",
+        _name(arrangement, trajectories),
         clips,
         licence=LICENCE,
         citation=CITATION,
@@ -100,6 +101,12 @@ def load(
         },
         expected={"clips": size, "midi": size},
     )
+
+
+def _name(arrangement: Arrangement, trajectories: bool) -> str:
+    if trajectories:
+        return "composed_trajectories"
+    return "composed_band" if arrangement == "band" else "composed"
 
 
 def _check(size: Any, seed: Any, arrangement: Any, duration: Any, trajectories: Any) -> None:

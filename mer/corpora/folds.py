@@ -47,6 +47,23 @@ def cross_validation(
     return Split(f"cv{n_folds}", tuple(folds))
 
 
+def ungrouped_cross_validation(
+    corpus: Corpus, *, n_folds: int, seed: int = 0, stratum: Stratum = quadrant
+) -> Split:
+    """Stratified folds that groups cross, named "cv", the number of folds, and "_ungrouped".
+
+    Beside `cross_validation` it shows what it is worth to know the groups of the test clips.
+
+    Raises
+    ------
+    MissingDataError
+        If the stratum of a clip is not known.
+    """
+    ids, _, strata = _stratified(corpus, stratum)
+    folds = grouped_folds(ids, ids, strata, n_folds, seed)
+    return Split(f"cv{n_folds}_ungrouped", tuple(folds), leaky=True)
+
+
 def holdout(corpus: Corpus, *, seed: int = 0, stratum: Stratum = quadrant) -> Split:
     """One group-disjoint, stratified partition (70/15/15 %), named "holdout".
 

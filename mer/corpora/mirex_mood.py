@@ -14,10 +14,11 @@ from mer.corpora.annotations import (
     on_scale,
     report,
 )
-from mer.corpora.folds import cross_validation, holdout
+from mer.corpora.folds import cross_validation, holdout, ungrouped_cross_validation
 from mer.corpora.tables import read_table
 from mer.errors import InvalidDataError, MissingDataError
 from mer.paths import data_folder
+from mer.tasks import N_CLUSTERS
 
 LICENCE = "for research only"
 CITATION = (
@@ -34,8 +35,6 @@ EXPECTED = {"clips": 903, "groups": 670, "midi": 194}
 
 WEAK_LABELS = ("quadrant", "valence", "arousal")
 """Labels that nobody annotated: they follow from each song's mood word by a lexicon."""
-
-N_CLUSTERS = 5
 
 DAMAGED_MIDI = {
     "009": "1506fec1765b2faeb18c4b229765a8caa45398c7d159d2fb2a8d757a28b54c60",
@@ -76,7 +75,8 @@ def load(folder: Path | None = None) -> Corpus:
         (`WEAK_LABELS`, also in `meta["weak_labels"]`). Group is the artist, and the song itself
         where the artist is not known. MIDI files are of whole songs, not aligned with the 30-s
         recordings. `meta` has word, word source (of the lexicon), artist and title. Splits:
-        "holdout" (70/15/15) and "cv10", artist-disjoint and stratified by cluster.
+        "holdout" (70/15/15) and "cv10", artist-disjoint and stratified by cluster, and
+        "cv10_ungrouped", in which artists stand on both sides.
 
     Warns
     -----
@@ -132,6 +132,7 @@ def load(folder: Path | None = None) -> Corpus:
         splits={
             "holdout": partial(holdout, stratum=cluster_of),
             "cv10": partial(cross_validation, n_folds=10, stratum=cluster_of),
+            "cv10_ungrouped": partial(ungrouped_cross_validation, n_folds=10, stratum=cluster_of),
         },
         expected=EXPECTED,
     )

@@ -9,15 +9,17 @@ from pathlib import Path
 from mer.errors import InvalidDataError, MissingDataError
 
 
-def read_table(path: Path, columns: Sequence[str], *, delimiter: str = ",") -> list[dict[str, str]]:
-    """Rows of a CSV file in UTF-8, by column name; spaces after a delimiter do not count.
+def read_table(
+    path: Path, columns: Sequence[str], *, delimiter: str = ",", encoding: str = "utf-8"
+) -> list[dict[str, str]]:
+    """Rows of a CSV file, by column name; spaces after a delimiter do not count.
 
     Parameters
     ----------
     path : Path
     columns : sequence of str
         Columns that it must have.
-    delimiter : str
+    delimiter, encoding : str
 
     Returns
     -------
@@ -34,11 +36,11 @@ def read_table(path: Path, columns: Sequence[str], *, delimiter: str = ",") -> l
     if not path.is_file():
         raise MissingDataError(f"{path} does not exist")
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding=encoding) as file:
             reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
             found, rows = reader.fieldnames or [], list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidDataError(f"{path} is not a table in UTF-8: {error}") from None
+        raise InvalidDataError(f"{path} is not a table in {encoding.upper()}: {error}") from None
     missing = [column for column in columns if column not in found]
     if missing:
         raise InvalidDataError(

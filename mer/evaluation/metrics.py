@@ -65,6 +65,30 @@ def macro_f1(target: ArrayLike, predicted: ArrayLike) -> float:
     return float(sk.f1_score(*_pair(target, predicted), average="macro", zero_division=0))
 
 
+def f1(target: ArrayLike, predicted: ArrayLike, positive: int) -> float:
+    """F1 of one class: the harmonic mean of its precision and recall.
+
+    Parameters
+    ----------
+    target, predicted : array_like of int, shape (n,)
+        Class indices.
+    positive : int
+        The class.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 where the class is never predicted, or never right.
+
+    Raises
+    ------
+    ParameterError
+        As in `accuracy`.
+    """
+    true, given = _pair(target, predicted)
+    return float(sk.f1_score(true == positive, given == positive, zero_division=0))
+
+
 def confusion_matrix(target: ArrayLike, predicted: ArrayLike, n_classes: int) -> np.ndarray:
     """Number of clips of each true class (row) that were given each class (column).
 

@@ -249,6 +249,54 @@ def resampled_regression(
     }
 
 
+def resampled_f1(
+    target: ArrayLike,
+    predicted: ArrayLike,
+    groups: ArrayLike,
+    *,
+    positive: int | None = None,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> np.ndarray:
+    """F1 in bootstrap resamples of whole groups.
+
+    Parameters
+    ----------
+    target, predicted : array_like of int, shape (n,)
+        Classes of clips.
+    groups : array_like, shape (n,)
+    positive : int, optional
+        Class whose F1 it is; if None, F1 is averaged over the classes of the resample (macro).
+    n_resamples, seed : int
+        As in `group_bootstrap`.
+
+    Returns
+    -------
+    np.ndarray, shape (n_resamples,)
+        Systems that were tested on the same groups meet the same resamples.
+
+    Raises
+    ------
+    ParameterError
+        As in `group_bootstrap`.
+    """
+    true, given = np.asarray(target), np.asarray(predicted)
+    _check_same_length(true, given)
+    codes = _group_codes(groups, len(true))
+    classes = np.union1d(true, given) if positive is None else np.asarray([positive])
+    drawn = _draw_groups(codes.max() + 1, n_resamples, seed)
+    weights = np.stack([np.bincount(row, minlength=codes.max() + 1) for row in drawn]).astype(float)
+
+    def summed(members: np.ndarray) -> np.ndarray:
+        by_group = [np.bincount(codes, weights=member) for member in members]
+        return np.asarray(weights @ np.stack(by_group, axis=1))
+
+    of_class, answered = true == classes[:, None], given == classes[:, None]
+    both = summed(of_class) + summed(answered)
+    scores = 2 * summed(of_class & answered) / np.where(both > 0, both, np.nan)
+    return np.nan_to_num(scores[:, 0]) if positive is not None else np.nanmean(scores, axis=1)
+
+
 def interval(resampled: np.ndarray, level: float = 0.95) -> Interval:
     """Percentile interval of bootstrap resamples, shape (n_resamples,)."""
     return _interval(resampled, level)

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from scipy.fft import dct, rfft
 from scipy.signal import get_window
 
-from mer.errors import InvalidDataError, ParameterError
+from mer.audio import checked_mono
+from mer.errors import ParameterError
 from mer.libraries import load_librosa
 
 REVISION = 1
@@ -302,24 +303,8 @@ def _frames(y: Floats, frame_length: int, hop_length: int) -> Floats:
             f"frame length {frame_length} and hop length {hop_length} samples; "
             "expected a positive even frame length and a positive hop length"
         )
-    padded = np.pad(_checked(y), frame_length // 2)
+    padded = np.pad(checked_mono(y), frame_length // 2)
     return sliding_window_view(padded, frame_length)[::hop_length]
-
-
-def _checked(y: Floats) -> Floats:
-    if y.ndim != 1 or not np.issubdtype(y.dtype, np.floating):
-        raise InvalidDataError(
-            f"audio has shape {y.shape} and type {y.dtype}; expected one channel of floating-point "
-            "samples: mix the channels and scale to [-1, 1]"
-        )
-    if not len(y):
-        raise InvalidDataError("audio has no samples; expected at least one")
-    if not np.isfinite(y).all():
-        raise InvalidDataError(
-            f"audio holds {np.count_nonzero(~np.isfinite(y))} samples that are NaN or infinite; "
-            "expected finite samples: decode the file again or leave it out"
-        )
-    return y.astype(np.float32, copy=False)
 
 
 def _centroid(magnitude: Floats, sample_rate: int) -> Floats:

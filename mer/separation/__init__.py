@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from mer import rendering
-from mer.audio import audio_blocks, crop, resample, waveform
+from mer.audio import audio_blocks, checked_mono, crop, resample, waveform
 from mer.clips import Clip
-from mer.errors import InvalidDataError, ParameterError
+from mer.errors import ParameterError
 from mer.features.cache import cached, source_of
 from mer.separation.files import stem_files
 from mer.separation.streaming import SOURCES
@@ -128,13 +128,9 @@ def separate_samples(
     Raises
     ------
     InvalidDataError
-        If the samples are not one channel, are none at all, or are not finite.
+        If the samples are not those of one channel (`mer.audio.checked_mono`).
     """
-    if samples.ndim != 1 or not samples.size:
-        raise InvalidDataError(f"samples have shape {samples.shape}; expected (n,) with n > 0")
-    if not np.isfinite(samples).all():
-        raise InvalidDataError("samples are not finite numbers; expected numbers in [-1, 1]")
-    mix = _resampled(samples.astype(np.float32, copy=False), sample_rate, separator.sample_rate)
+    mix = _resampled(checked_mono(samples), sample_rate, separator.sample_rate)
     stems = np.concatenate(list(separator.separate([mix[None]])), axis=-1)[:, 0]
     return {
         source: crop(_resampled(stem, separator.sample_rate, sample_rate), samples.size)

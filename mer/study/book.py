@@ -21,6 +21,7 @@ from mer.study.parameters import (
     CorpusParameters,
     NotebookParameters,
     RegressionParameters,
+    SegmentParameters,
     SeparationParameters,
     StudyParameters,
     TranscriptionParameters,
@@ -41,6 +42,10 @@ NOTEBOOKS: Mapping[str, type[NotebookParameters]] = MappingProxyType(
         "deberardinis2020_sources": RegressionParameters,
         "deberardinis2020_fusion": RegressionParameters,
         "deberardinis2020_interpretation": RegressionParameters,
+        "sun2024_segments": SegmentParameters,
+        "sun2024_comparison": SegmentParameters,
+        "sun2024_trajectory": SegmentParameters,
+        "sun2024_noise": SegmentParameters,
     }
 )
 """In the order of the book, each with the parameters that it takes."""

@@ -285,7 +285,10 @@ def _summed_up(rows: pd.DataFrame, published_on: str | None) -> str:
     if len(rows) <= _TOLD_ONE_BY_ONE:
         return "; ".join(_told(row, published_on) for _, row in rows.iterrows())
     kinds = rows["verdict"].value_counts(sort=False)
-    counts = ", ".join(f"{n} {_SEVERAL[str(kind)]}" for kind, n in kinds.items())
+    counts = ", ".join(
+        f"{n} {kind if n == 1 and kind != OPEN else _SEVERAL[str(kind)]}"
+        for kind, n in kinds.items()
+    )
     ends = rows["difference"].min(), rows["difference"].max()
     return f"Of {len(rows)} differences {counts}; they reach from {ends[0]:+.3f} to {ends[1]:+.3f}"
 

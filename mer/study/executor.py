@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from mer.evaluation.metrics import classification_report, regression_report
 from mer.paths import cache_folder
 from mer.study.specs import RunSpec, resolve
 from mer.study.store import PREDICTION_DECIMALS, Run, RunStore
-from mer.systems.base import Context
+from mer.systems.base import Context, Fitted
 from mer.tasks import AnyTask, RegressionTask, get_task
 
 
@@ -63,24 +63,46 @@ def execute(
     ParameterError
         If no scheduler answers at that address.
     """
-    from joblib import Parallel, delayed
-
     missing = store.missing(specs)
     if not missing:
         return 0
-    cores = os.cpu_count() or 1
-    n_jobs = min(n_jobs or cores, len(missing))
-    threads = max(cores // n_jobs, 1)
     folds = {spec.split: corpus.split(spec.split).folds for spec in missing}
-    jobs = (
-        delayed(run)(spec, corpus, folds[spec.split][spec.fold], threads=threads)
-        for spec in missing
-    )
-    with _backend(cluster), _kept_memory():
-        results = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(jobs)
-        for result in _with_progress(results, len(missing), progress):
-            store.write(result)
+    jobs = [(spec, corpus, folds[spec.split][spec.fold]) for spec in missing]
+    results = in_parallel(run, jobs, n_jobs=n_jobs, cluster=cluster)
+    for result in _with_progress(results, len(missing), progress):
+        store.write(result)
     return len(missing)
+
+
+def in_parallel(
+    function: Callable[..., Any],
+    jobs: Sequence[tuple[Any, ...]],
+    *,
+    n_jobs: int | None = None,
+    cluster: str | None = None,
+) -> Iterator[Any]:
+    """Results of a function for several jobs, each as soon as it is there.
+
+    Parameters
+    ----------
+    function : callable
+        Takes what a job holds, and `threads`, the number of threads that torch may use.
+    jobs : sequence of tuple
+    n_jobs, cluster
+        As in `execute`.
+
+    Raises
+    ------
+    ParameterError
+        If no scheduler answers at that address.
+    """
+    from joblib import Parallel, delayed
+
+    cores = os.cpu_count() or 1
+    n_jobs = min(n_jobs or cores, max(len(jobs), 1))
+    calls = (delayed(function)(*job, threads=max(cores // n_jobs, 1)) for job in jobs)
+    with _backend(cluster), _kept_memory():
+        yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
 
 
 _MALLOC = {
@@ -148,6 +170,13 @@ def run(spec: RunSpec, corpus: Corpus, fold: Fold, *, threads: int | None = None
     threads : int, optional
         Threads that torch may use.
     """
+    return fit(spec, corpus, fold, threads=threads)[0]
+
+
+def fit(
+    spec: RunSpec, corpus: Corpus, fold: Fold, *, threads: int | None = None
+) -> tuple[Run, Fitted]:
+    """As `run`, with the fitted system."""
     started = time.perf_counter()
     system = resolve(spec.system, spec.parameters)
     task = get_task(spec.task)
@@ -165,7 +194,7 @@ def run(spec: RunSpec, corpus: Corpus, fold: Fold, *, threads: int | None = None
         "peak_memory_mib": _peak_memory_mib(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    return Run(spec, predictions, fitted.history, details)
+    return Run(spec, predictions, fitted.history, details), fitted
 
 
 def with_targets(predictions: pd.DataFrame, test: Corpus, task: AnyTask) -> pd.DataFrame:
@@ -210,7 +239,8 @@ def _checkpoint(spec: RunSpec) -> Path:
 
 
 def _limit_threads(threads: int | None) -> None:
-    torch = sys.modules.get("torch")
+    # Who sets the variable has reasons; joblib sets it, too, for its own processes
+    torch = None if "OMP_NUM_THREADS" in os.environ else sys.modules.get("torch")
     if torch is not None and threads is not None:
         torch.set_num_threads(threads)
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from mer.corpora import LABELLED
 from mer.errors import ParameterError
-from mer.study.profiles import get_profile
+from mer.study.profiles import get_profile, segment_tasks
 from mer.systems import SYSTEMS
 from mer.tasks import REGRESSION_TASKS, TASKS
 
@@ -124,7 +124,7 @@ class StudyParameters(RunParameters):
     Attributes
     ----------
     tasks : list of str
-        Among "4Q", "A" and "V"; may be given as JSON text.
+        Among "4Q", "A", "V" and "cluster"; may be given as JSON text.
     """
 
     tasks: list[str] = ["4Q", "A", "V"]
@@ -138,6 +138,42 @@ class StudyParameters(RunParameters):
     @classmethod
     def _known_tasks(cls, value: list[str]) -> list[str]:
         return _several(value, TASKS, "task", "tasks")
+
+
+class SegmentParameters(RunParameters):
+    """Parameters of the notebooks on segments, which may show several corpora.
+
+    As `RunParameters`, but `corpus` None takes all those of the profile; and the tasks.
+
+    Attributes
+    ----------
+    tasks : list of str or None
+        Among "4Q", "A", "V" and "cluster"; may be given as JSON text. None takes, for each
+        corpus, those that its labels are made for.
+    """
+
+    tasks: list[str] | None = None
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _tasks_from_json(cls, value: Any) -> Any:
+        return _read_json(value)
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, value: list[str] | None) -> list[str] | None:
+        return None if value is None else _several(value, TASKS, "task", "tasks")
+
+    def by_corpus(self) -> dict[str, StudyParameters]:
+        """Parameters of the study on each corpus, in order."""
+        names = get_profile(self.profile).segment_corpora if self.corpus is None else [self.corpus]
+        shared = self.model_dump(exclude={"corpus", "tasks"})
+        return {
+            name: StudyParameters(
+                **shared, corpus=name, tasks=self.tasks or list(segment_tasks(name))
+            )
+            for name in names
+        }
 
 
 class RegressionParameters(RunParameters):
@@ -154,8 +190,8 @@ class RegressionParameters(RunParameters):
         return get_profile(self.profile).regression_corpus
 
 
-class TranscriptionParameters(NotebookParameters):
-    """Parameters of the notebook on transcription; lists may be given as JSON text.
+class ScoreParameters(NotebookParameters):
+    """Parameters of a notebook that scores a converter of audio; lists may be given as JSON text.
 
     Attributes
     ----------
@@ -163,18 +199,32 @@ class TranscriptionParameters(NotebookParameters):
         "smoke", "quick", "cpu" or "paper".
     compute : bool
         False shows stored scores only: what is not stored is an error.
-    transcribers : list of str
-        Among `mer.transcription.TRANSCRIBERS`.
-    tests : list of str or None
-        Among `mer.study.transcriptions.TESTS`; None takes those of the profile.
     n_jobs : int or None
         Processes; None takes one for each core.
     """
 
     compute: bool = True
+    n_jobs: int | None = None
+
+    @field_validator("n_jobs")
+    @classmethod
+    def _some_jobs(cls, value: int | None) -> int | None:
+        return _positive_jobs(value)
+
+
+class TranscriptionParameters(ScoreParameters):
+    """Parameters of the notebook on transcription: as `ScoreParameters`, and what is scored.
+
+    Attributes
+    ----------
+    transcribers : list of str
+        Among `mer.transcription.TRANSCRIBERS`.
+    tests : list of str or None
+        Among `mer.study.transcriptions.TESTS`; None takes those of the profile.
+    """
+
     transcribers: list[str] = ["onsets-frames"]
     tests: list[str] | None = None
-    n_jobs: int | None = None
 
     @field_validator("transcribers", "tests", mode="before")
     @classmethod
@@ -195,30 +245,17 @@ class TranscriptionParameters(NotebookParameters):
 
         return None if value is None else _several(value, TESTS, "test", "tests")
 
-    @field_validator("n_jobs")
-    @classmethod
-    def _some_jobs(cls, value: int | None) -> int | None:
-        return _positive_jobs(value)
 
-
-class SeparationParameters(NotebookParameters):
-    """Parameters of the notebook on source separation; a list may be given as JSON text.
+class SeparationParameters(ScoreParameters):
+    """Parameters of the notebook on source separation: as `ScoreParameters`, and what is scored.
 
     Attributes
     ----------
-    profile : str
-        "smoke", "quick", "cpu" or "paper".
-    compute : bool
-        False shows stored scores only: what is not stored is an error.
     separators : list of str
         Among `mer.separation.SEPARATORS`.
-    n_jobs : int or None
-        Processes; None takes one for each core.
     """
 
-    compute: bool = True
     separators: list[str] = ["small"]
-    n_jobs: int | None = None
 
     @field_validator("separators", mode="before")
     @classmethod
@@ -231,11 +268,6 @@ class SeparationParameters(NotebookParameters):
         from mer.separation import SEPARATORS
 
         return _several(value, SEPARATORS, "separator", "separators")
-
-    @field_validator("n_jobs")
-    @classmethod
-    def _some_jobs(cls, value: int | None) -> int | None:
-        return _positive_jobs(value)
 
 
 Parameters = TypeVar("Parameters", bound=NotebookParameters)

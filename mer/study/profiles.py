@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from mer.corpora.composed import SHORTEST_TRAJECTORY
 from mer.corpora.folds import NESTED
 from mer.errors import ParameterError
 from mer.systems.variants import VARIANTS
@@ -26,6 +27,8 @@ class Profile:
         about valence and arousal as numbers.
     corpus_options : mapping
         By corpus: what its loader is given.
+    segment_corpora : tuple of str
+        Corpora that a notebook on segments shows one after the other.
     nested_folds, fused_folds : tuple of int or None
         Folds of nested cross-validation that are run; None runs all. The second is for fusions
         of which everything is trained, which cost most.
@@ -41,6 +44,7 @@ class Profile:
     corpus: str
     regression_corpus: str
     seeds: tuple[int, ...]
+    segment_corpora: tuple[str, ...] = ("emotify", "mirex_mood")
     corpus_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     nested_folds: tuple[int, ...] | None = None
     fused_folds: tuple[int, ...] | None = None
@@ -52,10 +56,12 @@ _SPLITS = {
     "emopia": {"single": "split_cls", "cv": "cv10"},
     "composed": {"single": "official", "cv": "cv5", "nested": NESTED},
     "composed_band": {"single": "official", "cv": "cv5", "nested": NESTED},
+    "composed_trajectories": {"single": "official", "cv": "cv5", "nested": NESTED},
     "emotify": {"single": "holdout", "cv": "cv10", "nested": NESTED},
     "mirex_mood": {"single": "holdout", "cv": "cv10"},
     "pmemo": {"single": "holdout", "cv": "cv10", "nested": NESTED},
     "emotion_in_music": {"single": "holdout", "cv": "cv10", "nested": NESTED},
+    "four_quadrants": {"single": "holdout", "cv": "cv10"},
 }
 SPLIT_KINDS = ("single", "cv", "nested")
 
@@ -80,6 +86,14 @@ def default_split(corpus: str, kind: str) -> str:
             f"{', '.join(name for name, kinds in _SPLITS.items() if kind in kinds)}"
         )
     return _SPLITS[corpus][kind]
+
+
+_SEGMENT_TASKS = {"mirex_mood": ("cluster",), "four_quadrants": ("A", "V", "4Q")}
+
+
+def segment_tasks(corpus: str) -> tuple[str, ...]:
+    """Tasks of a corpus that the notebooks on segments show."""
+    return _SEGMENT_TASKS.get(corpus, ("A", "V"))
 
 
 _ONE_MODEL_A_PART = tuple(range(0, 25, 5))
@@ -136,8 +150,30 @@ def _emomucs(
     return overrides
 
 
+def _sun2024(
+    segments: Mapping[str, Any],
+    warm_up: int,
+    whole_clip: Mapping[str, Any],
+    two_stage: Mapping[str, Any],
+) -> dict[str, Mapping[str, Any]]:
+    """Overrides of the systems of sun2024; `segments` are those of all networks of segments."""
+    return {
+        "SSSL": {**segments, "warm_up": warm_up},
+        "SSSL, no KL": {**segments, "warm_up": warm_up},
+        "Segment inheritance": segments,
+        "Segment inheritance, SVM": segments,
+        "VGG16, whole clip": {**segments, "segments_per_epoch": None, **whole_clip},
+        "2-Stage": two_stage,
+    }
+
+
 def _composed_options(**options: Any) -> dict[str, Mapping[str, Any]]:
-    return {"composed": options, "composed_band": options}
+    longer = {"duration": max(options.get("duration", 30.0), SHORTEST_TRAJECTORY)}
+    return {
+        "composed": options,
+        "composed_band": options,
+        "composed_trajectories": {**options, **longer},
+    }
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
@@ -149,6 +185,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 "tests: every notebook in seconds, on a few composed clips",
                 corpus="composed",
                 regression_corpus="composed_band",
+                segment_corpora=("composed",),
                 corpus_options=_composed_options(size=30, duration=8.0),
                 nested_folds=(0,),
                 fused_folds=(0,),
@@ -165,6 +202,28 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     head={"epochs": 5, "batch_size": 8},
                     finetune={"finetune_epochs": 1, "finetune_batch_size": 8},
                     excerpts={"seconds": 2.0},
+                )
+                | _sun2024(
+                    {
+                        "epochs": 3,
+                        "batch_size": 16,
+                        "learning_rate": 1e-3,
+                        "segments_per_epoch": 3,
+                        "n_mels": 32,
+                        "width": 1 / 32,
+                        "grid": 1,
+                    },
+                    warm_up=1,
+                    whole_clip={"duration": 8.0},
+                    two_stage={
+                        "epochs": 3,
+                        "encoder_epochs": 1,
+                        "segments_per_epoch": 3,
+                        "n_mels": 32,
+                        "channels": 4,
+                        "code": 16,
+                        "hidden": 8,
+                    },
                 ),
             ),
             Profile(
@@ -172,10 +231,15 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 "a first look: all notebooks in minutes, on the composed corpus",
                 corpus="composed",
                 regression_corpus="composed_band",
-                corpus_options={"composed": {"size": 160}, "composed_band": {"size": 80}},
+                segment_corpora=("composed",),
+                corpus_options={
+                    "composed": {"size": 160},
+                    "composed_band": {"size": 80},
+                    "composed_trajectories": {"size": 80},
+                },
                 nested_folds=_ONE_MODEL_A_PART,
                 fused_folds=(0,),
-                seeds=(0, 1),
+                seeds=(0,),
                 overrides=_networks(
                     {"epochs": 15, "patience": 8, "embedding": 64, "hidden": 32, "window": 512},
                     {"epochs": 15, "patience": 8, "channels": 8},
@@ -198,6 +262,29 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     head={"epochs": 50, "batch_size": 32},
                     finetune={"finetune_epochs": 2, "finetune_batch_size": 16},
                     excerpts={"seconds": 6.0},
+                )
+                | _sun2024(
+                    {
+                        "epochs": 8,
+                        "batch_size": 32,
+                        "learning_rate": 1e-3,
+                        "schedule": "cosine",
+                        "segments_per_epoch": 3,
+                        "n_mels": 32,
+                        "width": 1 / 16,
+                        "grid": 2,
+                    },
+                    warm_up=3,
+                    whole_clip={"batch_size": 16},
+                    two_stage={
+                        "epochs": 30,
+                        "encoder_epochs": 5,
+                        "segments_per_epoch": 3,
+                        "n_mels": 32,
+                        "channels": 8,
+                        "code": 32,
+                        "hidden": 32,
+                    },
                 ),
             ),
             Profile(
@@ -248,6 +335,28 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     },
                     head={"epochs": 200, "batch_size": 32},
                     finetune={"finetune_epochs": 4, "finetune_batch_size": 16},
+                )
+                | _sun2024(
+                    {
+                        "epochs": 16,
+                        "patience": 16,
+                        "batch_size": 32,
+                        "learning_rate": 5e-4,
+                        "schedule": "cosine",
+                        "segments_per_epoch": 4,
+                        "n_mels": 64,
+                        "width": 1 / 8,
+                        "grid": 2,
+                    },
+                    warm_up=8,
+                    whole_clip={"epochs": 32, "patience": 32, "batch_size": 16},
+                    two_stage={
+                        "epochs": 60,
+                        "patience": 20,
+                        "encoder_epochs": 10,
+                        "segments_per_epoch": 4,
+                        "n_mels": 64,
+                    },
                 ),
                 committed=True,
             ),

@@ -11,8 +11,8 @@ import numpy as np
 from mer.composing.planning import BLOCK
 from mer.corpora import load
 from mer.errors import InvalidDataError, MissingDataError
-from mer.features.cache import content_digest
 from mer.paths import cache_folder, data_folder
+from mer.rendering import soundfont_digests
 from mer.separation.rendered import (
     SAMPLE_RATE,
     Take,
@@ -168,13 +168,7 @@ def train_separator_weights(
     from mer.training.supervised import resolve_device, seed_everything
     from mer.weights import write_weights
 
-    for soundfont in soundfonts:
-        if not soundfont.is_file():
-            raise MissingDataError(
-                f"soundfont {soundfont} does not exist; expected an SF2 file with all instruments "
-                "of General MIDI"
-            )
-    digests = [content_digest(soundfont)[:12] for soundfont in soundfonts]
+    digests = soundfont_digests(soundfonts, "all instruments of General MIDI")
     train_jobs, valid_jobs = training_jobs(len(soundfonts), seed=seed)
     valid = rendered_mixes(valid_jobs, soundfonts, n_jobs=n_jobs)
     train = rendered_mixes(train_jobs, soundfonts, n_jobs=n_jobs)

@@ -205,7 +205,8 @@ class RunStore:
                 frame.to_csv(temporary, index=False, float_format=f"%.{PREDICTION_DECIMALS}f")
             with atomic_path(description) as temporary:
                 temporary.write_text(_json({"spec": dict(spec), **details}), encoding="utf-8")
-        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+        names = {"id": str, "group": str}
+        return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
 
 
 def _write_files(run: Run, folder: Path) -> None:

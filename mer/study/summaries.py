@@ -10,10 +10,12 @@ from typing import Any
 import pandas as pd
 
 from mer.corpora import CORPORA
-from mer.study import baselines, deberardinis2020, zhu2023
-from mer.study.parameters import RegressionParameters, StudyParameters
+from mer.study import baselines, deberardinis2020, sun2024, zhu2023
+from mer.study.claims import NOT_RUN
+from mer.study.parameters import RegressionParameters, SegmentParameters, StudyParameters
 from mer.study.profiles import PROFILES
 from mer.study.regression import DIMENSIONS, regression_comparison, regression_text, score_name
+from mer.study.scores import METRICS, score_table, score_text
 from mer.study.session import Session
 from mer.study.specs import RunSpec
 from mer.study.tables import comparison, comparison_text
@@ -51,6 +53,7 @@ def write_tables(folder: Path) -> None:
     tables = {
         "headline": headline(),
         "headline-regression": headline_regression(),
+        "headline-segments": headline_segments(),
         "corpora": _corpora().to_markdown(index=False),
         "splits": _splits(session.card["splits"]).to_markdown(index=False),
         "splits-regression": _splits(numbers.card["splits"]).to_markdown(index=False),
@@ -60,6 +63,7 @@ def write_tables(folder: Path) -> None:
         "environment-regression": _environment(
             numbers, numbers.specs(HEADLINE_REGRESSION, split="nested")
         ).to_markdown(index=False),
+        "environment-segments": _environment_of_segments(),
     }
     folder.mkdir()
     for name, text in tables.items():
@@ -99,6 +103,41 @@ def headline_regression() -> str:
     text = regression_text(regression_comparison(predictions, {}))
     columns = {f"{score_name('r2', d)} reproduced": score_name("r2", d) for d in DIMENSIONS}
     return str(text[list(columns)].rename(columns=columns).to_markdown())
+
+
+def headline_segments() -> str:
+    """Accuracy of SSSL and what it is compared with as a Markdown table, from stored runs.
+
+    What is not stored is said not to have been run.
+    """
+    settings = SegmentParameters(profile=STORED, compute=False)
+    sessions = sun2024.sessions(settings)
+    columns: dict[str, Any] = {}
+    for name, own in settings.by_corpus().items():
+        table = pd.DataFrame(columns=["task", "system", "metric"])
+        if name in sessions:
+            table = score_table(sun2024.compared(sessions[name]).predictions, {})
+        for task in own.tasks:
+            title = f"{sun2024.TASK_TITLES[task]}, {name}"
+            columns[title] = NOT_RUN
+            if len(table):
+                columns[title] = score_text(table, task, sun2024.COMPARED, {})[METRICS[0]]
+    text = pd.DataFrame(columns, index=pd.Index(sun2024.COMPARED, name="System"))
+    return str(text.to_markdown())
+
+
+def _environment_of_segments() -> str:
+    settings = SegmentParameters(profile=STORED, compute=False)
+    runs = {
+        spec.key: session.store.read(spec).details
+        for session in sun2024.sessions(settings).values()
+        for part in (sun2024.compared(session), sun2024.sweep(session))
+        for spec in part.specs
+    }
+    details = list(runs.values())
+    if not details:
+        return f"The study of segments {NOT_RUN}."
+    return str(_environment_table(details).to_markdown(index=False))
 
 
 def _regression_session() -> Session:
@@ -168,7 +207,8 @@ def _profiles() -> pd.DataFrame:
         {
             "Profile": profile.name,
             "For": profile.purpose,
-            "Corpus": f"{profile.corpus}; for regression {profile.regression_corpus}",
+            "Corpus": f"{profile.corpus}; for regression {profile.regression_corpus}; for "
+            f"segments {' and '.join(profile.segment_corpora)}",
             "Seeds": len(profile.seeds),
             "Runs kept in": "results" if profile.committed else "_build/results",
         }
@@ -179,7 +219,10 @@ def _profiles() -> pd.DataFrame:
 
 def _environment(session: Session, specs: Iterable[RunSpec]) -> pd.DataFrame:
     """What the stored runs were computed with."""
-    details = [session.store.read(spec).details for spec in specs]
+    return _environment_table([session.store.read(spec).details for spec in specs])
+
+
+def _environment_table(details: list[dict[str, Any]]) -> pd.DataFrame:
     used = pd.DataFrame([detail["environment"] for detail in details])
     facts = {
         "Runs": f"{len(details):,}",

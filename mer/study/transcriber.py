@@ -9,9 +9,8 @@ import numpy as np
 
 from mer.clips import Clip
 from mer.corpora import load
-from mer.errors import MissingDataError
-from mer.features.cache import content_digest
 from mer.paths import cache_folder
+from mer.rendering import soundfont_digests
 from mer.transcription.rendered import Excerpt, random_take, render_excerpt
 
 TRAIN_SECONDS = 120.0
@@ -81,12 +80,7 @@ def train_transcriber_weights(
     from mer.transcription.training import TranscriberOptions, train_transcriber
     from mer.weights import write_weights
 
-    for soundfont in soundfonts:
-        if not soundfont.is_file():
-            raise MissingDataError(
-                f"soundfont {soundfont} does not exist; expected an SF2 file with a piano"
-            )
-    digests = [content_digest(soundfont)[:12] for soundfont in soundfonts]
+    digests = soundfont_digests(soundfonts, "a piano")
     corpus = load("maestro")
     fold = corpus.split("official").folds[0]
     train = rendered_excerpts(list(corpus.select(fold.train)), TRAIN_SECONDS, soundfonts, seed=seed)

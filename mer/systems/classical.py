@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from abc import abstractmethod
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -21,10 +22,11 @@ from sklearn.svm import SVC
 from mer.audio import waveform
 from mer.clips import Clip, Corpus
 from mer.errors import ParameterError
-from mer.features import descriptors
+from mer.features import descriptors, musicnn
 from mer.features.cache import cached, source_of
 from mer.features.notes import REVISION as NOTES_REVISION
 from mer.features.notes import read_notes
+from mer.features.spectral import REVISION as SPECTRAL_REVISION
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems.base import Context, Fitted, System, probabilities, read_settings, write_settings
 
@@ -58,8 +60,65 @@ def acoustic(clip: Clip) -> np.ndarray:
     )
 
 
-DescriptorSet = Literal["symbolic", "acoustic"]
-_DESCRIPTORS = {"symbolic": symbolic, "acoustic": acoustic}
+DescriptorSet = Literal["symbolic", "acoustic", "musicnn"]
+_DESCRIPTORS = {
+    "symbolic": symbolic,
+    "acoustic": acoustic,
+    "musicnn": musicnn.embedding_statistics,
+}
+
+
+def select_classifier(
+    classifiers: Mapping[float, BaseEstimator],
+    train: tuple[np.ndarray, np.ndarray],
+    valid: tuple[np.ndarray, np.ndarray],
+) -> tuple[Any, list[dict[str, float]]]:
+    """Of some classifiers on standardised features the one with the best validation accuracy.
+
+    Parameters
+    ----------
+    classifiers : mapping of float to estimator
+        By the value of C; of equals the first is taken.
+    train, valid : tuple of np.ndarray
+        Features, shape (n_clips, n_features), and classes, shape (n_clips,).
+
+    Returns
+    -------
+    pipeline : fitted scikit-learn pipeline
+    history : list of dict
+        C and valid_accuracy of each.
+    """
+    history: list[dict[str, float]] = []
+    best: tuple[float, Any] = (-1.0, None)
+    for c, classifier in classifiers.items():
+        pipeline = make_pipeline(StandardScaler(), clone(classifier)).fit(*train)
+        accuracy = float(pipeline.score(*valid))
+        history.append({"C": c, "valid_accuracy": accuracy})
+        if accuracy > best[0]:
+            best = (accuracy, pipeline)
+    return best[1], history
+
+
+def class_values(pipeline: Any, x: np.ndarray, n_classes: int) -> np.ndarray:
+    """What a fitted pipeline answers, shape (n_clips, n_classes), each row of sum 1.
+
+    For support vector machines these are the softmax (two classes: the logistic function) of the
+    decision values: the largest is the predicted class, but they are not calibrated. A class
+    that is not among the training clips has 0.
+    """
+    values = np.zeros((len(x), n_classes))
+    values[:, pipeline.classes_] = _known_class_values(pipeline, x)
+    return values
+
+
+def _known_class_values(pipeline: Any, x: np.ndarray) -> np.ndarray:
+    if hasattr(pipeline, "predict_proba"):
+        return np.asarray(pipeline.predict_proba(x))
+    decision = pipeline.decision_function(x)
+    if decision.ndim == 1:
+        high = expit(decision)
+        return np.stack([1 - high, high], axis=1)
+    return np.asarray(softmax(decision, axis=1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +127,7 @@ class DescriptorSystem(System):
 
     Attributes
     ----------
-    descriptors : tuple of {"symbolic", "acoustic"}
+    descriptors : tuple of {"symbolic", "acoustic", "musicnn"}
     c_grid : tuple of float
         Values of the inverse regularisation strength C; the smallest of the best is taken.
     """
@@ -97,6 +156,9 @@ class DescriptorSystem(System):
         if "acoustic" in self.descriptors:
             revisions |= {"rendering": RENDERING_REVISION}
             revisions |= {"acoustic": descriptors.ACOUSTIC_REVISION}
+        if "musicnn" in self.descriptors:
+            revisions |= {"rendering": RENDERING_REVISION}
+            revisions |= {"spectral": SPECTRAL_REVISION, "musicnn": musicnn.REVISION}
         return revisions
 
     def features(self, corpus: Corpus) -> np.ndarray:
@@ -109,17 +171,12 @@ class DescriptorSystem(System):
 
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedPipeline:
         """Fit on the training clips with every C of the grid, keep the best on validation."""
-        x, y = self.features(train), context.task.targets(train)
-        x_valid, y_valid = self.features(valid), context.task.targets(valid)
-        history: list[dict[str, float]] = []
-        best: tuple[float, Any] = (-1.0, None)
-        for c in self.c_grid:
-            pipeline = make_pipeline(StandardScaler(), clone(self.classifier(c))).fit(x, y)
-            accuracy = float(pipeline.score(x_valid, y_valid))
-            history.append({"C": c, "valid_accuracy": accuracy})
-            if accuracy > best[0]:
-                best = (accuracy, pipeline)
-        return FittedPipeline(self, best[1], context.n_classes, history)
+        pipeline, history = select_classifier(
+            {c: self.classifier(c) for c in self.c_grid},
+            (self.features(train), context.task.targets(train)),
+            (self.features(valid), context.task.targets(valid)),
+        )
+        return FittedPipeline(self, pipeline, context.n_classes, history)
 
 
 class FittedPipeline(Fitted):
@@ -138,24 +195,9 @@ class FittedPipeline(Fitted):
         self.history = history
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
-        """Columns id, p_1 ... p_k.
-
-        For support vector machines these are the softmax (two classes: the logistic function) of
-        the decision values: the largest is the predicted class, but they are not calibrated.
-        """
+        """Columns id, p_1 ... p_k, see `class_values`."""
         x = self.system.features(corpus)
-        values = np.zeros((len(corpus), self.n_classes))
-        values[:, self.pipeline.classes_] = self._values(x)
-        return probabilities(corpus, values)
-
-    def _values(self, x: np.ndarray) -> np.ndarray:
-        if hasattr(self.pipeline, "predict_proba"):
-            return np.asarray(self.pipeline.predict_proba(x))
-        decision = self.pipeline.decision_function(x)
-        if decision.ndim == 1:
-            high = expit(decision)
-            return np.stack([1 - high, high], axis=1)
-        return np.asarray(softmax(decision, axis=1))
+        return probabilities(corpus, class_values(self.pipeline, x, self.n_classes))
 
     def save(self, folder: Path) -> None:
         """Write the pipeline (pickled: load only files of your own) and the settings."""
@@ -240,6 +282,19 @@ class BothSVM(SVMSystem):
     name: ClassVar[str] = "Symbolic+Audio-SVM"
     inputs: ClassVar[str] = "audio + MIDI"
     descriptors: tuple[DescriptorSet, ...] = ("symbolic", "acoustic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioEmbedding(SVMSystem):
+    """Support vector machine on the embeddings of a pre-trained network (row of table 3).
+
+    Koh and Dubnov (AffCon 2021) compare VGGish and L3-Net; here the embeddings are those of
+    MusiCNN, their mean and standard deviation over the clip.
+    """
+
+    name: ClassVar[str] = "Audio Embedding"
+    inputs: ClassVar[str] = "audio"
+    descriptors: tuple[DescriptorSet, ...] = ("musicnn",)
 
 
 class FittedFrequencies(Fitted):

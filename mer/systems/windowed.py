@@ -98,7 +98,7 @@ class WindowedNetwork(TrainingOptions, System):
 
         def score(model: nn.Module) -> Score:
             values = self.predict_items(model, valid_items, device)
-            return _score(values[:, :n_classes], valid_targets)
+            return Score.of(values[:, :n_classes], valid_targets)
 
         history = supervised.train(
             network,
@@ -149,12 +149,6 @@ class WindowedNetwork(TrainingOptions, System):
                 np.add.at(counts, owners, 1)
         assert sums is not None, "a corpus has at least one clip"
         return sums / counts[:, None]
-
-
-def _score(values: np.ndarray, targets: np.ndarray) -> Score:
-    chosen = values[np.arange(len(targets)), targets]
-    loss = float(-np.log(np.maximum(chosen, 1e-12)).mean())
-    return Score(accuracy=float((values.argmax(axis=1) == targets).mean()), loss=loss)
 
 
 class FittedNetwork(Fitted):

@@ -62,6 +62,13 @@ class Score:
     accuracy: float
     loss: float
 
+    @staticmethod
+    def of(values: np.ndarray, targets: np.ndarray) -> Score:
+        """Score of class probabilities, shape (n, n_classes), for targets, shape (n,)."""
+        chosen = values[np.arange(len(targets)), targets]
+        loss = float(-np.log(np.maximum(chosen, 1e-12)).mean())
+        return Score(accuracy=float((values.argmax(axis=1) == targets).mean()), loss=loss)
+
     @property
     def order(self) -> tuple[float, ...]:
         """What epochs are compared by; the first number also steers the learning rate."""

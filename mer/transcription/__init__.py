@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from mer import rendering
-from mer.audio import audio_blocks, resample, waveform
+from mer.audio import audio_blocks, checked_mono, resample, waveform
 from mer.clips import Clip
-from mer.errors import InvalidDataError, ParameterError
+from mer.errors import ParameterError
 from mer.features.cache import cached, source_of
 from mer.transcription.files import write_midi
 
@@ -148,13 +148,9 @@ def transcribe_samples(
     Raises
     ------
     InvalidDataError
-        If the samples are not one channel, are none at all, or are not finite.
+        If the samples are not those of one channel (`mer.audio.checked_mono`).
     """
-    if samples.ndim != 1 or not samples.size:
-        raise InvalidDataError(f"samples have shape {samples.shape}; expected (n,) with n > 0")
-    if not np.isfinite(samples).all():
-        raise InvalidDataError("samples are not finite numbers; expected numbers in [-1, 1]")
-    samples = samples.astype(np.float32, copy=False)
+    samples = checked_mono(samples)
     if sample_rate != transcriber.sample_rate:
         samples = resample(samples, sample_rate, transcriber.sample_rate)
     return transcriber.transcribe([samples])

@@ -1,0 +1,238 @@
+"""MusiCNN, a music tagger whose embedding serves as audio feature, with published weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mer.errors import InvalidDataError, MissingDataError
+
+REVISION = 1
+
+N_BANDS, N_EMBEDDING, N_TAGS = 96, 200, 50
+
+_TIMBRAL, _TEMPORAL = ((7, 38), (7, 67)), ((128, 1), (64, 1), (32, 1))
+_TIMBRAL_CHANNELS, _TEMPORAL_CHANNELS, _MIDDLE_CHANNELS = 204, 51, 64
+_DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4")}
+
+
+class Scale(nn.Module):
+    """Batch normalisation as it is at inference: a factor and an offset a channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(channels))
+        self.offset = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (batch, channels, ...), unchanged."""
+        shape = (-1,) + (1,) * (x.ndim - 2)
+        return x * self.factor.view(shape) + self.offset.view(shape)
+
+
+class FrontEnd(nn.Module):
+    """A convolution over time and bands, and the largest value over the bands.
+
+    Parameters
+    ----------
+    channels : int
+    kernel : tuple of int
+        Frames and bands; time is padded so that its length stays, with the larger half at the
+        end where it cannot be halved.
+    """
+
+    def __init__(self, channels: int, kernel: tuple[int, int]) -> None:
+        super().__init__()
+        before = (kernel[0] - 1) // 2
+        self.pad = nn.ZeroPad2d((0, 0, before, kernel[0] - 1 - before))
+        self.conv = nn.Conv2d(1, channels, kernel)
+        self.scale = Scale(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (batch, 1, frames, bands) to (batch, channels, frames)."""
+        largest: Tensor = self.scale(torch.relu(self.conv(self.pad(x)))).amax(dim=3)
+        return largest
+
+
+class Middle(nn.Module):
+    """A convolution over time, shape (batch, in, frames) to (batch, 64, frames)."""
+
+    def __init__(self, channels_in: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(channels_in, _MIDDLE_CHANNELS, 7, padding=3)
+        self.scale = Scale(_MIDDLE_CHANNELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolution, ReLU and scale."""
+        y: Tensor = self.scale(torch.relu(self.conv(x)))
+        return y
+
+
+class MusiCNN(nn.Module):
+    """Timbral and temporal convolutions, three dense ones over time, global pooling, two layers.
+
+    The network of Pons and Serra [1]_ as Essentia distributes it [2]_, trained to predict the 50
+    most frequent tags of the Million Song Dataset. Any number of frames is accepted; it was trained
+    on 187 (3 s).
+
+    References
+    ----------
+    .. [1] J. Pons and X. Serra: musicnn: Pre-trained convolutional neural networks for music
+       audio tagging. ISMIR 2019, late-breaking demo (arXiv:1909.06654).
+    .. [2] P. Alonso-Jiménez, D. Bogdanov, J. Pons, X. Serra: TensorFlow audio models in Essentia.
+       ICASSP 2020.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input_scale = Scale(1)
+        self.front = nn.ModuleList(
+            [FrontEnd(_TIMBRAL_CHANNELS, kernel) for kernel in _TIMBRAL]
+            + [FrontEnd(_TEMPORAL_CHANNELS, kernel) for kernel in _TEMPORAL]
+        )
+        n_front = len(_TIMBRAL) * _TIMBRAL_CHANNELS + len(_TEMPORAL) * _TEMPORAL_CHANNELS
+        self.middle = nn.ModuleList(
+            [Middle(n_front), Middle(_MIDDLE_CHANNELS), Middle(_MIDDLE_CHANNELS)]
+        )
+        n_pooled = 2 * (n_front + len(self.middle) * _MIDDLE_CHANNELS)
+        self.pooled_scale = Scale(n_pooled)
+        self.embedding = nn.Linear(n_pooled, N_EMBEDDING)
+        self.embedding_scale = Scale(N_EMBEDDING)
+        self.tags = nn.Linear(N_EMBEDDING, N_TAGS)
+
+    def forward(self, bands: Tensor) -> tuple[Tensor, Tensor]:
+        """Embedding and tags of log10(1 + 10000 x mel power).
+
+        Parameters
+        ----------
+        bands : Tensor, shape (batch, frames, 96)
+            See `mer.features.musicnn.log_bands`.
+
+        Returns
+        -------
+        embedding : Tensor, shape (batch, 200)
+            Before its ReLU.
+        tags : Tensor, shape (batch, 50)
+            Probability of each tag.
+        """
+        x = self.input_scale(bands.unsqueeze(1))
+        front = torch.cat([branch(x) for branch in self.front], dim=1)
+        first = self.middle[0](front)
+        second = first + self.middle[1](first)
+        third = second + self.middle[2](second)
+        dense = torch.cat([front, first, second, third], dim=1)
+        pooled = torch.stack([dense.amax(dim=2), dense.mean(dim=2)], dim=2).flatten(1)
+        embedding = self.embedding(self.pooled_scale(pooled))
+        logits = self.tags(self.embedding_scale(torch.relu(embedding)))
+        return embedding, torch.sigmoid(logits)
+
+
+def read_graph_weights(folder: Path) -> dict[str, np.ndarray]:
+    """Constants of a TensorFlow.js graph model, by name.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds `model.json` and the shards that it names.
+
+    Raises
+    ------
+    MissingDataError
+        If one of the files is missing.
+    InvalidDataError
+        If `model.json` is not of such a model, or the shards have another size than it says.
+    """
+    path = folder / "model.json"
+    try:
+        manifest = json.loads(path.read_text())["weightsManifest"]
+        entries = [entry for group in manifest for entry in group["weights"]]
+        shards = [folder / name for group in manifest for name in group["paths"]]
+        sizes = [_DTYPES[e["dtype"]].itemsize * int(np.prod(e["shape"])) for e in entries]
+    except FileNotFoundError:
+        raise MissingDataError(f"{path} does not exist") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidDataError(f"{path} is not a TensorFlow.js graph model: {error!r}") from None
+    missing = [shard for shard in shards if not shard.is_file()]
+    if missing:
+        raise MissingDataError(f"{missing[0]} does not exist; {path} names it")
+    content = b"".join(shard.read_bytes() for shard in shards)
+    if len(content) != sum(sizes):
+        raise InvalidDataError(
+            f"{folder}: the shards have {len(content)} bytes; {path.name} says {sum(sizes)}"
+        )
+    ends = np.cumsum(sizes)
+    return {
+        entry["name"]: np.frombuffer(
+            content[end - size : end], dtype=_DTYPES[entry["dtype"]]
+        ).reshape(entry["shape"])
+        for entry, size, end in zip(entries, sizes, ends, strict=True)
+    }
+
+
+def from_graph_weights(constants: Mapping[str, np.ndarray]) -> MusiCNN:
+    """The network with the weights of the published graph, ready for inference.
+
+    Parameters
+    ----------
+    constants : mapping of str to np.ndarray
+        From `read_graph_weights`.
+
+    Raises
+    ------
+    InvalidDataError
+        If a weight is missing or has another shape.
+    """
+    network = MusiCNN()
+    try:
+        state = {name: torch.from_numpy(array.copy()) for name, array in _state(constants)}
+        network.load_state_dict(state)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise InvalidDataError(f"the weights are not those of MusiCNN: {error}") from None
+    return network.eval()
+
+
+def _state(constants: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    """Parameters of the module from the graph's constants; kernels are (time, bands, in, out)."""
+    pairs = _scales("input_scale", constants, "model/batch_normalization/FusedBatchNorm")
+    for number in range(5):
+        layer = f"conv2d_{number}" if number else "conv2d"
+        norm = f"model/batch_normalization_{number + 1}/FusedBatchNorm"
+        kernel = constants[f"{layer}/kernel"].transpose(3, 2, 0, 1)
+        pairs += [(f"front.{number}.conv.weight", kernel)]
+        pairs += [(f"front.{number}.conv.bias", constants[f"{layer}/bias"])]
+        pairs += _scales(f"front.{number}.scale", constants, norm)
+    for number in range(3):
+        layer, norm = f"conv2d_{number + 5}", f"model/batch_normalization_{number + 6}"
+        kernel = constants[f"{layer}/kernel"][:, :, 0].transpose(2, 1, 0)
+        pairs += [(f"middle.{number}.conv.weight", kernel)]
+        pairs += [(f"middle.{number}.conv.bias", constants[f"{layer}/bias"])]
+        pairs += _scales(f"middle.{number}.scale", constants, f"{norm}/FusedBatchNorm")
+    pairs += _dense("embedding", "pooled_scale", constants, "dense", 9)
+    pairs += _dense("tags", "embedding_scale", constants, "dense_1", 10)
+    return pairs
+
+
+def _dense(
+    name: str, scale: str, constants: Mapping[str, np.ndarray], layer: str, norm: int
+) -> list[tuple[str, np.ndarray]]:
+    batch_norm = f"model/batch_normalization_{norm}/batchnorm"
+    return [
+        (f"{name}.weight", constants[f"{layer}/kernel"].T),
+        (f"{name}.bias", constants[f"{layer}/bias"]),
+        (f"{scale}.factor", constants[f"{batch_norm}/mul"]),
+        (f"{scale}.offset", constants[f"{batch_norm}/sub"]),
+    ]
+
+
+def _scales(
+    name: str, constants: Mapping[str, np.ndarray], norm: str
+) -> list[tuple[str, np.ndarray]]:
+    return [
+        (f"{name}.factor", constants[f"{norm}/Scaled"]),
+        (f"{name}.offset", constants[f"{norm}/Offset"]),
+    ]

@@ -1,0 +1,324 @@
+"""Systems of Sun et al. 2024: segments, decisions on clips, 2-Stage, storing and bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from mer.clips import Clip, Corpus, Labels
+from mer.errors import InvalidDataError, ParameterError
+from mer.features.aggregation import song_statistics
+from mer.models.two_stage import SegmentAutoencoder, SequenceClassifier
+from mer.segments import segment_count
+from mer.study.profiles import PROFILES
+from mer.study.specs import resolve
+from mer.systems import get_system
+from mer.systems.base import Context, Fitted
+from mer.systems.segmented import FittedSegments, SegmentClassifier, SegmentInput
+from mer.systems.sun2024 import SSSL, majority_vote
+from mer.systems.two_stage import (
+    TwoStage,
+    classify,
+    random_masks,
+    segment_codes,
+    train_encoder,
+)
+from mer.tasks import get_task
+
+RATE = 22050
+CPU = torch.device("cpu")
+NAMES = (
+    *("SSSL", "SSSL, no KL", "Segment inheritance", "Segment inheritance, SVM"),
+    *("VGG16, whole clip", "2-Stage"),
+)
+INPUT: dict[str, Any] = {"n_mels": 32, "batch_size": 8, "learning_rate": 3e-3, "epochs": 3}
+NETWORK: dict[str, Any] = {**INPUT, "width": 1 / 32}
+SEGMENTS: dict[str, Any] = {**NETWORK, "duration": 1.0}
+TINY: dict[str, dict[str, Any]] = {
+    "SSSL": {**SEGMENTS, "warm_up": 1},
+    "SSSL, no KL": {**SEGMENTS, "warm_up": 1},
+    "Segment inheritance": SEGMENTS,
+    "Segment inheritance, SVM": SEGMENTS,
+    "VGG16, whole clip": {**NETWORK, "duration": 4.0},
+    "2-Stage": {
+        **INPUT,
+        **{"code": 8, "channels": 4, "hidden": 8},
+        **{"encoder_epochs": 5, "encoder_batch_size": 8, "encoder_learning_rate": 3e-3},
+    },
+}
+Parts = tuple[Corpus, Corpus, Corpus]
+
+
+def toy_clip(folder: Path, number: int, *, seconds: float = 3.2, gain: float = 1.0) -> Clip:
+    """Louder for high arousal, low-passed for low valence."""
+    rng = np.random.default_rng(number)
+    quadrant = number % 4 + 1
+    samples = rng.normal(size=round(seconds * RATE)) * (0.1 if quadrant in (1, 2) else 0.004)
+    if quadrant in (2, 3):
+        samples = np.convolve(samples, np.ones(16) / 16, mode="same")
+    path = folder / f"{number}-{seconds}-{gain}.wav"
+    soundfile.write(path, (gain * samples).astype(np.float32), RATE, subtype="FLOAT")
+    labels = Labels(quadrant=quadrant, cluster=number % 5 + 1)
+    return Clip(f"clip-{number}", f"song-{number}", audio=path, labels=labels)
+
+
+def corpus(clips: list[Clip]) -> Corpus:
+    return Corpus("toy", clips, licence="-", citation="-")
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    folder = tmp_path_factory.mktemp("audio")
+    clips = [toy_clip(folder, number) for number in range(20)]
+    return corpus(clips[:12]), corpus(clips[12:16]), corpus(clips[16:])
+
+
+def fitted(name: str, parts: Parts, *, task: str = "4Q", seed: int = 0, **changes: Any) -> Fitted:
+    system = get_system(name, {**TINY[name], **changes})
+    return system.fit(parts[0], parts[1], Context(get_task(task), seed=seed, device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def learned(parts: Parts) -> FittedSegments:
+    """SSSL on all segments."""
+    found = fitted("SSSL", parts)
+    assert isinstance(found, FittedSegments)
+    return found
+
+
+def values(predictions: pd.DataFrame) -> np.ndarray:
+    return predictions.filter(regex="^p_[0-9]").to_numpy()
+
+
+class TestRows:
+    def test_the_ablation_differs_in_one_number(self) -> None:
+        whole, without = (get_system(name) for name in ("SSSL", "SSSL, no KL"))
+        assert {**whole.parameters, "kl_weight": 0.0} == without.parameters
+        assert whole.revisions == without.revisions
+
+    def test_published_settings(self) -> None:
+        system = get_system("SSSL")
+        assert isinstance(system, SSSL)
+        assert (system.n_mels, system.n_fft, system.hop_length) == (128, 1024, 512)
+        assert (system.width, system.segments_per_epoch) == (1.0, None)
+        assert (system.threshold, system.temperature, system.mixup) == (0.5, 0.5, 4.0)
+
+    @pytest.mark.parametrize("profile", PROFILES)
+    def test_profiles(self, profile: str) -> None:
+        overrides = PROFILES[profile].overrides
+        built = {name: resolve(name, overrides.get(name, {})) for name in NAMES}
+        without = built["SSSL, no KL"].parameters
+        assert {**built["SSSL"].parameters, "kl_weight": 0.0} == without
+        for name in set(without) & set(built["Segment inheritance"].parameters):
+            assert without[name] == built["Segment inheritance"].parameters[name], name
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_predicts_and_survives_storing(
+        self, name: str, parts: Parts, learned: FittedSegments, tmp_path: Path
+    ) -> None:
+        first = learned if name == "SSSL" else fitted(name, parts)
+        predictions = first.predict(parts[2])
+        assert list(predictions) == ["id", "p_1", "p_2", "p_3", "p_4"]
+        np.testing.assert_allclose(values(predictions).sum(axis=1), 1, atol=1e-6)
+        first.save(tmp_path)
+        again = type(first).load(tmp_path)
+        pd.testing.assert_frame_equal(again.predict(parts[2]), predictions, check_exact=True)
+        assert again.history == first.history
+        if isinstance(first, FittedSegments) and isinstance(again, FittedSegments):
+            pd.testing.assert_frame_equal(
+                again.partitions(), first.partitions(), check_exact=True, check_dtype=False
+            )
+
+    def test_inheritance_differs_in_the_decision_only(self, parts: Parts) -> None:
+        majority, machine = (
+            fitted(name, parts) for name in ("Segment inheritance", "Segment inheritance, SVM")
+        )
+        assert isinstance(majority, FittedSegments)
+        assert isinstance(machine, FittedSegments)
+        assert majority.history == machine.history
+        networks = (majority.network.parameters(), machine.network.parameters())
+        for own, other in zip(*networks, strict=True):
+            assert torch.equal(own, other)
+
+    @pytest.mark.parametrize(("task", "n_classes"), [("A", 2), ("V", 2), ("cluster", 5)])
+    def test_other_tasks(self, parts: Parts, task: str, n_classes: int) -> None:
+        found = values(fitted("Segment inheritance", parts, task=task, epochs=1).predict(parts[2]))
+        assert found.shape == (4, n_classes)
+
+    def test_hears_loudness(self, parts: Parts) -> None:
+        for name, epochs in (("SSSL", 8), ("Segment inheritance", 8), ("2-Stage", 30)):
+            predictions = fitted(name, parts, task="A", epochs=epochs).predict(parts[2])
+            assert values(predictions).argmax(axis=1).tolist() == [1, 1, 0, 0], name
+
+
+class TestSegments:
+    @pytest.mark.parametrize("duration", [1, 2, 3, 4, 5])
+    def test_as_many_as_counted(self, tmp_path: Path, duration: int) -> None:
+        clips = [toy_clip(tmp_path, k, seconds=s) for k, s in enumerate((30.0, 31.5, 12.25))]
+        found = SegmentInput(duration=duration, n_mels=32).segment_set(clips)
+        expected = [segment_count(s, duration, duration - 1) for s in (30.0, 30.0, 12.25)]
+        assert found.counts.tolist() == expected
+        assert expected[:2] == [31 - duration] * 2
+
+    def test_cut_to_half_a_minute(self, tmp_path: Path) -> None:
+        log_mel = SegmentInput(n_mels=32).log_mel(toy_clip(tmp_path, 0, seconds=40.0))
+        assert log_mel.shape == (32, 1292)
+        assert log_mel.dtype == np.float16
+        assert log_mel.base is None
+
+    @pytest.mark.parametrize("name", ["SSSL", "2-Stage"])
+    def test_clip_shorter_than_a_segment(self, name: str, parts: Parts, tmp_path: Path) -> None:
+        short = corpus([toy_clip(tmp_path, 0, seconds=0.7)])
+        with pytest.raises(
+            InvalidDataError,
+            match=r"clip 'clip-0' has 0\.7. s; expected at least one segment of 1 s: take shorter",
+        ):
+            fitted(name, (parts[0], short, short))
+
+    def test_segments_too_short_for_the_network(self) -> None:
+        with pytest.raises(ParameterError, match="segments are 128 bands x 22 frames; VGG16 needs"):
+            get_system("SSSL", {"duration": 1.0, "hop_length": 1024})
+        with pytest.raises(ParameterError, match=r"duration is 0\.0; expected more than 0"):
+            get_system("2-Stage", {"duration": 0.0})
+
+    def test_whole_clips_end_in_silence(self, parts: Parts, tmp_path: Path) -> None:
+        system = get_system("VGG16, whole clip", {"duration": 4.0, "n_mels": 32})
+        assert isinstance(system, SegmentClassifier)
+        clip = parts[0][0]
+        found = system.log_mel(clip)
+        assert found.shape == (32, system.window)
+        whole = SegmentInput(n_mels=32).log_mel(clip)
+        np.testing.assert_array_equal(found[:, : whole.shape[1]], whole)
+        assert np.all(found[:, whole.shape[1] :] == -100)
+        assert system.segment_set(parts[0]).counts.tolist() == [1] * 12
+
+    def test_silent_segments(self, parts: Parts, tmp_path: Path) -> None:
+        silent = toy_clip(tmp_path, 99, gain=0.0)
+        train = corpus([*parts[0][:8], silent])
+        predictions = fitted("SSSL", (train, parts[1], parts[2])).predict(corpus([silent]))
+        assert np.isfinite(values(predictions)).all()
+
+
+class TestDecisions:
+    def test_majority_vote_by_hand(self) -> None:
+        segments = np.asarray([[0.6, 0.4], [0.55, 0.45], [0.01, 0.99]])
+        found = majority_vote(segments)
+        np.testing.assert_allclose(found, (np.asarray([2, 1]) + segments.mean(axis=0)) / 4)
+        assert found.argmax() == 0
+        assert segments.mean(axis=0).argmax() == 1
+
+    def test_of_equals_the_more_probable(self) -> None:
+        assert majority_vote(np.asarray([[0.6, 0.4], [0.1, 0.9]])).argmax() == 1
+        assert majority_vote(np.asarray([[0.9, 0.1], [0.4, 0.6]])).argmax() == 0
+
+    def test_song_classifier_hears_the_statistics(
+        self, parts: Parts, learned: FittedSegments
+    ) -> None:
+        segments = learned.segment_probabilities(list(parts[2]))
+        statistics = [song_statistics(values(own)) for _, own in segments.groupby("id", sort=False)]
+        expected = learned.song_classifier.predict(np.stack(statistics))
+        assert values(learned.predict(parts[2])).argmax(axis=1).tolist() == expected.tolist()
+
+    def test_fold_with_a_class_missing(self, parts: Parts) -> None:
+        train, valid, test = parts
+        known = train.select(clip.id for clip in train if clip.labels.quadrant != 2)
+        found = values(fitted("SSSL", (known, valid, test)).predict(test))
+        assert np.all(found[:, 1] == 0)
+        np.testing.assert_allclose(found.sum(axis=1), 1)
+        one = train.select(clip.id for clip in train if clip.labels.quadrant == 1)
+        with pytest.raises(InvalidDataError, match="all 3 training clips are of one class of task"):
+            fitted("SSSL", (one, valid, test))
+
+
+class TestTrajectory:
+    def test_segment_by_segment(self, parts: Parts, learned: FittedSegments) -> None:
+        found = learned.segment_probabilities([parts[2][1]])
+        assert found["id"].unique().tolist() == ["clip-17"]
+        assert found["segment"].tolist() == [0, 1, 2]
+        frame = 512 / RATE
+        np.testing.assert_allclose(found["start"], np.arange(3) * 43 * frame)
+        np.testing.assert_allclose(found["end"] - found["start"], 43 * frame)
+        np.testing.assert_allclose(values(found).sum(axis=1), 1)
+
+    def test_partitions(self, parts: Parts, learned: FittedSegments) -> None:
+        found = learned.partitions()
+        assert list(found) == ["epoch", "id", "segment", "start", "end", "p_clean"]
+        assert found["epoch"].unique().tolist() == [1, 2]
+        assert found.groupby("epoch").size().tolist() == [36, 36]
+        assert found["id"].unique().tolist() == parts[0].ids
+        assert found["p_clean"].between(0, 1).all()
+        clean = (found["p_clean"] > 0.5).groupby(found["epoch"]).mean()
+        stored = [row["clean_fraction"] for row in learned.history[1:]]
+        np.testing.assert_allclose(clean, stored)
+
+    def test_without_self_learning_there_are_none(self, parts: Parts) -> None:
+        found = fitted("Segment inheritance", parts, epochs=1)
+        assert isinstance(found, FittedSegments)
+        assert found.partitions().empty
+
+
+class TestTwoStage:
+    @pytest.mark.parametrize("window", [43, 64, 215])
+    def test_autoencoder_keeps_the_shape(self, window: int) -> None:
+        encoder = SegmentAutoencoder(32, window, size=5, channels=2)
+        x = torch.randn(3, 32, window)
+        assert encoder(x, torch.ones_like(x)).shape == x.shape
+        assert encoder.encode(x).shape == (3, 5)
+
+    def test_masks(self) -> None:
+        kept = random_masks((200, 32, 43), np.random.default_rng(0)).numpy()
+        assert set(np.unique(kept)) == {0, 1}
+        bands, frames = (kept == 0).all(axis=2), (kept == 0).all(axis=1)
+        assert bands.sum(axis=1).max() == 8
+        assert frames.sum(axis=1).max() == 10
+        for masked in (*bands, *frames):
+            assert (np.diff(np.flatnonzero(masked)) == 1).all()
+        np.testing.assert_array_equal(kept == 0, bands[:, :, None] | frames[:, None, :])
+
+    def test_masked_values_do_not_count(self) -> None:
+        encoder = SegmentAutoencoder(32, 43, size=5, channels=2)
+        x = torch.randn(2, 32, 43)
+        kept = random_masks((2, 32, 43), np.random.default_rng(1))
+        other = torch.where(kept == 0, torch.full_like(x, 99.0), x)
+        torch.testing.assert_close(encoder(other, kept), encoder(x, kept))
+
+    def test_autoencoder_learns(self, parts: Parts) -> None:
+        system = get_system("2-Stage", {**TINY["2-Stage"], "encoder_epochs": 15})
+        assert isinstance(system, TwoStage)
+        torch.manual_seed(0)
+        encoder = system.encoder()
+        encoder.standardise.fit(system.log_mels(parts[0]))
+        sets = (system.segment_set(parts[0]), system.segment_set(parts[1]))
+        x = sets[1].batch(np.arange(len(sets[1])))
+
+        def error() -> float:
+            with torch.inference_mode():
+                found = encoder(x, torch.ones_like(x)) - encoder.standardise(x)
+            return float(found.square().mean())
+
+        before = error()
+        context = Context(get_task("4Q"), device="cpu")
+        train_encoder(encoder, sets, system.encoder_options, context)
+        assert error() < 0.7 * before
+
+    def test_order_of_the_segments_matters(self) -> None:
+        torch.manual_seed(0)
+        classifier = SequenceClassifier(4, 3, hidden=5)
+        codes = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+        found = classify(classifier, [codes, codes[:, ::-1].copy(), codes[:, :2]], CPU)
+        assert found.shape == (3, 3)
+        assert not np.allclose(found[0], found[1])
+
+    def test_segments_do_not_overlap(self, parts: Parts) -> None:
+        system = get_system("2-Stage", TINY["2-Stage"])
+        assert isinstance(system, TwoStage)
+        found = system.segment_set(parts[0])
+        assert found.starts[:3].tolist() == [0, 43, 86]
+        codes = segment_codes(system.encoder(), found, CPU)
+        assert [own.shape for own in codes] == [(8, 3)] * 12
