@@ -17,7 +17,7 @@ import pytest
 from mer.clips import Clip
 from mer.errors import MissingDataError
 from mer.features import cache
-from mer.files import atomic_path
+from mer.files import atomic_folder, atomic_path
 from mer.paths import cache_folder
 
 
@@ -210,6 +210,25 @@ class TestAtomicPath:
             _ = temporary.write_text("new") / 0
         assert path.read_text() == "old"
         assert os.listdir(tmp_path) == ["a.txt"]
+
+
+class TestAtomicFolder:
+    def test_replaces_the_folder_whole(self, tmp_path: Path) -> None:
+        path = tmp_path / "new" / "a"
+        for name in ("first", "second"):
+            with atomic_folder(path) as temporary:
+                assert temporary.parent == path.parent
+                (temporary / name).write_text(name)
+            assert os.listdir(path) == [name]
+        assert os.listdir(path.parent) == ["a"]
+
+    def test_failure_keeps_the_old_content(self, tmp_path: Path) -> None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "old").write_text("old")
+        with pytest.raises(ZeroDivisionError), atomic_folder(tmp_path / "a") as temporary:
+            _ = (temporary / "new").write_text("new") / 0
+        assert os.listdir(tmp_path / "a") == ["old"]
+        assert os.listdir(tmp_path) == ["a"]
 
 
 def test_cache_folder_comes_from_the_environment(

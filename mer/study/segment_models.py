@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +11,7 @@ import pandas as pd
 from mer.clips import Clip, Corpus, Fold, Labels
 from mer.corpora.composed_trajectories import quadrant_shares
 from mer.errors import ParameterError
+from mer.files import atomic_folder
 from mer.paths import cache_folder
 from mer.study.executor import fit, in_parallel
 from mer.study.session import Session
@@ -100,20 +98,9 @@ def fitted_segments(
     run, fitted = fit(spec, corpus, fold, threads=threads)
     if not isinstance(fitted, FittedSegments):
         raise ParameterError(f"system {spec.system!r} does not tell what it says of each segment")
-    _keep(fitted, folder)
-    return run, fitted
-
-
-def _keep(fitted: FittedSegments, folder: Path) -> None:
-    """Put a fitted system into the cache; it appears whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
-    try:
+    with atomic_folder(folder) as temporary:
         fitted.save(temporary)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    return run, fitted
 
 
 def class_shares(clip: Clip, times: np.ndarray, task: Task) -> np.ndarray:

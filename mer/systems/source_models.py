@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from mer.clips import Corpus
 from mer.features.cache import content_digest, source_of
-from mer.files import atomic_path
+from mer.files import atomic_folder, atomic_path
 from mer.models.emomucs import EmoMucs, FusionHead, Level, SourceModel
 from mer.paths import cache_folder
 from mer.systems.base import Context, Fitted, read_settings, write_settings
@@ -200,15 +199,8 @@ def _folder(key: str) -> Path:
 
 def keep(key: str, fitted: FittedRegressor) -> None:
     """Put a trained network into the cache; it appears whole or not at all."""
-    folder = _folder(key)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
-    try:
+    with atomic_folder(_folder(key)) as temporary:
         fitted.save(temporary)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _found_or_fitted(
