@@ -14,12 +14,12 @@ from conftest import SONGS
 from mer.audio import audio_seconds
 from mer.clips import Clip, Corpus, Labels, file_digest
 from mer.errors import InvalidDataError, MissingDataError
-from mer.features import musicnn as features
 from mer.features.spectral import mel_spectrogram
 from mer.models.musicnn import FrontEnd, MusiCNN, from_graph_weights, read_graph_weights
 from mer.segments import segment_count
 from mer.study.specs import plan
 from mer.systems import get_system
+from mer.systems import musicnn as features
 from mer.systems.base import Context
 from mer.systems.classical import FittedPipeline
 from mer.tasks import get_task

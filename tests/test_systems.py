@@ -17,12 +17,11 @@ from torch import Tensor, nn
 
 from mer.clips import Clip, Corpus, Labels
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
-from mer.features import musicnn
 from mer.features.cache import source_of
 from mer.features.notes import read_notes
 from mer.models.musicnn import MusiCNN
 from mer.study.specs import resolve
-from mer.systems import SYSTEMS, domains, get_system, windowed
+from mer.systems import SYSTEMS, domains, get_system, musicnn, windowed
 from mer.systems.base import Context, Fitted
 from mer.systems.classical import FittedPipeline
 from mer.tasks import get_task

@@ -25,9 +25,12 @@ from numpy.typing import NDArray
 from scipy.fft import dct, rfft
 from scipy.signal import get_window
 
-from mer.audio import checked_mono
+from mer.audio import checked_mono, waveform
+from mer.clips import Clip
 from mer.errors import ParameterError
+from mer.features.cache import cached, source_of
 from mer.libraries import load_librosa
+from mer.rendering import REVISION as RENDERING_REVISION
 
 REVISION = 1
 """Raised whenever the values of a feature change; part of the key of stored features."""
@@ -142,6 +145,30 @@ def log_mel(
         y, sample_rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels, fmin=fmin, fmax=fmax
     )
     return decibels(mel)
+
+
+def clip_log_mel(
+    clip: Clip, sample_rate: int, *, n_fft: int, hop_length: int, n_mels: int
+) -> np.ndarray:
+    """Mel spectrogram of a clip's audio in decibels, cached; shape (n_mels, frames), float16.
+
+    Parameters are those of `log_mel`.
+
+    Raises
+    ------
+    MissingDataError
+        If the clip has no audio and no MIDI file.
+    InvalidDataError
+        If its audio cannot be used.
+    """
+    settings = {"n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels}
+    return cached(
+        "log-mel",
+        REVISION,
+        {**settings, "sample_rate": sample_rate, "rendering": RENDERING_REVISION},
+        source_of(clip, "audio"),
+        lambda: log_mel(waveform(clip, sample_rate), sample_rate, **settings).astype(np.float16),
+    )
 
 
 def mfcc(

@@ -111,7 +111,7 @@ class MusiCNN(nn.Module):
         Parameters
         ----------
         bands : Tensor, shape (batch, frames, 96)
-            See `mer.features.musicnn.log_bands`.
+            See `mer.systems.musicnn.log_bands`.
 
         Returns
         -------

@@ -168,7 +168,7 @@ def run(spec: RunSpec, corpus: Corpus, fold: Fold, *, threads: int | None = None
     fold : Fold
         Of that corpus, as `spec` says.
     threads : int, optional
-        Threads that torch may use.
+        Threads that torch may use, unless the environment says it (OMP_NUM_THREADS).
     """
     return fit(spec, corpus, fold, threads=threads)[0]
 

@@ -32,6 +32,11 @@ class NotebookParameters(BaseModel):
 
     profile: str = "quick"
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        return _read_json(value)
+
     @field_validator("profile")
     @classmethod
     def _known_profile(cls, value: str) -> str:
@@ -88,11 +93,6 @@ class RunParameters(CorpusParameters):
     n_jobs: int | None = None
     cluster: str | None = None
 
-    @field_validator("systems", "seeds", "overrides", mode="before")
-    @classmethod
-    def _from_json(cls, value: Any) -> Any:
-        return _read_json(value)
-
     @field_validator("systems")
     @classmethod
     def _known_systems(cls, value: list[str] | None) -> list[str] | None:
@@ -129,11 +129,6 @@ class StudyParameters(RunParameters):
 
     tasks: list[str] = ["4Q", "A", "V"]
 
-    @field_validator("tasks", mode="before")
-    @classmethod
-    def _tasks_from_json(cls, value: Any) -> Any:
-        return _read_json(value)
-
     @field_validator("tasks")
     @classmethod
     def _known_tasks(cls, value: list[str]) -> list[str]:
@@ -153,11 +148,6 @@ class SegmentParameters(RunParameters):
     """
 
     tasks: list[str] | None = None
-
-    @field_validator("tasks", mode="before")
-    @classmethod
-    def _tasks_from_json(cls, value: Any) -> Any:
-        return _read_json(value)
 
     @field_validator("tasks")
     @classmethod
@@ -226,11 +216,6 @@ class TranscriptionParameters(ScoreParameters):
     transcribers: list[str] = ["onsets-frames"]
     tests: list[str] | None = None
 
-    @field_validator("transcribers", "tests", mode="before")
-    @classmethod
-    def _from_json(cls, value: Any) -> Any:
-        return _read_json(value)
-
     @field_validator("transcribers")
     @classmethod
     def _known_transcribers(cls, value: list[str]) -> list[str]:
@@ -256,11 +241,6 @@ class SeparationParameters(ScoreParameters):
     """
 
     separators: list[str] = ["small"]
-
-    @field_validator("separators", mode="before")
-    @classmethod
-    def _from_json(cls, value: Any) -> Any:
-        return _read_json(value)
 
     @field_validator("separators")
     @classmethod

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from mer.errors import MissingDataError
-from mer.features.musicnn import has_weights
 from mer.study.claims import Answers, Claim, Comparison
 from mer.study.parameters import SegmentParameters
 from mer.study.profiles import default_split
@@ -20,6 +19,7 @@ from mer.study.published import published
 from mer.study.scores import METRICS, PublishedScores
 from mer.study.session import Session, read_predictions
 from mer.study.specs import RunSpec
+from mer.systems.musicnn import has_weights
 
 PROPOSED, WITHOUT_KL = "SSSL", "SSSL, no KL"
 INHERITANCE, WHOLE_CLIP = "Segment inheritance", "VGG16, whole clip"

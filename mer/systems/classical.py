@@ -22,12 +22,13 @@ from sklearn.svm import SVC
 from mer.audio import waveform
 from mer.clips import Clip, Corpus
 from mer.errors import ParameterError
-from mer.features import descriptors, musicnn
+from mer.features import descriptors
 from mer.features.cache import cached, source_of
 from mer.features.notes import REVISION as NOTES_REVISION
 from mer.features.notes import read_notes
 from mer.features.spectral import REVISION as SPECTRAL_REVISION
 from mer.rendering import REVISION as RENDERING_REVISION
+from mer.systems import musicnn
 from mer.systems.base import Context, Fitted, System, probabilities, read_settings, write_settings
 
 SAMPLE_RATE = 22050

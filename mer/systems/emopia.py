@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 from torch import nn
 
-from mer.audio import waveform
 from mer.clips import Clip
 from mer.features import notes, spectral, tokens
 from mer.features.cache import cached, source_of
@@ -160,19 +159,12 @@ class ShortChunkResNetSystem(WindowedNetwork):
 
     def features(self, clip: Clip) -> np.ndarray:
         """Log-mel spectrogram in dB, shape (n_mels, n_frames), float16, at least one window."""
-        settings = {
-            "n_fft": self.n_fft,
-            "hop_length": self.hop_length,
-            "n_mels": self.n_mels,
-        }
-        mel = cached(
-            "log-mel",
-            spectral.REVISION,
-            {**settings, "sample_rate": self.sample_rate, "rendering": RENDERING_REVISION},
-            source_of(clip, "audio"),
-            lambda: spectral.log_mel(
-                waveform(clip, self.sample_rate), self.sample_rate, **settings
-            ).astype(np.float16),
+        mel = spectral.clip_log_mel(
+            clip,
+            self.sample_rate,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            n_mels=self.n_mels,
         )
         missing = max(self.window - mel.shape[1], 0)
         return np.pad(mel, ((0, 0), (0, missing)), constant_values=mel.min())

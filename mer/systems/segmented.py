@@ -13,11 +13,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mer.audio import waveform
 from mer.clips import Clip, Corpus
 from mer.errors import InvalidDataError, ParameterError
 from mer.features import spectral
-from mer.features.cache import cached, source_of
 from mer.models import vgg
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.segments import LONGEST, frames_of, segment_times
@@ -79,15 +77,12 @@ class SegmentInput:
 
     def log_mel(self, clip: Clip) -> np.ndarray:
         """Spectrogram of the first 30 s in dB, shape (n_mels, n_frames), float16."""
-        settings = {"n_fft": self.n_fft, "hop_length": self.hop_length, "n_mels": self.n_mels}
-        whole = cached(
-            "log-mel",
-            spectral.REVISION,
-            {**settings, "sample_rate": self.sample_rate, "rendering": RENDERING_REVISION},
-            source_of(clip, "audio"),
-            lambda: spectral.log_mel(
-                waveform(clip, self.sample_rate), self.sample_rate, **settings
-            ).astype(np.float16),
+        whole = spectral.clip_log_mel(
+            clip,
+            self.sample_rate,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            n_mels=self.n_mels,
         )
         return whole[:, : self.frames(LONGEST)].copy()
 
