@@ -33,6 +33,11 @@ def _entry(name: str) -> dict[str, Any]:
     return index[name]
 
 
+def is_registered(name: str) -> bool:
+    """Whether there are weights of that name in the index."""
+    return name in _index(weights_folder())
+
+
 def weights_revision(name: str) -> int:
     """Revision number of weights, raised whenever they are trained anew.
 

@@ -154,6 +154,23 @@ def test_claims_of_the_paper_are_about_known_systems_and_published_gains() -> No
             assert named <= {*SYSTEMS}
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "margin", "expected"),
+    [
+        (0.7, 0.7, 0.02, claims.HOLDS),
+        (0.7, 0.69, 0.1, claims.HOLDS),
+        (0.9, 0.5, 0.1, claims.FAILS),
+        (0.5, 0.9, 0.1, claims.FAILS),
+        (0.7, 0.6, 0.1, claims.OPEN),
+    ],
+)
+def test_as_good_as_each_other(first: float, second: float, margin: float, expected: str) -> None:
+    claim = Claim("alike", None, (Comparison("a", "b", margin=margin),))
+    judged = judge([claim], places(predicted("a", first), predicted("b", second)), {})
+    assert verdict(claim, judged, "here") == expected
+    assert "a minus b, 4Q" in paragraphs([claim], judged, ["here"])
+
+
 def test_published_rows_are_those_of_the_paper() -> None:
     cells = zhu2023.published_zhu2023()
     assert cells[zhu2023.PROPOSED, "4Q"] == published_value("zhu2023", "2", "proposed model", "4Q")
@@ -183,7 +200,7 @@ def test_table_tells_heads_models_and_implied_answers_apart() -> None:
     assert table.loc["Symbolic-LR", "by"] == "own model"
     assert table.loc["LSTM-Attn + REMI", zhu2023.DIRECT] == "–"
     quadrants = zhu2023.task_table(given, cells, "4Q", zhu2023.PAPER_TABLES["2"])
-    assert list(quadrants.T["MIDIBERT"]) == [".634", "–", "–", "not in this part"]
+    assert list(quadrants.T["MIDIBERT"]) == [".634", "–", "–", "on another page"]
     assert list(quadrants) == ["published", "reproduced", "seeds", "audio"]
     assert list(quadrants.T[zhu2023.PROPOSED])[2:] == ["2", "rendered"]
     assert "published" not in zhu2023.task_table(given, {}, "4Q", [zhu2023.PROPOSED])

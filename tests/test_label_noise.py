@@ -12,7 +12,7 @@ import soundfile
 
 from mer.clips import Clip, Corpus, Fold, Labels, Split
 from mer.errors import ParameterError
-from mer.study import executor, label_noise, segment_models, trajectories
+from mer.study import executor, fitted_models, label_noise, segment_models, trajectories
 from mer.study import label_noise_figures as figures
 from mer.study import label_noise_tables as tables
 from mer.study.claims import FAILS, HOLDS, NOT_RUN, OPEN, paragraphs, verdict
@@ -22,6 +22,7 @@ from mer.study.segment_models import class_shares, with_truth
 from mer.study.session import Session
 from mer.study.specs import RunSpec, plan
 from mer.study.store import RunStore
+from mer.systems.segmented import FittedSegments
 from mer.systems.sun2024 import SSSL
 from mer.tasks import TASKS
 
@@ -161,7 +162,7 @@ class TestModels:
         def refuse(*arguments: Any, **options: Any) -> Any:
             raise AssertionError("fitted again")
 
-        monkeypatch.setattr(segment_models, "fit", refuse)
+        monkeypatch.setattr(fitted_models, "fit", refuse)
         (second,) = segment_models.looked_at(session, specs, label_noise.look)
         for one, other in zip(first, second, strict=True):
             pd.testing.assert_frame_equal(one, other)
@@ -199,8 +200,8 @@ class TestModels:
             overrides={},
         )
         fold = corpus.split("cv").folds[0]
-        with pytest.raises(ParameterError, match="does not tell what it says of each segment"):
-            segment_models.fitted_segments(spec, corpus, fold, stored=False)
+        with pytest.raises(ParameterError, match="not to FittedSegments"):
+            fitted_models.kept(spec, corpus, fold, FittedSegments, "nowhere", stored=False)
 
 
 class TestStored:

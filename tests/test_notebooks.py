@@ -31,6 +31,11 @@ CHEAP: dict[str, dict[str, Any]] = {
     },
     "zhu2023_comparison": {"systems": ["Symbolic & Acoustic", "Symbolic-SVM"], "tasks": ["4Q"]},
     "zhu2023_ablation": {"systems": ["Symbolic & Acoustic", "Symbolic-only", "Acoustic-only"]},
+    "zhao2023_comparison": {
+        "systems": ["Constant", "Multifaceted", "MidiBERT, no pre-training", "Symbolic-LR"],
+        "tasks": ["4Q"],
+    },
+    "zhao2023_ablation": {"systems": ["Multifaceted", "Symbolic branch", "Tone color branch"]},
     "deberardinis2020_sources": {"systems": ["Mean", *SINGLE, UNIFIED], "overrides": TRUE_STEMS},
     "deberardinis2020_fusion": {"systems": [*SINGLE, *FUSED], "overrides": TRUE_STEMS},
     "deberardinis2020_interpretation": {"overrides": TRUE_STEMS},

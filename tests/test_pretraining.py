@@ -250,12 +250,12 @@ class TestStudy:
         return Corpus(name, clips, licence="none", citation="none")
 
     def test_official_split(self) -> None:
-        pieces = study.pretraining_pieces("maestro", n_valid=50, seed=0)
+        pieces = study.pretraining_pieces(["maestro"], n_valid=50, seed=0)
         assert (len(pieces.train), len(pieces.valid), pieces.removed) == (4, 1, 0)
         assert all((events[:, 0] == START).all() for events in pieces.train)
 
     def test_pieces_that_share_notes_with_emopia_are_removed(self) -> None:
-        pieces = study.pretraining_pieces("pop1k7", n_valid=3, seed=0)
+        pieces = study.pretraining_pieces(["pop1k7"], n_valid=3, seed=0)
         assert pieces.removed == 2
         assert len(pieces.train) + len(pieces.valid) == 6
         emopia = [note_events(notes) for notes in study._read(self.known["emopia"], "emopia")]
@@ -265,8 +265,8 @@ class TestStudy:
     def test_emopia_must_be_there_to_compare_with(self) -> None:
         del self.known["emopia"]
         with pytest.raises(MissingDataError, match="emopia does not exist"):
-            study.pretraining_pieces("pop1k7", n_valid=3, seed=0)
-        assert study.pretraining_pieces("maestro", n_valid=3, seed=0).train
+            study.pretraining_pieces(["pop1k7"], n_valid=3, seed=0)
+        assert study.pretraining_pieces(["maestro"], n_valid=3, seed=0).train
 
     def test_weights_are_written(self, tmp_path: Path) -> None:
         path = tmp_path / "weights" / "encoder.pt"

@@ -37,6 +37,11 @@ DOMAIN = {"epochs": 1, "window_seconds": 2.0, "width": 16}
 SYMBOLIC = {**DOMAIN, "layers": 1, "heads": 2, "pretraining": "none"}
 ACOUSTIC = {**DOMAIN, "n_mels": 20, "n_fft": 256}
 VGG = {"epochs": 2, "n_mels": 32, "width": 1 / 32, "duration": 1.0, "segments_per_epoch": 2}
+FACTORS = {"epochs": 1, "window_seconds": 2.0, "pool": 4, "width": 8, "classifier": 8}
+SYMBOLS = {**FACTORS, "embedding": 8, "hidden": 4}
+HARMONY = {**FACTORS, "harmony_channels": 2}
+TONE_COLOR = {**FACTORS, "tone_color_channels": 2}
+MIDIBERT = {"encoder_size": "small", "epochs": 1, "window": 32, "pretraining": "none"}
 SMALL: dict[str, dict[str, Any]] = {
     "LSTM-Attn + MIDI-like": LSTM,
     "LSTM-Attn + REMI": LSTM,
@@ -46,11 +51,19 @@ SMALL: dict[str, dict[str, Any]] = {
     **{name: {**SYMBOLIC, **ACOUSTIC} for name in SYSTEMS if name.startswith("Symbolic & ")},
     "STFT-input": {**SYMBOLIC, **ACOUSTIC},
     "Single-loss": {**SYMBOLIC, **ACOUSTIC},
+    **{name: {**SYMBOLS, **HARMONY, **TONE_COLOR} for name in ("Multifaceted", "Without MHSA")},
+    "Symbolic branch": SYMBOLS,
+    "Harmony branch": HARMONY,
+    "Tone color branch": TONE_COLOR,
+    "Symbolic + harmony": {**SYMBOLS, **HARMONY},
+    "Symbolic + tone color": {**SYMBOLS, **TONE_COLOR},
+    "Harmony + tone color": {**HARMONY, **TONE_COLOR},
     "SSSL": {**VGG, "warm_up": 1},
     "SSSL, no KL": {**VGG, "warm_up": 1},
     "Segment inheritance": VGG,
     "Segment inheritance, SVM": VGG,
     "VGG16, whole clip": {**VGG, "duration": 3.0},
+    **{name: MIDIBERT for name in SYSTEMS if "MidiBERT" in name},
     "2-Stage": {"epochs": 1, "encoder_epochs": 1, "n_mels": 32, "code": 8, "channels": 2},
 }
 NETWORK = "LSTM-Attn + MIDI-like"

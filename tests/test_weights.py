@@ -76,7 +76,8 @@ class TestStoredWeights:
 class TestPackagedWeights:
     def test_all_load(self) -> None:
         index = json.loads((weights.weights_folder() / "index.json").read_text())
-        assert set(index) == set(WEIGHTS)
+        assert {name for name in WEIGHTS if not name.endswith("-published")} <= set(index)
+        assert set(index) <= set(WEIGHTS)
         for name, entry in index.items():
             tensors, metadata = weights.load_weights(name)
             assert all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())

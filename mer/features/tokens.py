@@ -78,6 +78,24 @@ def midi_like(notes: np.ndarray) -> np.ndarray:
     return np.asarray(tokens, dtype=np.int64)
 
 
+def midi_like_times(tokens: np.ndarray) -> np.ndarray:
+    """Time of each token of a MIDI-like sequence.
+
+    Parameters
+    ----------
+    tokens : np.ndarray, shape (n_tokens,)
+        As from `midi_like`.
+
+    Returns
+    -------
+    np.ndarray, shape (n_tokens,), float64
+        Seconds from the first onset, never falling; a time shift stands where it begins.
+    """
+    is_shift = (tokens >= _SHIFT) & (tokens < _VELOCITY)
+    steps = np.where(is_shift, tokens - _SHIFT + 1, 0)
+    return (np.cumsum(steps) - steps) * STEP_SECONDS
+
+
 def decode_midi_like(tokens: np.ndarray) -> np.ndarray:
     """Notes of a MIDI-like sequence, counted from its first onset.
 

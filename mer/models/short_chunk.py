@@ -34,6 +34,15 @@ class ResidualBlock(nn.Module):
         return torch.relu(self.body(x) + self.shortcut(x))
 
 
+def residual_blocks(channels: int) -> tuple[nn.Sequential, int]:
+    """Seven blocks on an image of one channel, and the channels of the last.
+
+    The first block has `channels`, blocks 3-6 twice and block 7 four times as many.
+    """
+    widths = [1, *(channels * factor for factor in _WIDTHS)]
+    return nn.Sequential(*(ResidualBlock(a, b) for a, b in pairwise(widths))), widths[-1]
+
+
 class ShortChunkResNet(nn.Module):
     """Seven residual blocks of stride 2 on a log-mel chunk, global max-pooling, two layers.
 
@@ -53,15 +62,14 @@ class ShortChunkResNet(nn.Module):
 
     def __init__(self, n_classes: int, *, channels: int = 128, dropout: float = 0.5) -> None:
         super().__init__()
-        widths = [1, *(channels * factor for factor in _WIDTHS)]
         self.input_norm = nn.BatchNorm2d(1)
-        self.blocks = nn.Sequential(*(ResidualBlock(a, b) for a, b in pairwise(widths)))
+        self.blocks, width = residual_blocks(channels)
         self.classifier = nn.Sequential(
-            nn.Linear(widths[-1], widths[-1]),
-            nn.BatchNorm1d(widths[-1]),
+            nn.Linear(width, width),
+            nn.BatchNorm1d(width),
             nn.ReLU(),
             nn.Dropout(dropout),
-            nn.Linear(widths[-1], n_classes),
+            nn.Linear(width, n_classes),
         )
 
     def forward(self, log_mel: Tensor) -> Tensor:

@@ -118,12 +118,17 @@ class SelfAttention(nn.Module):
         batch, length, width = states.shape
         projected = self.projection(states).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = projected.permute(2, 0, 3, 1, 4).contiguous()
-        mixed = _attend(query, key, value, mask)
+        mixed = self.mixed(query, key, value, mask)
         attended: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, width))
         return attended
 
+    def mixed(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """Weighted means of the values, shape (batch, heads, n, width / heads)."""
+        return attend(query, key, value, mask)
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """Scaled dot-product attention of queries, keys and values, shapes (batch, heads, n, d)."""
     # The fused kernel's backward pass in bfloat16 on a CPU takes twice as long as this.
     if query.requires_grad and query.dtype == torch.bfloat16 and query.device.type == "cpu":
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)

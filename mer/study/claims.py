@@ -4,9 +4,11 @@ A claim says that one system is better than another, or than several. On the sam
 difference of accuracy has a 95 % interval (paired bootstrap over songs and training seeds), and so
 has that of R2 or RMSE (over songs, the same ones for all models of both systems). The claim holds
 where the whole interval lies above 0 (below 0 for RMSE), it does not hold where it lies on the
-other side, and else it cannot be told. A claim of several differences holds if all of them do, and
-does not hold if one of them does not. The rule judges the direction; the published size stands
-beside it.
+other side, and else it cannot be told. That two systems are as good as each other within a margin
+holds where the whole interval lies within it, does not hold where all of it lies beyond one end,
+and else cannot be told: an interval around 0 does not show that systems are equal. A claim of
+several differences holds if all of them do, and does not hold if one of them does not. The rule
+judges the direction; the published size stands beside it.
 """
 
 from __future__ import annotations
@@ -55,12 +57,16 @@ class Comparison:
     task : str
     score : tuple of str, optional
         Metric ("r2" or "rmse") and dimension of a regression; else accuracy is compared.
+    margin : float, optional
+        If given, the claim is another: that the two are as good as each other, which is that they
+        differ by no more than this.
     """
 
     better: str
     worse: str
     task: str = "4Q"
     score: tuple[str, str] | None = None
+    margin: float | None = None
 
     @property
     def measured(self) -> str:
@@ -178,10 +184,18 @@ def _paired(comparison: Comparison, frame: pd.DataFrame) -> Difference:
 
 
 def _verdict(comparison: Comparison, found: Difference) -> str:
+    if comparison.margin is not None:
+        return _equivalence(found, comparison.margin)
     above, below = found.low > _EPS, found.high < -_EPS
     if comparison.score is not None and comparison.score[0] in LOWER_IS_BETTER:
         above, below = below, above
     return HOLDS if above else FAILS if below else OPEN
+
+
+def _equivalence(found: Difference, margin: float) -> str:
+    if -margin - _EPS <= found.low and found.high <= margin + _EPS:
+        return HOLDS
+    return FAILS if found.low > margin + _EPS or found.high < -margin - _EPS else OPEN
 
 
 def difference(
@@ -214,16 +228,28 @@ def difference(
     codes, songs = pd.factorize(first.index.get_level_values("group"))
     drawn = rng.integers(len(songs), size=(n_resamples, len(songs)))
     clips = np.bincount(codes)[drawn].sum(axis=1)
-    right = [_resampled(table, codes, drawn, rng) for table in (first, second)]
+    right = [resampled_answers(table, codes, drawn, rng) for table in (first, second)]
     low, high = np.quantile((right[0] - right[1]) / clips, (0.025, 0.975))
     mean = first.to_numpy().mean() - second.to_numpy().mean()
     return Difference(float(mean), float(low), float(high))
 
 
-def _resampled(
+def resampled_answers(
     table: pd.DataFrame, codes: np.ndarray, drawn: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Right answers in each resample of songs and seeds, shape (n_resamples,)."""
+    """Right answers in each resample of songs and seeds, shape (n_resamples,).
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `mer.study.tables.correctness`.
+    codes : np.ndarray, shape (n_clips,)
+        Song of each clip, counted from 0.
+    drawn : np.ndarray, shape (n_resamples, n_songs)
+        Songs of each resample.
+    rng : np.random.Generator
+        Draws the seeds.
+    """
     n_seeds = table.shape[1]
     seeds = rng.integers(n_seeds, size=(len(drawn), n_seeds))
     weights = (seeds[:, None] == np.arange(n_seeds)[:, None]).mean(axis=2)

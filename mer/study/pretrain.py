@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,11 +27,12 @@ _OVERLAPPING = ("pop1k7",)
 
 @dataclass(frozen=True)
 class PretrainingPieces:
-    """Note events to pre-train with.
+    """Note events or compound words to pre-train with.
 
     Attributes
     ----------
-    train, valid : list of np.ndarray, shape (5, 1 + n_notes)
+    train, valid : list of np.ndarray
+        Shape (5, 1 + n_notes) or (4, n_notes).
     removed : int
         Pieces left out because they share notes with EMOPIA.
     """
@@ -49,34 +50,63 @@ class PretrainingPieces:
         return digest.hexdigest()
 
 
-def pretraining_pieces(name: str, *, n_valid: int, seed: int) -> PretrainingPieces:
-    """Note events of one corpus; notes last as long as they sound, as a transcription has them.
+def pretraining_pieces(
+    names: Sequence[str],
+    *,
+    n_valid: int,
+    seed: int,
+    encode: Callable[[np.ndarray], np.ndarray] = note_events,
+    pedal: bool = True,
+) -> PretrainingPieces:
+    """Pieces of some corpora, encoded.
 
     Parameters
     ----------
-    name : str
-        A corpus. Its split "official" decides what is validated with; one that has none gives
+    names : sequence of str
+        Corpora. A split "official" decides what is validated with; one that has none gives
         `n_valid` random pieces. Pieces of Pop1K7 that share notes with EMOPIA are left out.
     n_valid, seed : int
+    encode : callable
+        Of the notes of a piece.
+    pedal : bool
+        Whether notes last as long as they sound, as a transcription has them.
 
     Raises
     ------
     ParameterError
-        If there is no such corpus.
+        If no corpus is given, or there is none of that name.
     MissingDataError
-        If it is not there, or EMOPIA is not and is needed to compare with.
+        If a corpus is not there, or EMOPIA is not and is needed to compare with.
     """
+    if not names:
+        raise ParameterError("no corpus to pre-train on was given; expected at least one")
+    parts = [_pieces(name, n_valid, seed, encode, pedal=pedal) for name in names]
+    return PretrainingPieces(
+        [piece for part in parts for piece in part.train],
+        [piece for part in parts for piece in part.valid],
+        sum(part.removed for part in parts),
+    )
+
+
+def _pieces(
+    name: str,
+    n_valid: int,
+    seed: int,
+    encode: Callable[[np.ndarray], np.ndarray],
+    *,
+    pedal: bool,
+) -> PretrainingPieces:
     corpus = load(name)
     train, valid = _parts(corpus, n_valid, seed)
-    notes = dict(zip(corpus.ids, _read(corpus, name), strict=True))
+    notes = dict(zip(corpus.ids, _read(corpus, name, pedal=pedal), strict=True))
     shared: set[str] = set()
     if name in _OVERLAPPING:
         references = _read(load("emopia"), "emopia")
         pairs = shared_pieces(list(notes.values()), references)
         shared = {corpus.ids[pair.piece] for pair in pairs}
     return PretrainingPieces(
-        [note_events(notes[clip_id]) for clip_id in train if clip_id not in shared],
-        [note_events(notes[clip_id]) for clip_id in valid if clip_id not in shared],
+        [encode(notes[clip_id]) for clip_id in train if clip_id not in shared],
+        [encode(notes[clip_id]) for clip_id in valid if clip_id not in shared],
         len(shared),
     )
 
@@ -91,11 +121,11 @@ def _parts(corpus: Corpus, n_valid: int, seed: int) -> tuple[Sequence[str], Sequ
     return train, [clip_id for clip_id in corpus.ids if clip_id in chosen]
 
 
-def _read(clips: Iterable[Clip], name: str) -> list[np.ndarray]:
+def _read(clips: Iterable[Clip], name: str, *, pedal: bool = True) -> list[np.ndarray]:
     from tqdm.auto import tqdm
 
     bar = tqdm(list(clips), desc=f"reading {name}", unit="piece", leave=False)
-    return [read_notes(_midi(clip), pedal=True) for clip in bar]
+    return [read_notes(_midi(clip), pedal=pedal) for clip in bar]
 
 
 def _midi(clip: Clip) -> Path:
@@ -149,15 +179,8 @@ def pretrain_encoder(
     from mer.training.supervised import resolve_device, seed_everything
     from mer.weights import write_weights
 
-    if not corpora:
-        raise ParameterError("no corpus to pre-train on was given; expected at least one")
     options = options or PretrainingOptions()
-    parts = [pretraining_pieces(name, n_valid=n_valid, seed=seed) for name in corpora]
-    pieces = PretrainingPieces(
-        [events for part in parts for events in part.train],
-        [events for part in parts for events in part.valid],
-        sum(part.removed for part in parts),
-    )
+    pieces = pretraining_pieces(corpora, n_valid=n_valid, seed=seed)
     seed_everything(seed)
     model = MaskedNoteModel(SymbolicEncoder())
     result = pretrain(
@@ -172,21 +195,31 @@ def pretrain_encoder(
         / f"encoder-{REVISION}-{seed}-{pieces.digest[:24]}.pt",
         progress=True,
     )
-    metadata = _metadata(corpora, pieces, result, seed)
+    metadata = pretraining_facts(corpora, pieces, result, seed, special=1)
     write_weights(destination, model.encoder.state_dict(), metadata)
     return metadata
 
 
-def _metadata(
-    corpora: Sequence[str], pieces: PretrainingPieces, result: Pretraining, seed: int
+def pretraining_facts(
+    corpora: Sequence[str],
+    pieces: PretrainingPieces,
+    result: Pretraining,
+    seed: int,
+    *,
+    special: int = 0,
 ) -> dict[str, str]:
+    """What is stored with pre-trained weights; `special` columns of a piece are no notes."""
     best = result.epochs[result.best_epoch]
+
+    def n_notes(parts: Sequence[np.ndarray]) -> str:
+        return str(sum(piece.shape[1] - special for piece in parts))
+
     return {
         "corpora": ", ".join(corpora),
         "pieces": str(len(pieces.train)),
-        "notes": str(_n_notes(pieces.train)),
+        "notes": n_notes(pieces.train),
         "validation_pieces": str(len(pieces.valid)),
-        "validation_notes": str(_n_notes(pieces.valid)),
+        "validation_notes": n_notes(pieces.valid),
         "removed_pieces": str(pieces.removed),
         "seed": str(seed),
         "epochs": str(len(result.epochs)),
@@ -195,7 +228,3 @@ def _metadata(
         **{f"validation_{name}": f"{value:.4f}" for name, value in result.accuracies.items()},
         "notes_per_second": f"{result.notes_per_second:.0f}",
     }
-
-
-def _n_notes(pieces: Sequence[np.ndarray]) -> int:
-    return sum(events.shape[1] - 1 for events in pieces)

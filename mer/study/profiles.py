@@ -10,7 +10,7 @@ from typing import Any
 from mer.corpora.composed import SHORTEST_TRAJECTORY
 from mer.corpora.folds import NESTED
 from mer.errors import ParameterError
-from mer.systems.variants import VARIANTS
+from mer.study.overrides import emomucs, midibert, networks, sun2024, zhao2023
 
 Overrides = Mapping[str, Mapping[str, Any]]
 
@@ -100,73 +100,6 @@ _ONE_MODEL_A_PART = tuple(range(0, 25, 5))
 """Folds of nested 5x5 cross-validation with the first inner part: every clip is tested once."""
 
 
-_MIXED_FEATURE = (
-    "Symbolic & Acoustic",
-    "Acoustic-only",
-    "Single-loss",
-    "Symbolic & Acoustic, released MIDI",
-    "Symbolic & Acoustic, no pre-training",
-    "Symbolic & Acoustic, MAESTRO + Pop1K7",
-)
-
-
-def _networks(
-    lstm: Mapping[str, Any],
-    resnet: Mapping[str, Any],
-    domains: Mapping[str, Any],
-    n_mels: int,
-    stft: Mapping[str, Any] = MappingProxyType({}),
-) -> dict[str, Mapping[str, Any]]:
-    """Overrides of the networks; `domains` are those of all systems of zhu2023."""
-    return {
-        "LSTM-Attn + MIDI-like": lstm,
-        "LSTM-Attn + REMI": lstm,
-        "Short-chunk ResNet": resnet,
-        **{name: {**domains, "n_mels": n_mels} for name in _MIXED_FEATURE},
-        "Symbolic-only": domains,
-        "STFT-input": {**domains, **stft},
-    }
-
-
-def _emomucs(
-    networks: Mapping[str, Mapping[str, Any]],
-    head: Mapping[str, Any],
-    finetune: Mapping[str, Any],
-    excerpts: Mapping[str, Any] = MappingProxyType({}),
-) -> dict[str, Mapping[str, Any]]:
-    """Overrides of all systems of deberardinis2020.
-
-    `networks` says how those of each architecture are trained, on one source or together; a
-    fusion's source models must be trained in the same way as the systems on single sources.
-    """
-    overrides: dict[str, Mapping[str, Any]] = {}
-    for name, (place, fixed) in VARIANTS.items():
-        training = networks[fixed["architecture"]]
-        if place.endswith(("FrozenFusion", "FinetunedFusion")):
-            training = {**{f"source_{key}": value for key, value in training.items()}, **head}
-        if place.endswith("FinetunedFusion"):
-            training = {**training, **finetune}
-        overrides[name] = {**excerpts, **training}
-    return overrides
-
-
-def _sun2024(
-    segments: Mapping[str, Any],
-    warm_up: int,
-    whole_clip: Mapping[str, Any],
-    two_stage: Mapping[str, Any],
-) -> dict[str, Mapping[str, Any]]:
-    """Overrides of the systems of sun2024; `segments` are those of all networks of segments."""
-    return {
-        "SSSL": {**segments, "warm_up": warm_up},
-        "SSSL, no KL": {**segments, "warm_up": warm_up},
-        "Segment inheritance": segments,
-        "Segment inheritance, SVM": segments,
-        "VGG16, whole clip": {**segments, "segments_per_epoch": None, **whole_clip},
-        "2-Stage": two_stage,
-    }
-
-
 def _composed_options(**options: Any) -> dict[str, Mapping[str, Any]]:
     longer = {"duration": max(options.get("duration", 30.0), SHORTEST_TRAJECTORY)}
     return {
@@ -190,20 +123,20 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 nested_folds=(0,),
                 fused_folds=(0,),
                 seeds=(0,),
-                overrides=_networks(
+                overrides=networks(
                     {"epochs": 2, "embedding": 16, "hidden": 8, "window": 128},
                     {"epochs": 2, "channels": 4},
                     {"epochs": 2, "batch_size": 8, "window_seconds": 4.0, "pool": 8},
                     n_mels=32,
                     stft={"n_fft": 256},
                 )
-                | _emomucs(
+                | emomucs(
                     {name: {"epochs": 2, "batch_size": 8} for name in ("C1D", "C2D")},
                     head={"epochs": 5, "batch_size": 8},
                     finetune={"finetune_epochs": 1, "finetune_batch_size": 8},
                     excerpts={"seconds": 2.0},
                 )
-                | _sun2024(
+                | sun2024(
                     {
                         "epochs": 3,
                         "batch_size": 16,
@@ -224,6 +157,13 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                         "code": 16,
                         "hidden": 8,
                     },
+                )
+                | midibert({"epochs": 1, "window": 128})
+                | zhao2023(
+                    {"epochs": 2, "window_seconds": 4.0, "pool": 4, "width": 16, "classifier": 16},
+                    hidden=8,
+                    harmony_channels=4,
+                    tone_color_channels=4,
                 ),
             ),
             Profile(
@@ -240,9 +180,9 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 nested_folds=_ONE_MODEL_A_PART,
                 fused_folds=(0,),
                 seeds=(0,),
-                overrides=_networks(
-                    {"epochs": 15, "patience": 8, "embedding": 64, "hidden": 32, "window": 512},
-                    {"epochs": 15, "patience": 8, "channels": 8},
+                overrides=networks(
+                    {"epochs": 10, "patience": 8, "embedding": 64, "hidden": 32, "window": 512},
+                    {"epochs": 10, "patience": 8, "channels": 8},
                     {
                         "epochs": 6,
                         "batch_size": 16,
@@ -254,7 +194,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     n_mels=32,
                     stft={"n_fft": 512},
                 )
-                | _emomucs(
+                | emomucs(
                     {
                         "C1D": {"epochs": 12, "batch_size": 16, "learning_rate": 1e-3},
                         "C2D": {"epochs": 6, "batch_size": 16},
@@ -263,7 +203,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     finetune={"finetune_epochs": 2, "finetune_batch_size": 16},
                     excerpts={"seconds": 6.0},
                 )
-                | _sun2024(
+                | sun2024(
                     {
                         "epochs": 8,
                         "batch_size": 32,
@@ -285,6 +225,20 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                         "code": 32,
                         "hidden": 32,
                     },
+                )
+                | midibert({"epochs": 2, "learning_rate": 5e-4, "schedule": "cosine"})
+                | zhao2023(
+                    {
+                        "epochs": 6,
+                        "patience": 6,
+                        "window_seconds": 6.0,
+                        "pool": 4,
+                        "width": 32,
+                        "classifier": 32,
+                    },
+                    hidden=32,
+                    harmony_channels=8,
+                    tone_color_channels=8,
                 ),
             ),
             Profile(
@@ -294,7 +248,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 regression_corpus="emotify",
                 fused_folds=_ONE_MODEL_A_PART,
                 seeds=(0, 1, 2),
-                overrides=_networks(
+                overrides=networks(
                     {
                         "epochs": 40,
                         "patience": 12,
@@ -323,7 +277,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     },
                     n_mels=64,
                 )
-                | _emomucs(
+                | emomucs(
                     {
                         "C1D": {
                             "epochs": 40,
@@ -336,7 +290,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     head={"epochs": 200, "batch_size": 32},
                     finetune={"finetune_epochs": 4, "finetune_batch_size": 16},
                 )
-                | _sun2024(
+                | sun2024(
                     {
                         "epochs": 16,
                         "patience": 16,
@@ -357,6 +311,22 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                         "segments_per_epoch": 4,
                         "n_mels": 64,
                     },
+                )
+                | midibert({"learning_rate": 5e-4, "schedule": "cosine"})
+                | zhao2023(
+                    {
+                        "epochs": 14,
+                        "patience": 14,
+                        "batch_size": 32,
+                        "learning_rate": 2e-3,
+                        "window_seconds": 10.0,
+                        "pool": 4,
+                        "width": 128,
+                        "classifier": 128,
+                    },
+                    hidden=64,
+                    harmony_channels=16,
+                    tone_color_channels=16,
                 ),
                 committed=True,
             ),

@@ -2,105 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mer.clips import Clip, Corpus, Fold, Labels
+from mer.clips import Clip, Corpus, Labels
 from mer.corpora.composed_trajectories import quadrant_shares
 from mer.errors import ParameterError
-from mer.files import atomic_folder
-from mer.paths import cache_folder
-from mer.study.executor import fit, in_parallel
+from mer.study import fitted_models
+from mer.study.fitted_models import Look
 from mer.study.session import Session
 from mer.study.specs import RunSpec
-from mer.study.store import Run
 from mer.systems.segmented import FittedSegments
 from mer.tasks import Task, get_task
 
-Look = Callable[[FittedSegments, RunSpec, Corpus, Fold], Any]
-"""What is asked of a fitted system; a function of a module, as processes exchange it by name."""
-
+_FOLDER = "segment-models"
 _WHOLE = 1 - 1e-6
 
 
 def looked_at(session: Session, specs: Sequence[RunSpec], look: Look) -> list[Any]:
-    """What fitted systems tell, one entry a run, in the order of the runs.
-
-    Systems that are neither stored as runs nor kept in the cache are fitted in parallel; each is
-    stored and kept as soon as it is, so an interrupted call loses only what was running.
-
-    Parameters
-    ----------
-    session : Session
-    specs : sequence of RunSpec
-        Of systems of segments, on the corpus of the session.
-    look : callable
-    """
-    from tqdm.auto import tqdm
-
-    corpus, store, settings = session.corpus, session.store, session.settings
-    folds = {spec.split: corpus.split(spec.split).folds for spec in specs}
-    jobs = [
-        (number, spec, corpus, folds[spec.split][spec.fold], spec in store, look)
-        for number, spec in enumerate(specs)
-    ]
-    n_jobs, cluster = (getattr(settings, name, None) for name in ("n_jobs", "cluster"))
-    found: dict[int, Any] = {}
-    results = in_parallel(_look, jobs, n_jobs=n_jobs, cluster=cluster)
-    for number, run, told in tqdm(results, total=len(jobs), unit="model"):
-        if run is not None:
-            store.write(run)
-        found[number] = told
-    return [found[number] for number in range(len(jobs))]
-
-
-def _look(
-    number: int,
-    spec: RunSpec,
-    corpus: Corpus,
-    fold: Fold,
-    stored: bool,
-    look: Look,
-    *,
-    threads: int | None,
-) -> tuple[int, Run | None, Any]:
-    run, fitted = fitted_segments(spec, corpus, fold, stored=stored, threads=threads)
-    return number, run, look(fitted, spec, corpus, fold)
-
-
-def fitted_segments(
-    spec: RunSpec, corpus: Corpus, fold: Fold, *, stored: bool, threads: int | None = None
-) -> tuple[Run | None, FittedSegments]:
-    """A fitted system from the cache; or fitted and kept there, with its run.
-
-    Parameters
-    ----------
-    spec : RunSpec
-    corpus : Corpus
-    fold : Fold
-        Of that corpus, as `spec` says.
-    stored : bool
-        Whether its run is stored. If it is not, the system is fitted anew.
-    threads : int, optional
-        Threads that torch may use.
-
-    Raises
-    ------
-    ParameterError
-        If it is no system of segments.
-    """
-    folder = cache_folder() / "segment-models" / spec.key[:2] / spec.key[:32]
-    if stored and (folder / "settings.json").is_file():
-        return None, FittedSegments.load(folder)
-    run, fitted = fit(spec, corpus, fold, threads=threads)
-    if not isinstance(fitted, FittedSegments):
-        raise ParameterError(f"system {spec.system!r} does not tell what it says of each segment")
-    with atomic_folder(folder) as temporary:
-        fitted.save(temporary)
-    return run, fitted
+    """What fitted systems of segments tell, see `mer.study.fitted_models.looked_at`."""
+    return fitted_models.looked_at(session, specs, look, FittedSegments, _FOLDER)
 
 
 def class_shares(clip: Clip, times: np.ndarray, task: Task) -> np.ndarray:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mer.corpora import CORPORA
-from mer.study import baselines, deberardinis2020, sun2024, zhu2023
+from mer.study import baselines, deberardinis2020, sun2024, zhao2023, zhu2023
 from mer.study.claims import NOT_RUN
 from mer.study.parameters import RegressionParameters, SegmentParameters, StudyParameters
 from mer.study.profiles import PROFILES
 from mer.study.regression import DIMENSIONS, regression_comparison, regression_text, score_name
+from mer.study.runs import possible
 from mer.study.scores import METRICS, score_table, score_text
 from mer.study.session import Session
 from mer.study.specs import RunSpec
-from mer.study.tables import comparison, comparison_text
+from mer.study.tables import comparison, comparison_text, number_text
 from mer.systems import get_system
 
 STORED = "cpu"
@@ -27,6 +29,9 @@ STORED = "cpu"
 HEADLINE = (*baselines.BASELINES, *zhu2023.CROSS_VALIDATED)
 HEADLINE_CV = (*baselines.CROSS_VALIDATED, *zhu2023.CROSS_VALIDATED)
 """Rows of the headline table: on the official split, and in cross-validation."""
+
+HEADLINE_FACTORS = (*zhao2023.CROSS_VALIDATED, *zhao2023.LANGUAGE_MODELS)
+"""Further rows, which say so where they were not run."""
 
 HEADLINE_REGRESSION = (
     *deberardinis2020.BASELINES,
@@ -49,6 +54,9 @@ def write_tables(folder: Path) -> None:
     specs += session.specs(zhu2023.SYSTEMS, split="single", tasks=["4Q"])
     for part in (baselines, zhu2023):
         specs += session.specs(part.CROSS_VALIDATED, split="cv", tasks=["4Q"])
+    specs += _stored(session, zhao2023.SYSTEMS, "single", ["4Q", "A", "V"])
+    specs += _stored(session, zhao2023.LANGUAGE_MODELS, "single")
+    specs += _stored(session, zhao2023.CROSS_VALIDATED, "cv")
     numbers = _regression_session()
     tables = {
         "headline": headline(),
@@ -79,15 +87,28 @@ def headline() -> str:
         If runs are not stored.
     """
     session = Session(StudyParameters(profile=STORED, compute=False, tasks=["4Q"]))
-    single = session.run(session.specs(HEADLINE, split="single"))
-    cv = session.run(session.specs(HEADLINE_CV, split="cv"))
-    table = comparison(single, zhu2023.published_zhu2023())
-    text = comparison_text(table, ["4Q"])
-    text.columns = ["Published", f"Official split ({table['n'].max()} clips)"]
+    specs = session.specs(HEADLINE, split="single")
+    single = session.run(specs + _stored(session, HEADLINE_FACTORS, "single"))
+    cv_specs = session.specs(HEADLINE_CV, split="cv")
+    cv = session.run(cv_specs + _stored(session, HEADLINE_FACTORS, "cv"))
+    published = {**zhu2023.published_zhu2023(), **zhao2023.published_zhao2023()}
+    table = comparison(single, published)
+    clips = f"Official split ({table['n'].max()} clips)"
+    text = comparison_text(table, ["4Q"]).set_axis(["Published", clips], axis=1)
     cv_text = comparison_text(comparison(cv, {}), ["4Q"])
     text[f"Cross-validation ({cv['id'].nunique():,} clips)"] = cv_text["4Q reproduced"]
     text["Audio"] = table.set_index("system")["audio"].replace("none", "–")
-    return str(text.fillna("–").to_markdown())
+    text = text.reindex(pd.Index([*HEADLINE, *HEADLINE_FACTORS], name=text.index.name))
+    text[clips] = text[clips].fillna(NOT_RUN)
+    known = [number_text(published.get((name, "4Q"), np.nan)) for name in text.index]
+    return str(text.assign(Published=known).fillna("–").to_markdown())
+
+
+def _stored(
+    session: Session, systems: Iterable[str], split: str, tasks: Sequence[str] = ("4Q",)
+) -> list[RunSpec]:
+    """Runs of systems of which all are stored."""
+    return possible(session, session.specs(systems, split=split, tasks=tasks), lambda _: False)
 
 
 def headline_regression() -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +14,8 @@ from mer.study.claims import Answers, Claim, Comparison
 from mer.study.parameters import SegmentParameters
 from mer.study.profiles import default_split
 from mer.study.published import published
+from mer.study.runs import Runs as Runs
+from mer.study.runs import run_possible
 from mer.study.scores import METRICS, PublishedScores
 from mer.study.session import Session, read_predictions
 from mer.study.specs import RunSpec
@@ -66,10 +66,6 @@ _COLUMNS = {
     **{"Valence F1": ("V", "F1"), "Arousal F1": ("A", "F1")},
     **{"Acc": ("4Q", "accuracy"), "F1": ("4Q", "F1")},
 }
-_NOTHING = (
-    *("system", "task", "split", "fold", "seed", "audio"),
-    *("id", "group", "target", "answer", "correct"),
-)
 
 
 def swept(duration: float) -> str:
@@ -183,32 +179,6 @@ def absent(settings: SegmentParameters, shown: Mapping[str, Session]) -> str:
     return "".join(f"Corpus **{name}** was not run. " for name in names)
 
 
-@dataclass(frozen=True)
-class Runs:
-    """Runs of one table on one corpus.
-
-    Attributes
-    ----------
-    planned, specs : list of RunSpec
-        Those that the table wants, and those that are there.
-    predictions : DataFrame
-        Of the latter, as `Session.run` gives them; without rows if there are none.
-    """
-
-    planned: list[RunSpec]
-    specs: list[RunSpec]
-    predictions: pd.DataFrame
-
-    @property
-    def tasks(self) -> list[str]:
-        """Tasks that the table wants, in order."""
-        return list(dict.fromkeys(spec.task for spec in self.planned))
-
-    def of(self, system: str) -> list[RunSpec]:
-        """Runs of one system that are there."""
-        return [spec for spec in self.specs if spec.system == system]
-
-
 def split_of(session: Session) -> str:
     """Cross-validation where results are stored for good, one partition for a first look."""
     return "cv" if session.profile.committed else "single"
@@ -274,63 +244,12 @@ def sweep(session: Session) -> Runs:
 
 
 def _run(session: Session, planned: list[RunSpec]) -> Runs:
-    specs = _possible(session, planned)
-    if not specs:
-        return Runs(planned, [], pd.DataFrame(columns=list(_NOTHING)))
-    return Runs(planned, specs, session.run(specs))
+    return run_possible(session, planned, _can_be_computed)
 
 
-def _possible(session: Session, planned: Iterable[RunSpec]) -> list[RunSpec]:
-    """Runs that are stored with all folds and seeds of their system, or can be computed."""
-    tables: dict[Any, list[RunSpec]] = {}
-    for spec in planned:
-        parameters = json.dumps(spec.parameters, sort_keys=True)
-        tables.setdefault((spec.system, spec.task, spec.split, parameters), []).append(spec)
-    return [
-        spec
-        for (system, *_), specs in tables.items()
-        if _can_be_computed(session, system) or not session.store.missing(specs)
-        for spec in specs
-    ]
-
-
-def _can_be_computed(session: Session, system: str) -> bool:
+def _can_be_computed(spec: RunSpec) -> bool:
     # The embeddings need weights that everybody fetches for himself
-    return session.settings.compute and (system != EMBEDDING or has_weights())
-
-
-def parameter_counts(specs: Iterable[RunSpec], n_classes: int = 2) -> pd.DataFrame:
-    """How many numbers the networks of some runs have, here and by default.
-
-    Returns
-    -------
-    DataFrame
-        Index system; default (for VGG16 the published network), here.
-    """
-    rows = {}
-    for name, parameters in {spec.system: spec.parameters for spec in specs}.items():
-        here = _count(name, parameters, n_classes)
-        if here is not None:
-            rows[name] = {"default": _count(name, {}, n_classes), "here": here}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["default", "here"])
-
-
-def _count(name: str, parameters: Mapping[str, Any], n_classes: int) -> int | None:
-    import torch
-
-    from mer.systems import get_system
-    from mer.systems.segmented import SegmentClassifier
-    from mer.systems.two_stage import TwoStage
-
-    system = get_system(name, parameters)
-    with torch.device("meta"):  # counted without memory: the published VGG16 takes half a GiB
-        if isinstance(system, SegmentClassifier):
-            networks: list[Any] = [system.network(n_classes)]
-        elif isinstance(system, TwoStage):
-            networks = [system.encoder(), system.classifier(n_classes)]
-        else:
-            return None
-    return sum(value.numel() for network in networks for value in network.parameters())
+    return spec.system != EMBEDDING or has_weights()
 
 
 def diagnostics(session: Session, specs: Iterable[RunSpec]) -> pd.DataFrame:

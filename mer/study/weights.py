@@ -1,13 +1,15 @@
-"""The weights that come with the package, each trained anew by one command."""
+"""Weights, each trained anew by one command; the package has all but those of published size."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 
 from mer.errors import ParameterError
 from mer.rendering import default_soundfont
+from mer.study.midibert import OBJECTIVES, SIZES
 from mer.weights import register, weights_folder
 
 FLUID_R3 = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
@@ -63,6 +65,15 @@ def _zhu2023(path: Path, seed: int) -> dict[str, str]:
     return facts
 
 
+def _midibert(objective: str, size: str) -> Callable[[Path, Sequence[Path], int], dict[str, str]]:
+    def trainer(path: Path, _: Sequence[Path], seed: int) -> dict[str, str]:
+        from mer.study.midibert import pretrain_midibert
+
+        return pretrain_midibert(objective, size, destination=path, seed=seed)
+
+    return trainer
+
+
 _TRAINERS: Mapping[str, Callable[[Path, Sequence[Path], int], dict[str, str]]] = MappingProxyType(
     {
         "transcriber": _transcriber,
@@ -70,6 +81,10 @@ _TRAINERS: Mapping[str, Callable[[Path, Sequence[Path], int], dict[str, str]]] =
         "encoder-maestro": lambda path, _, seed: _encoder(path, seed, ("maestro",)),
         "encoder-maestro-pop1k7": lambda path, _, seed: _encoder(path, seed, ("maestro", "pop1k7")),
         "zhu2023": lambda path, _, seed: _zhu2023(path, seed),
+        **{
+            f"{objective}-{size}": _midibert(objective, size)
+            for objective, size in product(OBJECTIVES, SIZES)
+        },
     }
 )
 WEIGHTS = tuple(_TRAINERS)

@@ -40,7 +40,7 @@ SVM = "Symbolic+Audio-SVM"
 OWN_BASELINES = ("Symbolic-SVM", "Audio-SVM", SVM)
 CROSS_VALIDATED_BASELINES = ("LSTM-Attn + MIDI-like", "Symbolic-LR", *OWN_BASELINES)
 NOT_HERE = ("MIDIBERT", "MT-MIDIBERT")
-"""Rows of table 2 that are shown as published only."""
+"""Rows of table 2 that are shown as published only: the page on zhao2023 has them."""
 
 PAPER_TABLES: Mapping[str, tuple[str, ...]] = {
     "2": (*SYMBOLIC_BASELINES, *NOT_HERE, PROPOSED),
@@ -237,7 +237,7 @@ def _estimates(frame: pd.DataFrame) -> dict[str, str]:
 
 def _facts(system: str, run: pd.DataFrame) -> dict[str, str]:
     if run.empty:
-        return {"by": "–", "seeds": "–", "audio": "not in this part" if system in NOT_HERE else "–"}
+        return {"by": "–", "seeds": "–", "audio": "on another page" if system in NOT_HERE else "–"}
     return {
         "by": str(run["by"].iloc[0]).replace("4Q answer", "–"),
         "seeds": str(run["seed"].nunique()),

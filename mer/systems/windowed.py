@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,10 @@ class WindowedNetwork(TrainingOptions, System):
         """Steps of an item."""
         return windows.array_length(item)
 
+    def size(self, piece: windows.Piece) -> float:
+        """What windows of one length are sorted by, where `batch` pads them: by default 0."""
+        return windows.equal_size(piece)
+
     def batch(self, pieces: Sequence[windows.Piece]) -> Any:
         """Inputs of the network, a Tensor or a tuple of them, from windows of one length."""
         return windows.stack_pieces(pieces)
@@ -124,6 +128,7 @@ class WindowedNetwork(TrainingOptions, System):
             rng=rng,
             length_of=self.length,
             batch_of=self.batch,
+            size_of=self.size,
         )
 
     def predict_items(
@@ -131,6 +136,15 @@ class WindowedNetwork(TrainingOptions, System):
     ) -> np.ndarray:
         """Mean of `answer` over the windows of each item, shape (n_items, n_classes + n_heads)."""
         network.eval()
+        return self.window_means(
+            items, lambda inputs: self.answer(supervised.forward(network, inputs, device))
+        )
+
+    def window_means(self, items: Sequence[Any], values_of: Callable[[Any], Tensor]) -> np.ndarray:
+        """Mean over the windows of each item of what comes out for them, shape (n_items, k).
+
+        `values_of` gives shape (batch, k) for what `batch` gives.
+        """
         sums: np.ndarray | None = None
         counts = np.zeros(len(items))
         batches = windows.prediction_batches(
@@ -139,11 +153,11 @@ class WindowedNetwork(TrainingOptions, System):
             batch_size=2 * self.batch_size,
             length_of=self.length,
             batch_of=self.batch,
+            size_of=self.size,
         )
         with torch.inference_mode():
             for inputs, owners in batches:
-                output = supervised.forward(network, inputs, device)
-                values = self.answer(output).cpu().numpy().astype(float)
+                values = values_of(inputs).cpu().numpy().astype(float)
                 sums = np.zeros((len(items), values.shape[1])) if sums is None else sums
                 np.add.at(sums, owners, values)
                 np.add.at(counts, owners, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -16,7 +16,7 @@ from torch.nn import functional
 from mer.errors import InvalidDataError, ParameterError
 from mer.features.note_events import FIELDS, MASK, PAD, SIZES, START, select_events
 from mer.models.symbolic_encoder import SymbolicEncoder
-from mer.training.supervised import Score, TrainingOptions, forward, train
+from mer.training.supervised import Batch, Score, TrainingOptions, forward, train
 from mer.training.windows import window_starts
 
 IGNORED = -100
@@ -145,35 +145,94 @@ def pretrain(
     Chou et al.: MidiBERT-Piano: large-scale pre-training for symbolic music understanding. 2021.
     Zhu et al. 2023 pre-train on MAESTRO, but do not say by which task; this one is our choice.
     """
-    pieces, valid = _long_enough(pieces, "train on"), _long_enough(valid, "validate with")
+    pieces = long_enough(pieces, "train on", special=1)
+    valid = long_enough(valid, "validate with", special=1)
     held_out = list(_validation_batches(valid, options, seed))
-    meter = _Meter(sum(_windows(piece, options.window) for piece in pieces), progress)
+    n_windows = sum(_windows(piece, options.window) for piece in pieces)
+    return learn(
+        model,
+        lambda rng: pretraining_batches(pieces, options, rng),
+        lambda network: evaluate(network, held_out, device),
+        lambda accuracies: float(np.mean(list(accuracies.values()))),
+        options,
+        loss=masked_loss,
+        meter=Meter(n_windows, _count_notes, progress),
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
 
-    def batches(rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        return meter.measure(pretraining_batches(pieces, options, rng))
+
+def learn(
+    model: nn.Module,
+    batches: Callable[[np.random.Generator], Iterator[Batch]],
+    evaluate: Callable[[nn.Module], tuple[dict[str, float], float]],
+    score: Callable[[dict[str, float]], float],
+    options: PretrainingOptions,
+    *,
+    loss: Callable[[Any, Tensor], Tensor],
+    meter: Meter,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path | None,
+    progress: bool,
+) -> Pretraining:
+    """Train a model by any objective and leave it with its best validation epoch.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Trained in place.
+    batches : callable
+        Those of an epoch, from a random generator.
+    evaluate : callable
+        Accuracies by field, and the loss, of a model on the validation pieces.
+    score : callable
+        Of an epoch, from its accuracies.
+    options : PretrainingOptions
+    loss : callable
+        Of what the model gives and targets.
+    meter : Meter
+    seed, device, checkpoint, progress
+        As for `mer.training.supervised.train`.
+
+    Returns
+    -------
+    Pretraining
+    """
 
     def validate(network: nn.Module) -> Score:
-        accuracies, loss = evaluate(network, held_out, device)
-        return Score(float(np.mean(list(accuracies.values()))), loss)
+        accuracies, mean_loss = evaluate(network)
+        return Score(score(accuracies), mean_loss)
 
     history = train(
         model,
-        batches,
+        lambda rng: meter.measure(batches(rng)),
         validate,
         options,
-        loss=masked_loss,
+        loss=loss,
         seed=seed,
         device=device,
         checkpoint=checkpoint,
         progress=progress,
     )
     with torch.inference_mode():
-        accuracies, _ = evaluate(model, held_out, device)
+        accuracies, _ = evaluate(model)
     return Pretraining(history.epochs, history.best_epoch, accuracies, meter.notes_per_second)
 
 
-def _long_enough(pieces: Sequence[np.ndarray], purpose: str) -> list[np.ndarray]:
-    kept = [piece for piece in pieces if _n_notes(piece) >= MIN_NOTES]
+def long_enough(
+    pieces: Sequence[np.ndarray], purpose: str, *, special: int = 0
+) -> list[np.ndarray]:
+    """Pieces with `MIN_NOTES` or more; `special` columns of a piece are no notes.
+
+    Raises
+    ------
+    InvalidDataError
+        If there is none; `purpose` says what it was for.
+    """
+    kept = [piece for piece in pieces if piece.shape[1] - special >= MIN_NOTES]
     if not kept:
         raise InvalidDataError(
             f"none of {len(pieces)} pieces to {purpose} has at least {MIN_NOTES} notes; "
@@ -304,27 +363,44 @@ def evaluate(
     return dict(zip(FIELDS, (right / count).tolist(), strict=True)), total / count
 
 
+def _count_notes(events: Tensor) -> int:
+    return int(((events[:, 0] != PAD) & (events[:, 0] != START)).sum())
+
+
 @dataclass
-class _Meter:
-    """Counts the notes of the batches that pass and the time that their use takes."""
+class Meter:
+    """Counts the notes of the batches that pass and the time that their use takes.
+
+    Attributes
+    ----------
+    n_windows : int
+        In an epoch.
+    count : callable
+        Number of notes in the inputs of a batch.
+    progress : bool
+        Whether to show a progress bar.
+    """
 
     n_windows: int
+    count: Callable[[Any], int]
     progress: bool
     notes: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
 
     @property
     def notes_per_second(self) -> float:
+        """NaN before the first batch."""
         return self.notes / self.seconds if self.seconds else float("nan")
 
-    def measure(self, batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    def measure(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches of an epoch, unchanged."""
         bar = _window_bar(self.n_windows) if self.progress else None
         start = perf_counter()
         for inputs, targets in batches:
             yield inputs, targets
-            self.notes += int(((inputs[:, 0] != PAD) & (inputs[:, 0] != START)).sum())
+            self.notes += self.count(inputs)
             if bar is not None:
-                bar.update(len(inputs))
+                bar.update(len(targets))
         self.seconds += perf_counter() - start
         if bar is not None:
             bar.close()

@@ -33,6 +33,11 @@ def array_length(item: np.ndarray) -> int:
     return item.shape[-1]
 
 
+def equal_size(piece: Piece) -> float:
+    """Windows of one length are of one size."""
+    return 0.0
+
+
 def stack_pieces(pieces: Sequence[Piece]) -> Tensor:
     """Windows of one length as a batch, shape (batch, ..., length)."""
     tensor = torch.from_numpy(np.stack([item[..., start:stop] for item, start, stop in pieces]))
@@ -48,6 +53,7 @@ def training_batches(
     rng: np.random.Generator,
     length_of: Callable[[Any], int] = array_length,
     batch_of: Callable[[Sequence[Piece]], Any] = stack_pieces,
+    size_of: Callable[[Piece], float] = equal_size,
 ) -> Iterator[tuple[Any, Tensor]]:
     """One epoch: a random window of every clip, in random batches of clips of like length.
 
@@ -69,6 +75,9 @@ def training_batches(
         Steps of an item.
     batch_of : callable
         Inputs of the network from windows of one length.
+    size_of : callable
+        Of a window, where `batch_of` pads windows of one length: clips are also sorted by the size
+        of the whole clip for its length.
 
     Yields
     ------
@@ -79,8 +88,10 @@ def training_batches(
     longest = [window_length(length_of(item), window) for item in items]
     order = rng.permutation(len(items))
     lengths = np.asarray([longest[i] for i in order])
+    whole = [(items[i], 0, length_of(items[i])) for i in order]
+    densities = np.asarray([size_of(piece) / max(piece[2], 1) for piece in whole])
     pool = np.arange(len(items)) // (batch_size * _POOL_BATCHES)
-    order = order[np.lexsort((lengths, pool))]
+    order = order[np.lexsort((densities, lengths, pool))]
     starts = list(range(0, len(order), batch_size))
     if len(order) > 1 and len(order) - starts[-1] == 1:
         starts.pop()
@@ -106,6 +117,7 @@ def prediction_batches(
     batch_size: int,
     length_of: Callable[[Any], int] = array_length,
     batch_of: Callable[[Sequence[Piece]], Any] = stack_pieces,
+    size_of: Callable[[Piece], float] = equal_size,
 ) -> Iterator[tuple[Any, np.ndarray]]:
     """All windows of all clips, each clip covered by consecutive windows, without padding.
 
@@ -124,7 +136,8 @@ def prediction_batches(
         for start in window_starts(length_of(item), length):
             by_length.setdefault(length, []).append((index, start))
     for length, places in by_length.items():
-        for first in range(0, len(places), batch_size):
-            batch = places[first : first + batch_size]
-            pieces = [(items[index], start, start + length) for index, start in batch]
-            yield batch_of(pieces), np.asarray([index for index, _ in batch])
+        windows = [((items[index], start, start + length), index) for index, start in places]
+        windows.sort(key=lambda window: size_of(window[0]))
+        for first in range(0, len(windows), batch_size):
+            pieces, owners = zip(*windows[first : first + batch_size], strict=True)
+            yield batch_of(pieces), np.asarray(owners)

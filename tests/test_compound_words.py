@@ -1,0 +1,161 @@
+"""Compound words: grid, pitches, order, classes of velocity and key, round trips, bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mer.errors import ParameterError
+from mer.features.compound_words import (
+    FIRST,
+    MASK,
+    NEW_BAR,
+    PAD,
+    SAME_BAR,
+    SIZES,
+    check_words,
+    compound_words,
+    decode_compound_words,
+    key_classes,
+    velocity_classes,
+)
+from mer.features.notes import read_notes
+
+
+def notes_of(*rows: tuple[float, float, int, int]) -> np.ndarray:
+    return np.asarray(rows, dtype=float).reshape(-1, 4)
+
+
+def again(words: np.ndarray) -> np.ndarray:
+    """Words of the notes that words stand for."""
+    decoded = decode_compound_words(words)
+    return compound_words(np.concatenate([decoded, np.full((len(decoded), 1), 64.0)], axis=1))
+
+
+class TestWords:
+    def test_sizes_are_the_published_ones(self) -> None:
+        assert SIZES == (4, 18, 88, 66)
+
+    def test_by_hand(self) -> None:
+        notes = notes_of(
+            (10.0, 10.5, 60, 80),  # 8 thirty-seconds
+            (10.13, 10.14, 22, 80),  # nearest position 1; shortest duration
+            (11.93, 19.0, 107, 80),  # nearest position 15; longest duration
+            (11.95, 12.2, 64, 80),  # rounds into the next bar
+            (16.0, 16.25, 65, 80),  # a bar without notes before it
+        )
+        expected = [
+            [NEW_BAR, SAME_BAR, SAME_BAR, NEW_BAR, NEW_BAR],
+            [0, 1, 15, 0, 0],
+            [60 - 22, 0, 85, 64 - 22, 65 - 22],
+            [7, 0, 63, 3, 3],
+        ]
+        found = compound_words(notes)
+        assert found[0].tolist() == expected[0]
+        assert (found[1:] - FIRST).tolist() == expected[1:]
+
+    def test_order_of_the_notes_does_not_matter(self) -> None:
+        rng = np.random.default_rng(0)
+        onsets = rng.uniform(0, 20, 200)
+        notes = np.stack([onsets, onsets + 0.3, rng.integers(21, 109, 200), onsets + 50], axis=1)
+        shuffled = notes[rng.permutation(200)] + [5.0, 5.0, 0, 0]
+        np.testing.assert_array_equal(compound_words(shuffled), compound_words(notes))
+        np.testing.assert_array_equal(velocity_classes(shuffled), velocity_classes(notes))
+
+    @pytest.mark.parametrize(
+        ("pitch", "word"), [(21, 33), (10, 22), (0, 24), (108, 96), (119, 107), (127, 103)]
+    )
+    def test_other_pitches_keep_their_class(self, pitch: int, word: int) -> None:
+        found = compound_words(notes_of((0, 1, pitch, 64)))
+        assert found[2, 0] - FIRST + 22 == word
+        assert (word - pitch) % 12 == 0
+
+    def test_no_note_and_one_note(self) -> None:
+        assert compound_words(np.empty((0, 4))).shape == (4, 0)
+        assert velocity_classes(np.empty((0, 4))).shape == (0,)
+        assert (compound_words(notes_of((3.3, 3.4, 60, 1)))[:2, 0] == [NEW_BAR, FIRST]).all()
+
+    def test_bad_notes(self) -> None:
+        with pytest.raises(ParameterError, match="pitch is 128; expected 0-127"):
+            compound_words(notes_of((0, 1, 128, 64)))
+        with pytest.raises(ParameterError, match="not a finite number"):
+            compound_words(notes_of((0, np.nan, 60, 64)))
+
+
+class TestRoundTrip:
+    def test_notes_on_the_grid_come_back(self) -> None:
+        rng = np.random.default_rng(1)
+        steps = np.sort(rng.integers(0, 64, 100))
+        onsets = (steps - steps[0]) * 0.125
+        offsets = onsets + rng.integers(1, 65, 100) / 16
+        notes = np.stack([onsets, offsets, rng.integers(22, 108, 100), np.full(100, 64)], axis=1)
+        notes = notes[np.lexsort((notes[:, 2], notes[:, 0]))]
+        np.testing.assert_array_equal(decode_compound_words(compound_words(notes)), notes[:, :3])
+
+    def test_window_counts_from_its_first_bar(self) -> None:
+        words = compound_words(notes_of((0, 1, 60, 64), (1.5, 2, 62, 64), (2.5, 3, 64, 64)))
+        found = decode_compound_words(words[:, 1:])
+        np.testing.assert_array_equal(found, [[1.5, 2.0, 62], [2.5, 3.0, 64]])
+
+    @pytest.mark.realdata
+    def test_every_clip_of_emopia(self, data_folder: Path) -> None:
+        for path in sorted((data_folder / "emopia" / "midis").glob("*.mid")):
+            notes = read_notes(path)
+            words = compound_words(notes)
+            check_words(words, least=FIRST)
+            assert words.shape == (4, len(notes))
+            np.testing.assert_array_equal(again(words), words, err_msg=path.name)
+
+    @pytest.mark.parametrize(
+        ("field", "value", "message"),
+        [
+            (0, 4, "bar is 4; expected 2-3"),
+            (1, 18, "position is 18; expected 2-17"),
+            (2, 88, "pitch is 88; expected 2-87"),
+            (3, 66, "duration is 66; expected 2-65"),
+            (3, -1, "duration is -1; expected 2-65"),
+            (0, MASK, "bar is 1; expected 2-3"),
+            (2, PAD, "pitch is 0; expected 2-87"),
+        ],
+    )
+    def test_words_outside_the_vocabulary(self, field: int, value: int, message: str) -> None:
+        words = compound_words(notes_of((0, 1, 60, 64), (1, 2, 62, 64)))
+        words[field, 1] = value
+        with pytest.raises(ParameterError, match=message):
+            decode_compound_words(words)
+
+    def test_special_words_are_in_the_vocabulary(self) -> None:
+        check_words(np.full((4, 2), PAD))
+        with pytest.raises(ParameterError, match=r"shape \(3, 2\); expected \(4, n\)"):
+            check_words(np.full((3, 2), PAD))
+
+
+class TestClasses:
+    def test_velocity(self) -> None:
+        velocities = [1, 31, 32, 47, 48, 63, 64, 79, 80, 95, 96, 127]
+        notes = notes_of(*((float(k), k + 0.5, 60, v) for k, v in enumerate(velocities)))
+        assert velocity_classes(notes).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+
+    @pytest.mark.parametrize("tonic", range(12))
+    @pytest.mark.parametrize("minor", [False, True])
+    def test_key(self, tonic: int, minor: bool) -> None:
+        scale = [0, 2, 3, 5, 7, 8, 11] if minor else [0, 2, 4, 5, 7, 9, 11]
+        triad = [0, 3 if minor else 4, 7, 0]
+        pitches = 48 + tonic + np.asarray(scale + 3 * triad)
+        notes = notes_of(*((0.5 * k, 0.5 * k + 0.5, int(p), 64) for k, p in enumerate(pitches)))
+        words = compound_words(notes)
+        assert key_classes(words[None]).tolist() == [tonic + 12 * minor]
+
+    def test_long_notes_count_more(self) -> None:
+        rows = [(0.0, 4.0, 60), (4.0, 8.0, 64), (8.0, 12.0, 67), (12.0, 12.1, 61), (12.2, 12.3, 63)]
+        words = compound_words(notes_of(*((a, b, p, 64) for a, b, p in rows)))
+        assert key_classes(words[None]).tolist() == [0]
+
+    def test_windows_do_not_mix_and_special_words_do_not_count(self) -> None:
+        g, silent = compound_words(notes_of((0, 1, 67, 9), (1, 2, 71, 9), (2, 3, 74, 9))), 0
+        padded = np.full((4, 3), PAD)
+        assert key_classes(np.stack([g, padded, g])).tolist() == [7, silent, 7]
+        hidden = np.concatenate([g, np.full((4, 2), MASK)], axis=1)
+        assert key_classes(hidden[None]).tolist() == [7]

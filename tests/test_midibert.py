@@ -1,0 +1,363 @@
+"""MidiBERT: the encoder against plain equations, its sizes, and the fine-tuned systems."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import write_midi
+from torch import Tensor, nn
+
+from mer import weights
+from mer.clips import Clip, Corpus, Labels
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.features.compound_words import FIRST, PAD, SIZES, key_classes, velocity_classes
+from mer.features.notes import read_notes
+from mer.models.midibert import (
+    ENCODERS,
+    MAX_LENGTH,
+    AttentionPooling,
+    DistanceAttention,
+    MidiBert,
+    MultiTaskClassifier,
+    Positions,
+    RotaryAttention,
+    SequenceClassifier,
+)
+from mer.systems import get_system
+from mer.systems import midibert as systems
+from mer.systems.base import Context
+from mer.systems.midibert import MidiBERT
+from mer.systems.windowed import FittedNetwork
+from mer.tasks import get_task
+from mer.training import supervised
+from mer.training.windows import window_starts
+
+Parts = tuple[Corpus, Corpus, Corpus]
+TINY: dict[str, Any] = {"width": 32, "layers": 2, "heads": 2, "feedforward": 48, "embedding": 8}
+NAMES = ("MidiBERT", "MT-MidiBERT", "QM-MidiBERT", "MidiBERT, no pre-training")
+
+
+def random_words(batch: int, length: int, seed: int = 0) -> Tensor:
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(
+        np.stack([rng.integers(FIRST, size, (batch, length)) for size in SIZES], axis=1)
+    )
+
+
+def encoder(positions: Positions = "rotary") -> MidiBert:
+    torch.manual_seed(0)
+    network = MidiBert(**TINY, positions=positions).eval()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return network
+
+
+def layer_parameters(width: int, feedforward: int) -> int:
+    attention = 4 * (width * width + width)
+    return attention + 2 * width * feedforward + feedforward + width + 4 * width
+
+
+def count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def turned_product(query: Tensor, key: Tensor, distance: int) -> Tensor:
+    """Product of two vectors of four components, the first turned by an angle for each pair."""
+    pairs = [torch.complex(vector[:2], vector[2:]) for vector in (query, key)]
+    turn = torch.exp(1j * distance * torch.tensor([1.0, 0.01]))
+    return (pairs[0] * turn * pairs[1].conj()).real.sum()
+
+
+class TestEncoder:
+    def test_published_size(self) -> None:
+        assert ENCODERS["published"]["layers"] == 12
+        found = [count(MidiBert(**{**ENCODERS["published"], "layers": n})) for n in (0, 1)]
+        embedding = 176 * 256 + 4 * 256 * 768 + 768 + 2 * 768
+        layer = layer_parameters(768, 3072) + 1023 * 64
+        assert found == [embedding, embedding + layer]
+        assert embedding + 12 * layer == 86_673_920
+
+    def test_small_size(self) -> None:
+        embedding = 176 * 64 + 4 * 64 * 128 + 128 + 2 * 128
+        layer = layer_parameters(128, 512)
+        assert count(MidiBert(**ENCODERS["small"])) == embedding + 4 * layer == 837_504
+
+    def test_embeddings_are_joined_and_projected(self) -> None:
+        network, words = encoder(), random_words(3, 11)
+        with torch.no_grad():
+            fields = [t(words[:, k]) for k, t in enumerate(network.tables)]
+            expected = network.merge(torch.cat(fields, dim=2))
+            torch.testing.assert_close(network.embedded(words), expected)
+
+    @pytest.mark.parametrize("length", [1, 2, 7])
+    def test_relative_attention_by_hand(self, length: int) -> None:
+        torch.manual_seed(1)
+        layer = DistanceAttention(12, 3)
+        nn.init.normal_(layer.distances.weight)
+        states = torch.randn(2, length, 12)
+        with torch.no_grad():
+            query, key, value = layer.projection(states).view(2, length, 3, 3, 4).unbind(dim=2)
+            mixed = torch.zeros(2, length, 3, 4)
+            for b, h, i in np.ndindex(2, 3, length):
+                q = query[b, i, h]
+                apart = layer.distances.weight[i - torch.arange(length) + MAX_LENGTH - 1]
+                keys = key[b, :, h]
+                scores = (keys @ q + apart @ q + (keys * apart).sum(dim=1)) / 2
+                mixed[b, i, h] = scores.softmax(dim=0) @ value[b, :, h]
+            expected = layer.output(mixed.flatten(2))
+            torch.testing.assert_close(layer(states, None), expected, rtol=1e-4, atol=1e-5)
+
+    def test_rotary_attention_by_hand(self) -> None:
+        torch.manual_seed(1)
+        layer, states = RotaryAttention(12, 3), torch.randn(2, 5, 12)
+        with torch.no_grad():
+            query, key, value = layer.projection(states).view(2, 5, 3, 3, 4).unbind(dim=2)
+            mixed = torch.zeros(2, 5, 3, 4)
+            for b, h, i in np.ndindex(2, 3, 5):
+                scores = torch.stack(
+                    [turned_product(query[b, i, h], key[b, j, h], i - j) for j in range(5)]
+                )
+                mixed[b, i, h] = (scores / 2).softmax(dim=0) @ value[b, :, h]
+            expected = layer.output(mixed.flatten(2))
+            torch.testing.assert_close(layer(states, None), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(layer(states, None), expected, rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("positions", ["rotary", "distances"])
+    def test_only_distances_count(self, positions: Positions) -> None:
+        words = random_words(1, 1).expand(1, 4, 9)
+        with torch.no_grad():
+            states = encoder(positions)(words)
+        assert states.std(dim=1).max() < 1e-5
+
+    @pytest.mark.parametrize("positions", ["rotary", "distances"])
+    def test_order_and_context_matter(self, positions: Positions) -> None:
+        network, words = encoder(positions), random_words(1, 10)
+        swapped, changed = words.clone(), words.clone()
+        swapped[:, :, [2, 7]] = words[:, :, [7, 2]]
+        changed[0, 3, 5] = FIRST + (changed[0, 3, 5] - FIRST + 7) % 64
+        with torch.no_grad():
+            states = network(words)
+            assert (network(swapped)[:, [7, 2]] - states[:, [2, 7]]).abs().max() > 1e-3
+            assert (network(changed) - states).abs().amax(dim=2).min() > 1e-6
+
+    @pytest.mark.parametrize("positions", ["rotary", "distances"])
+    def test_gradients_reach_every_parameter(self, positions: Positions) -> None:
+        network = MultiTaskClassifier(encoder(positions), 4).train()
+        output = network(random_words(3, 12), torch.ones(3, 12).long(), torch.ones(3).long())
+        (output["label"].square().sum() + output["key"] + output["velocity"]).backward()
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().sum() > 0, name
+
+    def test_words_outside_the_vocabulary(self) -> None:
+        words = random_words(1, 4)
+        words[0, 2, 1] = SIZES[2]
+        with pytest.raises(IndexError):
+            encoder()(words)
+
+
+class TestClassifiers:
+    def test_pooling_by_hand(self) -> None:
+        torch.manual_seed(0)
+        pooling, states = AttentionPooling(6, 5, 3), torch.randn(2, 7, 6)
+        hidden, hops = (pooling.scores[k].get_parameter("weight").detach() for k in (0, 2))
+        expected = []
+        for row in states:
+            scores = torch.tanh(row @ hidden.T) @ hops.T
+            expected.append((scores.exp() / scores.exp().sum(dim=0)).T @ row)
+        with torch.no_grad():
+            torch.testing.assert_close(pooling(states), torch.stack(expected).flatten(1))
+
+    def test_published_head(self) -> None:
+        network = SequenceClassifier(MidiBert(**TINY), 4)
+        head = 32 * 128 + 128 * 4 + (4 * 32 * 256 + 256) + (256 * 4 + 4)
+        assert count(network) - count(network.encoder) == head
+
+    def test_other_tasks_by_hand(self) -> None:
+        network = MultiTaskClassifier(encoder(), 4)
+        with torch.no_grad():
+            for head in (network.key, network.velocity):
+                for parameter in head[2].parameters():
+                    parameter.zero_()
+            network.key[2].get_parameter("bias")[3] = 1.0
+            found = network(random_words(2, 5), torch.zeros(2, 5).long(), torch.tensor([3, 4]))
+        assert float(found["velocity"]) == pytest.approx(math.log(6))
+        assert float(found["key"]) == pytest.approx(math.log(23 + math.e) - 0.5)
+        assert found["label"].shape == (2, 4)
+
+
+@pytest.fixture
+def tiny_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of the small encoder, a smaller one."""
+    sizes = {
+        "small": TINY | {"positions": "rotary"},
+        "published": TINY | {"positions": "distances"},
+    }
+    monkeypatch.setattr(systems, "ENCODERS", sizes)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_size: None) -> Path:
+    """A folder of weights with one pre-trained encoder, in place of the package's."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    monkeypatch.setattr(weights, "weights_folder", lambda: folder)
+    weights._index.cache_clear()
+    path = folder / "midibert-small.pt"
+    weights.write_weights(path, encoder().state_dict(), {"seed": "0"})
+    weights.register(path, "mer train midibert-small")
+    return folder
+
+
+def small(name: str = "MidiBERT, no pre-training", **changes: Any) -> MidiBERT:
+    system = get_system(name, {"encoder_size": "small", "epochs": 1, "window": 16, **changes})
+    assert isinstance(system, MidiBERT)
+    return system
+
+
+def fitted(system: MidiBERT, parts: Parts) -> FittedNetwork:
+    return system.fit(parts[0], parts[1], Context(get_task("4Q"), seed=0, device="cpu"))
+
+
+class TestSystems:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_published_training(self, name: str) -> None:
+        system = get_system(name)
+        assert isinstance(system, MidiBERT)
+        assert (system.batch_size, system.learning_rate, system.epochs) == (12, 2e-5, 10)
+        assert (system.encoder_size, system.window, system.schedule) == (
+            "published",
+            512,
+            "constant",
+        )
+        expected = {"QM-MidiBERT": "qm-midibert", "MidiBERT, no pre-training": "none"}
+        assert system.pretraining == expected.get(name, "midibert")
+
+    @pytest.mark.parametrize("window", [0, 513])
+    def test_bad_window(self, window: int) -> None:
+        with pytest.raises(ParameterError, match=f"window is {window}; expected 1-512 words"):
+            small(window=window)
+
+    @pytest.mark.usefixtures("folder")
+    def test_revisions_follow_the_weights(self) -> None:
+        assert "encoder_weights" not in small().revisions
+        assert small("MidiBERT").revisions["encoder_weights"] == 1
+        assert small("QM-MidiBERT").revisions["encoder_weights"] == 0
+
+    @pytest.mark.usefixtures("folder")
+    @pytest.mark.parametrize("name", ["MidiBERT", "MT-MidiBERT"])
+    def test_training_starts_from_the_weights(self, name: str) -> None:
+        network: Any = small(name).network(4)
+        small(name).prepare(network, [])
+        expected = encoder().state_dict()
+        for key, value in network.encoder.state_dict().items():
+            torch.testing.assert_close(value, expected[key], rtol=1e-3, atol=1e-3)
+
+    @pytest.mark.usefixtures("folder")
+    @pytest.mark.parametrize(
+        ("name", "size", "missing"),
+        [
+            ("QM-MidiBERT", "small", "qm-midibert-small"),
+            ("MidiBERT", "published", "midibert-published"),
+        ],
+    )
+    def test_encoder_that_was_not_pretrained(
+        self, name: str, size: str, missing: str, tiny_parts: Parts
+    ) -> None:
+        message = f"'{missing}' is not there; train it: mer train {missing}, or .* 'none'"
+        with pytest.raises(MissingDataError, match=message):
+            fitted(small(name, encoder_size=size), tiny_parts)
+        fitted(small(name, encoder_size=size, pretraining="none"), tiny_parts)
+
+    def test_file_that_is_gone(self, folder: Path, tiny_parts: Parts) -> None:
+        (folder / "midibert-small.pt").unlink()
+        with pytest.raises(MissingDataError, match=r"does not exist.*mer train midibert-small"):
+            fitted(small("MidiBERT"), tiny_parts)
+
+    @pytest.mark.usefixtures("tiny_size")
+    def test_prediction_is_the_mean_over_windows(
+        self, tiny_parts: Parts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(supervised, "autocast", lambda device: nullcontext())
+        model = fitted(small(), tiny_parts)
+        test = tiny_parts[2]
+        found = model.predict(test).drop(columns="id").to_numpy()
+        for row, clip in zip(found, test, strict=True):
+            words = torch.from_numpy(model.system.features(clip))
+            length = 16 if words.shape[1] >= 16 else words.shape[1]
+            starts = window_starts(words.shape[1], length)
+            with torch.no_grad():
+                windows = torch.stack([words[:, s : s + length] for s in starts])
+                expected = model.network(windows).softmax(dim=1).mean(dim=0)
+            np.testing.assert_allclose(row, expected, atol=1e-5)
+        assert any(model.system.features(clip).shape[1] > 16 for clip in test)
+
+    @pytest.mark.usefixtures("tiny_size")
+    @pytest.mark.parametrize("name", ["MidiBERT", "MT-MidiBERT"])
+    def test_eight_clips_are_learnt(self, name: str, tiny_parts: Parts, tmp_path: Path) -> None:
+        train = tiny_parts[0]
+        training = {"epochs": 25, "batch_size": 4, "learning_rate": 5e-3, "schedule": "cosine"}
+        system = small(name, pretraining="none", dropout=0.0, patience=25, window=32, **training)
+        model = fitted(system, (train, train, train))
+        assert max(row["valid_accuracy"] for row in model.history) == 1.0
+        assert model.history[-1]["valid_loss"] < 0.1
+        predictions = model.predict(train)
+        assert list(predictions) == ["id", "p_1", "p_2", "p_3", "p_4"]
+        model.save(tmp_path / "stored")
+        again = FittedNetwork.load(tmp_path / "stored").predict(train)
+        pd.testing.assert_frame_equal(again, predictions, check_exact=True)
+
+    def test_other_tasks_are_read_off_the_music(self, tiny: Corpus) -> None:
+        system, clip = small("MT-MidiBERT"), tiny[0]
+        item = system.features(clip)
+        assert clip.midi is not None
+        np.testing.assert_array_equal(item[4], velocity_classes(read_notes(clip.midi)))
+        words, velocities, keys = system.batch([(item, 0, 12), (item, 4, 16)])
+        assert words.shape == (2, 4, 12)
+        np.testing.assert_array_equal(words[1], item[:4, 4:16])
+        np.testing.assert_array_equal(velocities[1], item[4, 4:16])
+        np.testing.assert_array_equal(keys, key_classes(words.numpy()))
+
+    def test_losses_are_added_with_their_weights(self) -> None:
+        system = small("MT-MidiBERT", key_weight=0.5, velocity_weight=2.0)
+        output = {"label": torch.zeros(2, 4), "key": torch.tensor(3.0), "velocity": torch.ones(())}
+        found = system.loss(output, torch.tensor([0, 3]))
+        assert float(found) == pytest.approx(math.log(4) + 1.5 + 2.0)
+
+
+@pytest.mark.usefixtures("tiny_size")
+class TestOddClips:
+    def clip(self, folder: Path, n_notes: int) -> Clip:
+        onsets = np.arange(n_notes) * 0.1
+        notes = np.stack([onsets, onsets + 0.1, 60 + np.arange(n_notes) % 12, onsets + 64], axis=1)
+        path = write_midi(folder / f"{n_notes}.mid", notes[:, :4].clip(max=127))
+        return Clip(f"{n_notes} notes", "x", midi=path, labels=Labels(quadrant=1))
+
+    def corpus(self, clips: list[Clip]) -> Corpus:
+        return Corpus("toy", clips, licence="-", citation="-")
+
+    @pytest.mark.parametrize("name", ["MidiBERT, no pre-training", "MT-MidiBERT"])
+    def test_no_note_one_note_and_many(self, name: str, tiny_parts: Parts, tmp_path: Path) -> None:
+        model = fitted(small(name, pretraining="none"), tiny_parts)
+        clips = [self.clip(tmp_path, n) for n in (0, 1, 3, 700)]
+        assert (model.system.features(clips[0])[:4] == PAD).all()
+        with pytest.warns(UserWarning, match="1 of 4 clips have no notes, the first is '0 notes'"):
+            predictions = model.predict(self.corpus(clips))
+        found = predictions.drop(columns="id").to_numpy()
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+
+    def test_training_needs_notes(self, tiny_parts: Parts, tmp_path: Path) -> None:
+        train, valid, test = tiny_parts
+        one = self.corpus([*train, self.clip(tmp_path, 1)])
+        fitted(small(), (one, valid, test))
+        none = self.corpus([*train, self.clip(tmp_path, 0)])
+        with pytest.raises(InvalidDataError, match="'0 notes' has no notes; training needs some"):
+            fitted(small(), (none, valid, test))

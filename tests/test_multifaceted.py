@@ -1,0 +1,262 @@
+"""The network of Zhao and Yoshii: sizes, the Bi-GRU against torch's, branches, attention."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mer.features.tokens import MIDI_LIKE_SIZE, PAD
+from mer.models.multifaceted import HarmonyBranch, Multifaceted, SymbolicBranch, ToneColorBranch
+from mer.models.token_gru import TokenGRU
+
+VOCABULARY = 20
+
+
+def count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def some_tokens(lengths: tuple[int, ...], padded: int) -> Tensor:
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(1, VOCABULARY, (len(lengths), padded))
+    for row, length in zip(tokens, lengths, strict=True):
+        row[length:] = PAD
+    return torch.from_numpy(tokens)
+
+
+def some_sound(batch: int, rows: int, frames: int) -> Tensor:
+    rng = np.random.default_rng(1)
+    return torch.from_numpy(rng.uniform(size=(batch, rows, frames)).astype(np.float32))
+
+
+def small_network(heads: int | None = 2) -> Multifaceted:
+    torch.manual_seed(0)
+    branches = {
+        "symbolic": SymbolicBranch(VOCABULARY, embedding=5, hidden=6),
+        "harmony": HarmonyBranch(3),
+        "tone color": ToneColorBranch(25, 2),
+    }
+    network = Multifaceted(branches, 4, width=8, heads=heads, classifier=7, dropout=0.0)
+    return network.eval()
+
+
+def some_inputs(batch: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+    lengths = tuple(range(9, 9 - batch, -1))
+    return some_tokens(lengths, 9), some_sound(batch, 12, 40), some_sound(batch, 25, 40)
+
+
+class TestTokenGRU:
+    def network(self, layers: int = 2) -> TokenGRU:
+        torch.manual_seed(0)
+        return TokenGRU(VOCABULARY, embedding=5, hidden=6, layers=layers)
+
+    @pytest.mark.parametrize("layers", [1, 2, 3])
+    def test_states_and_gradients_are_those_of_torch(self, layers: int) -> None:
+        network, tokens = self.network(layers), some_tokens((11, 1, 7, 10), 11)
+        real, weights = (tokens != PAD).unsqueeze(2), torch.randn(4, 11, 12)
+        found = []
+        for run in (network, network.packed):
+            network.zero_grad()
+            states = run(tokens) * real
+            (states * weights).sum().backward()
+            found.append([states, *(p.grad.clone() for p in network.parameters())])  # type: ignore[union-attr]
+        for ours, torchs in zip(*found, strict=True):
+            torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-5)
+
+    def test_padding_changes_nothing(self) -> None:
+        network, tokens = self.network(), some_tokens((9, 4), 9)
+        states = network(tokens)
+        torch.testing.assert_close(states[1, :4], network(tokens[1:, :4])[0])
+        more = nn.functional.pad(tokens, (0, 23), value=PAD)
+        torch.testing.assert_close(network(more)[:, :9][0], states[0])
+
+    def test_gradients_against_differences(self) -> None:
+        network, tokens = self.network().double(), some_tokens((5, 3), 5)
+        weight = network.gru.get_parameter("weight_hh_l0_reverse")
+
+        def total() -> Tensor:
+            return (network.packed(tokens) * (tokens != PAD).unsqueeze(2)).square().sum()
+
+        (network(tokens) * (tokens != PAD).unsqueeze(2)).square().sum().backward()
+        with torch.no_grad():
+            weight[7, 2] += 1e-6
+            upper = total()
+            weight[7, 2] -= 2e-6
+            slope = (upper - total()) / 2e-6
+        assert weight.grad is not None
+        assert float(weight.grad[7, 2]) == pytest.approx(float(slope), rel=1e-3)
+
+    def test_works_in_bfloat16(self) -> None:
+        network, tokens = self.network(), some_tokens((30, 20), 30)
+        found = []
+        for enabled in (False, True):
+            network.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                states = network(tokens)
+            assert states.dtype == torch.float32
+            states.square().sum().backward()
+            gradients = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+            found.append((states.detach(), torch.cat(gradients)))
+        (exact, exact_gradient), (rough, rough_gradient) = found
+        torch.testing.assert_close(rough, exact, rtol=0.1, atol=0.02)
+        assert nn.functional.cosine_similarity(rough_gradient, exact_gradient, dim=0) > 0.999
+
+    def test_number_of_parameters(self) -> None:
+        published = TokenGRU(MIDI_LIKE_SIZE, embedding=300, hidden=256, layers=2)
+        first = 2 * (768 * 300 + 768 * 256 + 2 * 768)
+        second = 2 * (768 * 512 + 768 * 256 + 2 * 768)
+        assert count(published) == 390 * 300 + first + second == 2_156_808
+
+
+class TestSymbolicBranch:
+    def test_mean_state_of_the_tokens(self) -> None:
+        torch.manual_seed(0)
+        branch = SymbolicBranch(VOCABULARY, embedding=5, hidden=6)
+        tokens = some_tokens((8, 3, 1), 8)
+        found = branch(tokens)
+        assert found.shape == (3, branch.width) == (3, 12)
+        for row, length in enumerate((8, 3, 1)):
+            states = branch.gru(tokens[row : row + 1, :length])[0]
+            torch.testing.assert_close(found[row], states.mean(dim=0))
+
+
+class TestHarmonyBranch:
+    def branch(self) -> HarmonyBranch:
+        torch.manual_seed(0)
+        return HarmonyBranch(3).eval()
+
+    def test_number_of_parameters(self) -> None:
+        convolutions = 12 * 64 + 2 * 12 * 64**2 + 3 * 48 * 64**2
+        assert count(HarmonyBranch(64)) == convolutions + 6 * 2 * 64 == 689_664
+
+    @pytest.mark.parametrize("frames", [1, 47, 100])
+    def test_shapes_of_the_stages(self, frames: int) -> None:
+        branch, chroma = self.branch(), some_sound(2, 12, frames)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            heights = []
+            x = chroma.unsqueeze(1)
+            for layer in (*branch.vertical, *branch.horizontal):
+                x = layer(x)
+                if isinstance(layer, nn.Conv2d):
+                    assert (x.shape[1], x.shape[3]) == (3, frames)
+                    heights.append(x.shape[2])
+        assert heights == [12, 12, 1, 1, 1, 1]
+        torch.testing.assert_close(branch(chroma), x.mean(dim=(2, 3)))
+
+    def test_kernels(self) -> None:
+        convolutions = [m for m in self.branch().modules() if isinstance(m, nn.Conv2d)]
+        assert [m.kernel_size for m in convolutions] == [(12, 1)] * 3 + [(1, 48)] * 3
+
+    def test_first_two_convolutions_go_around_the_circle(self) -> None:
+        branch, chroma = self.branch(), some_sound(2, 12, 9).unsqueeze(1)
+        around = branch.vertical[:6]
+        turned = around(chroma.roll(5, dims=2))
+        torch.testing.assert_close(turned, around(chroma).roll(5, dims=2))
+        assert not torch.allclose(branch.vertical(chroma), branch.vertical(chroma.roll(5, dims=2)))
+
+    def test_horizontal_convolutions_look_48_frames_far(self) -> None:
+        torch.manual_seed(0)
+        first = self.branch().horizontal[:2]
+        x = torch.zeros(1, 3, 1, 200)
+        x[0, :, 0, 100] = 1.0
+        answered = first(x)[0, 0, 0].nonzero().flatten()
+        assert (int(answered.min()), int(answered.max())) == (100 - 24, 100 + 23)
+
+
+class TestToneColorBranch:
+    def test_number_of_parameters(self) -> None:
+        widths = (1, 128, 128, 256, 256, 256, 256, 512)
+        expected = sum(9 * (2 * a * b + b * b) + 6 * b for a, b in pairwise(widths))
+        assert count(ToneColorBranch(25, 128)) == expected == 11_809_536
+
+    def test_seven_blocks_halve_both_axes(self) -> None:
+        branch = ToneColorBranch(25, 2).eval()
+        x, shapes = some_sound(1, 25, 1292)[None], []
+        for block in branch.blocks:
+            x = block(x)
+            shapes.append((x.shape[2], x.shape[3]))
+        assert shapes == [(13, 646), (7, 323), (4, 162), (2, 81), (1, 41), (1, 21), (1, 11)]
+        assert x.shape[1] == branch.width == 8
+
+    @pytest.mark.parametrize("frames", [1, 5, 130])
+    def test_any_length(self, frames: int) -> None:
+        assert ToneColorBranch(25, 2).eval()(some_sound(2, 25, frames)).shape == (2, 8)
+
+
+class TestMultifaceted:
+    def test_number_of_parameters(self) -> None:
+        branches = {
+            "symbolic": SymbolicBranch(MIDI_LIKE_SIZE, embedding=300, hidden=256),
+            "harmony": HarmonyBranch(64),
+            "tone color": ToneColorBranch(25, 128),
+        }
+        network = Multifaceted(branches, 4, width=256, heads=4, classifier=256, dropout=0.5)
+        projections = sum(n * 256 + 3 * 256 for n in (512, 64, 512))
+        fusion = 4 * 256**2
+        classifier = 3 * 256 * 256 + 256 + 256 * 4 + 4
+        expected = 2_156_808 + 689_664 + 11_809_536 + projections + fusion + classifier
+        assert count(network) == expected
+
+    @pytest.mark.parametrize("heads", [None, 1, 4])
+    def test_shapes(self, heads: int | None) -> None:
+        network = small_network(heads)
+        assert network.factors(*some_inputs()).shape == (3, 3, 8)
+        assert network(*some_inputs()).shape == (3, 4)
+
+    def test_self_attention_is_that_of_torch(self) -> None:
+        network = small_network(2)
+        attention = network.attention
+        assert attention is not None
+        features = network.factors(*some_inputs())
+        sequence = features.transpose(0, 1)
+        parts = (attention.query.weight, attention.key.weight, attention.value.weight)
+        expected, weights = nn.functional.multi_head_attention_forward(
+            sequence,
+            sequence,
+            sequence,
+            8,
+            2,
+            torch.cat(parts),
+            None,
+            None,
+            None,
+            False,
+            0.0,
+            attention.output.weight,
+            None,
+            average_attn_weights=False,
+        )
+        torch.testing.assert_close(network.attention_weights(*some_inputs()), weights)
+        logits = network.classifier(expected.transpose(0, 1).flatten(1))
+        torch.testing.assert_close(network(*some_inputs()), logits)
+
+    def test_weights_of_a_factor_add_up_to_one(self) -> None:
+        weights = small_network(2).attention_weights(*some_inputs())
+        assert weights.shape == (3, 2, 3, 3)
+        torch.testing.assert_close(weights.sum(dim=3), torch.ones(3, 2, 3))
+
+    def test_without_attention_the_features_are_joined(self) -> None:
+        network = small_network(None)
+        joined = network.factors(*some_inputs()).flatten(1)
+        torch.testing.assert_close(network(*some_inputs()), network.classifier(joined))
+
+    def test_clips_do_not_see_each_other(self) -> None:
+        network, inputs = small_network(), some_inputs()
+        with torch.inference_mode():
+            alone = [network(*(x[k : k + 1] for x in inputs)) for k in range(3)]
+            torch.testing.assert_close(network(*inputs), torch.cat(alone))
+
+    def test_gradients_reach_every_parameter(self) -> None:
+        network = small_network().train()
+        network(*some_inputs(8)).square().sum().backward()
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+        reached = [p.grad.abs().sum() > 0 for p in network.parameters() if p.grad is not None]
+        assert sum(reached) > 0.8 * len(reached)

@@ -1,0 +1,318 @@
+"""Systems of Zhao and Yoshii: windows, clips without notes, gain, storing, learning, attention."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from conftest import write_midi
+
+from mer.audio import waveform
+from mer.clips import Clip, Corpus, Labels
+from mer.errors import InvalidDataError, ParameterError
+from mer.features import spectral, tokens
+from mer.features.notes import read_notes
+from mer.systems import factors, get_system
+from mer.systems.base import Context
+from mer.systems.factors import FactorItem, FactorNetwork, tokens_batch
+from mer.systems.windowed import FittedNetwork
+from mer.systems.zhao2023 import NOTHING, answers_without, attention_weights, factor_means
+from mer.tasks import get_task
+from mer.training.windows import training_batches, window_length, window_starts
+
+Parts = tuple[Corpus, Corpus, Corpus]
+FACTORS = {
+    "Multifaceted": ("symbolic", "harmony", "tone color"),
+    "Without MHSA": ("symbolic", "harmony", "tone color"),
+    "Symbolic branch": ("symbolic",),
+    "Harmony branch": ("harmony",),
+    "Tone color branch": ("tone color",),
+    "Symbolic + harmony": ("symbolic", "harmony"),
+    "Symbolic + tone color": ("symbolic", "tone color"),
+    "Harmony + tone color": ("harmony", "tone color"),
+}
+FULL = "Multifaceted"
+SIZES: dict[str, dict[str, Any]] = {
+    "symbolic": {"embedding": 8, "hidden": 8},
+    "harmony": {"harmony_channels": 4},
+    "tone color": {"tone_color_channels": 2},
+}
+
+
+def small(name: str = FULL, **changes: Any) -> FactorNetwork:
+    parameters: dict[str, Any] = {"epochs": 1, "window_seconds": 1.5, "width": 16, "classifier": 8}
+    for factor in FACTORS[name]:
+        parameters |= SIZES[factor]
+    system = get_system(name, {**parameters, **changes})
+    assert isinstance(system, FactorNetwork)
+    return system
+
+
+def fitted(system: FactorNetwork, parts: Parts, task: str = "4Q") -> FittedNetwork:
+    return system.fit(parts[0], parts[1], Context(get_task(task), seed=0, device="cpu"))
+
+
+def corpus_of(*clips: Clip) -> Corpus:
+    return Corpus("toy", clips, licence="-", citation="-")
+
+
+def recorded(clip: Clip, folder: Path, gain: float) -> Clip:
+    """The clip with a recording: its rendering, louder or softer."""
+    path = folder / f"{clip.id}-{gain}.wav"
+    soundfile.write(path, gain * waveform(clip), 22050, subtype="FLOAT")
+    return Clip(clip.id, clip.group, path, clip.midi, clip.labels)
+
+
+class TestRegistered:
+    @pytest.mark.parametrize("name", FACTORS)
+    def test_factors_and_inputs(self, name: str) -> None:
+        system = small(name)
+        assert tuple(system.network(4).branches) == FACTORS[name]
+        kinds = {"MIDI": "symbolic" in FACTORS[name], "audio": FACTORS[name] != ("symbolic",)}
+        assert set(system.inputs.split(" + ")) == {kind for kind, used in kinds.items() if used}
+        several = len(FACTORS[name]) > 1 and name != "Without MHSA"
+        assert (system.network(4).attention is not None) == several
+        assert ("heads" in system.parameters) == several
+
+    def test_published_sizes(self) -> None:
+        parameters = get_system(FULL).parameters
+        assert (parameters["hidden"], parameters["heads"]) == (256, 4)
+
+    def test_revisions_name_what_the_result_depends_on(self) -> None:
+        sound = {"rendering", "spectral", "multifaceted"}
+        symbols = {"notes", "tokens", "token_gru", "multifaceted"}
+        assert set(get_system("Harmony branch").revisions) == sound
+        assert set(get_system("Symbolic branch").revisions) == symbols
+        assert set(get_system(FULL).revisions) == sound | symbols
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"pool": 0}, "pool is 0; expected more than 0"),
+            ({"heads": 3}, "width 16 is no multiple of 3 heads"),
+            ({"epochs": 0}, "epochs is 0"),
+        ],
+    )
+    def test_bad_parameters(self, changes: dict[str, Any], message: str) -> None:
+        with pytest.raises(ParameterError, match=message):
+            small(**changes)
+
+
+class TestFeatures:
+    def test_chromagram_above_mfccs(self, tiny: Corpus) -> None:
+        found = small(pool=3).features(tiny[0]).sound
+        y = waveform(tiny[0])
+        chroma = spectral.chroma(y, 22050, n_fft=2048)
+        mfcc = spectral.mfcc(y, 22050, n_mfcc=25, n_fft=2048)
+        assert found.shape == (37, -(-chroma.shape[1] // 3))
+        np.testing.assert_allclose(found[:12, 4], chroma[:, 12:15].mean(axis=1), atol=1e-3)
+        np.testing.assert_allclose(found[12:, 4], mfcc[:, 12:15].mean(axis=1), rtol=1e-3, atol=0.1)
+
+    def test_tokens_stand_at_their_time(self, tmp_path: Path) -> None:
+        notes = np.asarray([[0.5, 0.7, 60, 64], [2.0, 2.1, 72, 120]])
+        item = small("Symbolic branch").features(one_clip(tmp_path, notes))
+        onsets = item.times[(item.tokens >= 2) & (item.tokens < 130)]
+        np.testing.assert_allclose(onsets * small().step_seconds, [0.5, 2.0])
+
+    def test_gain_changes_only_the_first_mfcc(self, tiny: Corpus, tmp_path: Path) -> None:
+        system = small(pool=1)
+        soft, loud = (system.features(recorded(tiny[0], tmp_path, g)).sound for g in (0.25, 0.5))
+        heard = soft[12] > -900  # mel bands far above the floor of -100 dB
+        np.testing.assert_allclose(loud[:12, heard], soft[:12, heard], atol=0.01)
+        difference = (loud - soft)[12:, heard].astype(float)
+        np.testing.assert_allclose(difference[0].max(), 6.02 * np.sqrt(128), rtol=0.02)
+
+    def test_harmony_does_not_hear_the_gain(self, tiny_parts: Parts, tmp_path: Path) -> None:
+        model = fitted(small("Harmony branch"), tiny_parts)
+        soft, loud = (
+            model.predict(corpus_of(*(recorded(c, tmp_path, gain) for c in tiny_parts[2])))
+            for gain in (0.1, 0.9)
+        )
+        np.testing.assert_allclose(loud.iloc[:, 1:], soft.iloc[:, 1:], atol=0.02)
+
+
+def one_clip(folder: Path, notes: np.ndarray, name: str = "clip") -> Clip:
+    path = write_midi(folder / f"{name}.mid", notes)
+    return Clip(name, name, midi=path, labels=Labels(quadrant=1))
+
+
+class TestWindows:
+    def item(self) -> FactorItem:
+        sound = np.arange(10.0)[None].repeat(37, axis=0)
+        times = np.asarray([0.0, 0.0, 0.9, 2.0, 4.5, 9.9])
+        return FactorItem(10, sound, np.arange(10, 16), times)
+
+    @pytest.mark.parametrize(
+        ("start", "stop", "expected"),
+        [(0, 1, [10, 11, 12]), (1, 2, []), (2, 5, [13, 14]), (0, 10, list(range(10, 16)))],
+    )
+    def test_tokens_of_a_window(self, start: int, stop: int, expected: list[int]) -> None:
+        batch = tokens_batch([(self.item(), start, stop)])
+        assert batch.shape == (1, 32)
+        assert batch[0][batch[0] != tokens.PAD].tolist() == [tokens.START, *expected]
+
+    def test_all_branches_see_one_window(self) -> None:
+        notes, chroma, mfcc = small().batch([(self.item(), 0, 4), (self.item(), 6, 10)])
+        assert (chroma.shape, mfcc.shape) == ((2, 12, 4), (2, 25, 4))
+        assert chroma[:, 0].tolist() == mfcc[:, 24].tolist() == [[0, 1, 2, 3], [6, 7, 8, 9]]
+        assert notes[1, :2].tolist() == [tokens.START, 15]
+
+    def test_windows_of_a_clip_hold_every_token_once(self, tiny: Corpus) -> None:
+        item = small().features(tiny[0])
+        length = item.length // 3
+        starts = [s for s in window_starts(item.length, length) if s % length == 0]
+        windows = [(item, s, s + length) for s in starts] + [(item, 3 * length, item.length)]
+        batch = tokens_batch(windows)[:, 1:]
+        assert batch[batch != tokens.PAD].tolist() == item.tokens.tolist()
+
+    def test_prediction_is_the_mean_over_the_windows(self, tiny_parts: Parts) -> None:
+        model = fitted(small(), tiny_parts)
+        system, clip = model.system, tiny_parts[2][0]
+        item = system.features(clip)
+        length = window_length(item.length, system.window)
+        starts = window_starts(item.length, length)
+        assert len(starts) > 1
+        found = []
+        with torch.inference_mode():
+            for start in starts:
+                inputs = system.batch([(item, start, start + length)])
+                found.append(torch.softmax(model.network(*inputs), dim=1)[0].numpy())
+        values = model.predict(corpus_of(clip)).iloc[0, 1:].to_numpy(float)
+        np.testing.assert_allclose(values, np.mean(found, axis=0), atol=0.02)
+
+    def test_clips_of_like_density_share_a_batch(self) -> None:
+        items = [
+            FactorItem(64, np.zeros((37, 64)), np.full(n, 5), np.linspace(0, 63, n))
+            for n in (5, 200, 6, 210, 7, 220, 8, 230)
+        ]
+        system, rng = small("Symbolic branch", batch_size=4), np.random.default_rng(0)
+        batches = system._training_batches(items, np.zeros(8, dtype=np.int64), rng)
+        filled = sorted(int((x[0] != tokens.PAD).sum()) for x, _ in batches)
+        assert filled[0] == 4 + 5 + 6 + 7 + 8
+        plain = training_batches([np.zeros(9)] * 3, np.arange(3), window=4, batch_size=2, rng=rng)
+        assert sorted(torch.cat([targets for _, targets in plain]).tolist()) == [0, 1, 2]
+
+
+class TestFitted:
+    @pytest.mark.parametrize(
+        ("name", "task"), [*((name, "4Q") for name in FACTORS), (FULL, "A"), (FULL, "V")]
+    )
+    def test_answers(self, name: str, task: str, tiny_parts: Parts) -> None:
+        predictions = fitted(small(name), tiny_parts, task).predict(tiny_parts[2])
+        assert list(predictions) == ["id", *(f"p_{k + 1}" for k in range(4 if task == "4Q" else 2))]
+        np.testing.assert_allclose(predictions.iloc[:, 1:].sum(axis=1), 1, atol=1e-6)
+
+    def test_survives_storing(self, tiny_parts: Parts, tmp_path: Path) -> None:
+        model = fitted(small(), tiny_parts)
+        model.save(tmp_path / "stored")
+        again = FittedNetwork.load(tmp_path / "stored")
+        expected = model.predict(tiny_parts[2])
+        pd.testing.assert_frame_equal(again.predict(tiny_parts[2]), expected, check_exact=True)
+        pd.testing.assert_frame_equal(
+            attention_weights(again, tiny_parts[2]), attention_weights(model, tiny_parts[2])
+        )
+
+    @pytest.mark.parametrize(("name", "least"), [(FULL, 7), ("Symbolic branch", 8)])
+    def test_overfits_eight_clips(self, name: str, least: int, tiny_parts: Parts) -> None:
+        train = tiny_parts[0]
+        training = {"epochs": 30, "patience": 30, "batch_size": 4, "learning_rate": 5e-3}
+        sizes = {"hidden": 16, "width": 32, "classifier": 32, "dropout": 0.0}
+        system = small(name, window_seconds=3.5, pool=4, **training, **sizes)
+        model = fitted(system, (train, train, train))
+        assert model.history[-1]["train_loss"] < 0.2
+        # Batch norm answers a little differently once its statistics are fixed.
+        answers = model.predict(train).iloc[:, 1:].to_numpy().argmax(axis=1)
+        assert (answers == get_task("4Q").targets(train)).sum() >= least
+
+
+class TestUnusualClips:
+    def test_no_notes(self, tiny_parts: Parts, tmp_path: Path) -> None:
+        bare = one_clip(tmp_path, np.empty((0, 4)))
+        model = fitted(small("Symbolic branch"), tiny_parts)
+        with pytest.warns(UserWarning, match="1 of 2 clips have no notes, the first is 'clip'"):
+            values = model.predict(corpus_of(tiny_parts[2][0], bare)).iloc[:, 1:].to_numpy()
+        np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-6)
+
+    def test_no_notes_but_sound(self, tiny_parts: Parts, tmp_path: Path) -> None:
+        bare, heard = one_clip(tmp_path, np.empty((0, 4))), tiny_parts[2][0]
+        model = fitted(small(), tiny_parts)
+        both = Clip("both", "both", recorded(heard, tmp_path, 0.5).audio, bare.midi)
+        with pytest.warns(UserWarning, match="1 of 1 clips have no notes"):
+            assert np.isfinite(model.predict(corpus_of(both)).iloc[:, 1:].to_numpy()).all()
+        with pytest.raises(InvalidDataError, match=r"expected a .*MIDI file with notes"):
+            model.predict(corpus_of(bare))
+
+    def test_one_note_and_long_clips(self, tiny_parts: Parts, tmp_path: Path) -> None:
+        model = fitted(small(), tiny_parts)
+        one = one_clip(tmp_path, np.asarray([[0.0, 0.1, 60, 80]]), "one")
+        onsets = np.arange(0, 12, 0.2)
+        rows = np.stack([onsets, onsets + 0.1, np.full(60, 62.0), np.full(60, 70.0)], axis=1)
+        long = one_clip(tmp_path, rows, "long")
+        predictions = model.predict(corpus_of(one, long))
+        assert np.isfinite(predictions.iloc[:, 1:].to_numpy()).all()
+        item = model.system.features(long)
+        assert len(window_starts(item.length, model.system.window)) >= 8
+        assert len(item.tokens) == len(tokens.midi_like(read_notes(long.midi))) - 1  # type: ignore[arg-type]
+
+
+class TestAttention:
+    def test_weights_of_clips(self, tiny_parts: Parts) -> None:
+        model, test = fitted(small(), tiny_parts), tiny_parts[2]
+        found = attention_weights(model, test)
+        assert list(found) == ["id", "head", "from", "to", "weight"]
+        assert len(found) == len(test) * 4 * 3 * 3
+        sums = found.groupby(["id", "head", "from"])["weight"].sum()
+        np.testing.assert_allclose(sums, 1, atol=0.01)
+        assert found["id"].unique().tolist() == test.ids
+        assert found["to"].unique().tolist() == list(FACTORS[FULL])
+
+    def test_one_window_by_hand(self, tiny_parts: Parts) -> None:
+        model, clip = fitted(small(window_seconds=60.0), tiny_parts), tiny_parts[2][0]
+        item = model.system.features(clip)
+        length = window_length(item.length, model.system.window)
+        windows = [(item, s, s + length) for s in window_starts(item.length, length)]
+        with torch.inference_mode():
+            weights = model.network.attention_weights(*model.system.batch(windows)).mean(dim=0)  # type: ignore[operator]
+        found = attention_weights(model, [clip]).set_index(["head", "from", "to"])["weight"]
+        expected = float(weights[1, 2, 0])
+        assert found[(2, "tone color", "symbolic")] == pytest.approx(expected, abs=0.01)
+
+    def test_only_where_factors_attend(self, tiny_parts: Parts) -> None:
+        model = fitted(small("Without MHSA"), tiny_parts)
+        with pytest.raises(ParameterError, match="'Without MHSA' has no self-attention to show"):
+            attention_weights(model, tiny_parts[2])
+
+
+class TestWithoutAFactor:
+    def test_nothing_taken_away_is_the_prediction(self, tiny_parts: Parts) -> None:
+        model, test = fitted(small(), tiny_parts), tiny_parts[2]
+        means = factor_means(model, list(tiny_parts[0]))
+        assert means.shape == (3, 16)
+        told = answers_without(model, list(test), means)
+        assert list(told) == ["id", "removed", "p_1", "p_2", "p_3", "p_4"]
+        assert told["removed"].tolist() == [NOTHING, *FACTORS[FULL]] * len(test)
+        whole = told[told["removed"] == NOTHING].drop(columns="removed")
+        expected = model.predict(test)
+        assert whole["id"].tolist() == expected["id"].tolist()
+        np.testing.assert_allclose(whole.iloc[:, 1:], expected.iloc[:, 1:], atol=5e-3)
+
+    def test_a_clips_own_feature_in_its_place_changes_nothing(self, tiny_parts: Parts) -> None:
+        model, clip = fitted(small(window_seconds=60.0), tiny_parts), tiny_parts[2][0]
+        told = answers_without(model, [clip], factor_means(model, [clip])).iloc[:, 2:].to_numpy()
+        np.testing.assert_allclose(told, np.broadcast_to(told[0], told.shape), atol=0.02)
+        other = answers_without(model, [clip], np.full((3, 16), 3.0)).iloc[:, 2:].to_numpy()
+        assert np.abs(other[1:] - other[0]).max() > np.abs(told[1:] - told[0]).max()
+
+    def test_only_where_factors_attend(self, tiny_parts: Parts) -> None:
+        model = fitted(small("Without MHSA"), tiny_parts)
+        with pytest.raises(ParameterError, match="'Without MHSA' has no self-attention to show"):
+            factor_means(model, list(tiny_parts[2]))
+
+
+def test_constants_are_those_of_the_paper() -> None:
+    assert (factors.N_MFCC, factors.N_MELS) == (25, 128)
