@@ -196,10 +196,10 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 )
                 | emomucs(
                     {
-                        "C1D": {"epochs": 12, "batch_size": 16, "learning_rate": 1e-3},
+                        "C1D": {"epochs": 8, "batch_size": 16, "learning_rate": 1e-3},
                         "C2D": {"epochs": 6, "batch_size": 16},
                     },
-                    head={"epochs": 50, "batch_size": 32},
+                    head={"epochs": 30, "batch_size": 32},
                     finetune={"finetune_epochs": 2, "finetune_batch_size": 16},
                     excerpts={"seconds": 6.0},
                 )
@@ -217,7 +217,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                     warm_up=3,
                     whole_clip={"batch_size": 16},
                     two_stage={
-                        "epochs": 30,
+                        "epochs": 20,
                         "encoder_epochs": 5,
                         "segments_per_epoch": 3,
                         "n_mels": 32,
