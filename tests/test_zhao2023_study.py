@@ -133,7 +133,8 @@ class TestTables:
         assert tables.leak_text(table).loc["MidiBERT", "published"] == ".634"
         told = tables.leak_findings(table)
         assert "(1) gain +0.600 on average on the leaky split" in told
-        assert told.endswith("Song-lookup reaches 0.800 there; above it: MidiBERT.")
+        assert "Song-lookup reaches 0.800 there; above it: MidiBERT." in told
+        assert told.endswith("Published values of language models below it: MidiBERT 0.634.")
 
     def test_one_row_is_checked_against_its_parts(self) -> None:
         rows = [
@@ -162,15 +163,15 @@ class TestMissingWeights:
         assert missing == [None, "qm-midibert-small", None, None]
         runs = Runs(planned, planned[2:], pd.DataFrame())
         assert tables.absent(runs) == (
-            f"- MidiBERT (official): **{NOT_RUN}**.\n"
-            f"- QM-MidiBERT (official): **{NOT_RUN}**; first train the encoder with "
+            f"- MidiBERT (official: 4Q): **{NOT_RUN}**.\n"
+            f"- QM-MidiBERT (official: 4Q): **{NOT_RUN}**; first train the encoder with "
             "`mer train qm-midibert-small`."
         )
         assert tables.absent(Runs(planned, planned, pd.DataFrame())) == ""
 
     def test_encoders_tell_what_they_learned(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stored = dict.fromkeys(("validation_bar", "validation_position"), "0.5")
-        facts = {"pieces": "2210", "notes": "4451543", "epochs": "6", **stored}
+        facts = {"notes": "4451543", "epochs": "6", **stored}
         monkeypatch.setattr(weights, "is_registered", lambda name: name == "midibert-small")
         monkeypatch.setattr(weights, "load_weights", lambda name: ({}, facts))
         planned = specs_of("MidiBERT", "MT-MidiBERT", "QM-MidiBERT", encoder_size="small")

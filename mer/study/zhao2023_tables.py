@@ -20,7 +20,7 @@ from mer.study.tables import (
     implied_predictions,
     number_text,
 )
-from mer.study.zhao2023 import OWN_MODEL, PROPOSED, encoder_of, missing_weights
+from mer.study.zhao2023 import OWN_MODEL, PRETRAINED, PROPOSED, encoder_of, missing_weights
 
 
 def answers(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -188,6 +188,10 @@ def leak_findings(table: pd.DataFrame) -> str:
         lookup = reached["Song-lookup"]
         above = [str(name) for name in gains.index if reached[name] > lookup]
         text += f"Song-lookup reaches {lookup:.3f} there; above it: {', '.join(above) or 'none'}."
+        told = rows["published"].reindex(PRETRAINED).dropna()
+        below = [f"{name} {value:.3f}" for name, value in told.items() if value < lookup]
+        if below:
+            text += f" Published values of language models below it: {', '.join(below)}."
     return text
 
 
@@ -228,15 +232,16 @@ def one_model(table: pd.DataFrame) -> str:
 
 def absent(*tables: Runs) -> str:
     """What was not run and how to get it, in Markdown; empty if everything is there."""
-    reasons: dict[str | None, list[str]] = {}
+    reasons: dict[str | None, dict[tuple[str, str], list[str]]] = {}
     for spec in (spec for runs in tables for spec in runs.absent):
-        named = reasons.setdefault(missing_weights(spec), [])
-        place = f"{spec.system} ({spec.split})"
-        if place not in named:
-            named.append(place)
+        places = reasons.setdefault(missing_weights(spec), {})
+        tasks = places.setdefault((spec.system, spec.split), [])
+        if spec.task not in tasks:
+            tasks.append(spec.task)
     lines = []
-    for weights, names in reasons.items():
-        text = f"- {', '.join(names)}: **{NOT_RUN}**"
+    for weights, places in reasons.items():
+        names = [f"{name} ({split}: {', '.join(t)})" for (name, split), t in places.items()]
+        text = f"- {'; '.join(names)}: **{NOT_RUN}**"
         if weights is not None:
             text += f"; first train the encoder with `mer train {weights}`"
         lines.append(f"{text}.")
@@ -249,7 +254,7 @@ def encoders(specs: Iterable[RunSpec]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Text, indexed by encoder: pieces, notes, epochs, and accuracy on masked words of validation
+        Text, indexed by encoder: notes, epochs, and accuracy on masked words of validation
         pieces by field and, where it was predicted, of the key.
     """
     from mer.weights import load_weights
@@ -261,7 +266,6 @@ def encoders(specs: Iterable[RunSpec]) -> pd.DataFrame:
         facts = load_weights(name)[1]
         found = {field: facts.get(f"validation_{field}") for field in (*FIELDS, "key")}
         rows[name] = {
-            "pieces": f"{int(facts['pieces']):,}",
             "notes": f"{int(facts['notes']):,}",
             "epochs": facts["epochs"],
             **{f: number_text(np.nan if v is None else float(v)) for f, v in found.items()},
