@@ -174,7 +174,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 segment_corpora=("composed",),
                 corpus_options={
                     "composed": {"size": 160},
-                    "composed_band": {"size": 80},
+                    "composed_band": {"size": 64},
                     "composed_trajectories": {"size": 80},
                 },
                 nested_folds=_ONE_MODEL_A_PART,
