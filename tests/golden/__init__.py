@@ -1,0 +1,1 @@
+"""Every table, verdict and interval of the book, as numbers computed from stored runs."""
