@@ -2,7 +2,7 @@
 
 Run with `python benchmarks/emomucs.py`; it takes some minutes. Straightforward: float32, torch's
 own layers in the order of the paper, default memory layout. Ours: bfloat16 where the processor has
-it, and no full-size output of C2D's first convolution (`mer.models.pooled_convolution`). Both take
+it, and no full-size output of C2D's first convolution (`mer.models.emomucs`). Both take
 turns on the same batches of noise, of the published size (96 x 938); the median step counts, after
 one to warm up. From it and from a prediction of the validation clips follows an epoch of a fold of
 Emotify (256 clips to train on, 64 to validate), and from this, for the epochs of profile `cpu`, the
@@ -11,21 +11,17 @@ time of table 1: 25 trainings of 10 systems, one a core.
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Callable
-from statistics import median
-from time import perf_counter
-
+import numpy as np
 import torch
-from torch import Tensor, nn
+from timing import CPU, peak_memory, seconds_per_unit, training_step
+from torch import nn
 
 from mer.models.emomucs import C1D, C2D, SourceModel, c2d_pools
-from mer.study.profiles import PROFILES
+from mer.study.profiles import get_profile
 from mer.training.supervised import forward
 
-FRAMES, BATCH, STEPS = 938, 16, 6
+FRAMES, BATCH = 938, 16
 TRAIN, VALID, TRAININGS, INPUTS, CORES = 256, 64, 25, 5, 2
-DEVICE = torch.device("cpu")
 
 
 class PlainC2D(nn.Sequential):
@@ -39,44 +35,27 @@ class PlainC2D(nn.Sequential):
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 2))
 
 
-def step(network: nn.Module, inputs: Callable[[], Tensor], targets: Tensor) -> Callable[[], None]:
-    """Forward, backward and an Adam update."""
-    optimizer = torch.optim.Adam(network.parameters())
-
-    def run() -> None:
-        loss = nn.functional.mse_loss(inputs(), targets)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return run
-
-
-def medians(*runs: Callable[[], object]) -> list[float]:
-    """Median seconds of each, taking turns."""
-    times: list[list[float]] = [[] for _ in runs]
-    for number in range(STEPS + 1):
-        for own, run in zip(times, runs, strict=True):
-            start = perf_counter()
-            run()
-            if number:
-                own.append(perf_counter() - start)
-    return [median(own) for own in times]
-
-
 def compare(name: str, ours: SourceModel, plain: nn.Module) -> float:
     """Print seconds of both; returns those of our epoch."""
     x, y = torch.randn(BATCH, 1, 96, FRAMES).half(), torch.randn(BATCH, 2)
     moments = ours.input_moments(x)
-    slow_x = x.float() if isinstance(ours, C2D) else x
-    slow, quick = medians(
-        step(plain, lambda: plain(slow_x), y),
-        step(ours, lambda: forward(ours, (x, moments), DEVICE), y),
+    plain_x = x.float() if isinstance(ours, C2D) else x
+    mse = nn.functional.mse_loss
+    slow, quick = np.median(
+        seconds_per_unit(
+            training_step(plain, lambda: (mse(plain(plain_x), y), 1)),
+            training_step(ours, lambda: (mse(forward(ours, (x, moments), CPU), y), 1)),
+        ),
+        axis=1,
     )
+
+    def predict() -> None:
+        forward(ours, x, CPU)
+
     ours.eval()
     with torch.inference_mode():
-        (predicting,) = medians(lambda: forward(ours, x, DEVICE))
-    epoch = (TRAIN * quick + VALID * predicting) / BATCH
+        predicting = np.median(seconds_per_unit(predict))
+    epoch = float(TRAIN * quick + VALID * predicting) / BATCH
     print(
         f"{name}: straightforward {slow:.3f} s, ours {quick:.3f} s a step of {BATCH}: "
         f"{slow / quick:.1f}x; an epoch {epoch:.1f} s"
@@ -87,17 +66,16 @@ def compare(name: str, ours: SourceModel, plain: nn.Module) -> float:
 def main() -> None:
     """Both networks, and the whole of table 1."""
     torch.set_num_threads(1)
-    overrides = PROFILES["cpu"].overrides
+    families = get_profile("cpu").families
     epochs = {
         "C1D": compare("C1D", C1D(n_frames=FRAMES), C1D(n_frames=FRAMES)),
         "C2D": compare("C2D", C2D(n_frames=FRAMES), PlainC2D()),
     }
     total = sum(
-        seconds * overrides[f"{name}-M"]["epochs"] * TRAININGS * INPUTS
-        for name, seconds in epochs.items()
+        seconds * families[name]["epochs"] * TRAININGS * INPUTS for name, seconds in epochs.items()
     )
     print(f"table 1 at most {total / CORES / 60:.0f} minutes on {CORES} cores, without features")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print(f"peak memory {peak_memory():.0f} MiB")
 
 
 if __name__ == "__main__":

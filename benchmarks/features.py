@@ -7,10 +7,10 @@ process, on one core and in turns; the best round of each counts. Values are com
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
 
 import numpy as np
 from threadpoolctl import threadpool_limits
+from timing import Run, seconds_per_unit
 
 from mer.features.spectral import Floats, log_mel
 from mer.libraries import load_librosa
@@ -44,29 +44,27 @@ def own_log_mel(y: Floats) -> Floats:
     return log_mel(y, SAMPLE_RATE, n_fft=1024, hop_length=512, n_mels=128)
 
 
-def seconds(extract: Callable[[Floats], Floats], clips: list[Floats]) -> float:
-    """Wall time of one pass over all clips."""
-    start = perf_counter()
-    for y in clips:
-        extract(y)
-    return perf_counter() - start
-
-
 def main() -> None:
     rng = np.random.default_rng(0)
     clips = [synthesise(rng) for _ in range(CLIPS)]
     largest = max(float(np.abs(own_log_mel(y) - librosa_log_mel(y)).max()) for y in clips)
     if largest > 1e-2:
         raise SystemExit(f"values differ from librosa's by up to {largest:.2g} dB")
+
+    def over_all(extract: Callable[[Floats], Floats]) -> Run:
+        def run() -> int:
+            for y in clips:
+                extract(y)
+            return CLIPS * SECONDS
+
+        return run
+
     with threadpool_limits(limits=1):
-        rounds = [
-            (seconds(librosa_log_mel, clips), seconds(own_log_mel, clips)) for _ in range(ROUNDS)
-        ]
-    audio = CLIPS * SECONDS
-    plain, own = np.min(rounds, axis=0)
+        runs = (over_all(librosa_log_mel), over_all(own_log_mel))
+        plain, own = seconds_per_unit(*runs, repeats=ROUNDS).min(axis=1)
     print(f"{CLIPS} clips of {SECONDS} s; largest difference {largest:.1e} dB; one core")
-    print(f"librosa loop   {audio / plain:9.0f} audio seconds per second")
-    print(f"mer log_mel    {audio / own:9.0f} audio seconds per second")
+    print(f"librosa loop   {1 / plain:9.0f} audio seconds per second")
+    print(f"mer log_mel    {1 / own:9.0f} audio seconds per second")
     print(f"ratio          {plain / own:9.2f}")
 
 

@@ -12,31 +12,23 @@ some steps counts, after one to warm up; both sides take turns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from statistics import median
-from time import perf_counter
 
 import numpy as np
 import torch
+from timing import CPU, Run, seconds_per_unit, training_step
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mer.features.compound_words import FIRST, MASK, PAD, SIZES
 from mer.models.midibert import ENCODERS, MAX_LENGTH, MidiBert, SequenceClassifier
-from mer.training.masked_compound import (
-    OBJECTIVES,
-    CompoundOptions,
-    MaskedCompoundModel,
-    masked_batch,
-    masked_losses,
-    objective_loss,
-)
+from mer.training.masked import OBJECTIVES, PretrainingOptions, masked_batches
 from mer.training.supervised import Batch, forward
 from mer.training.windows import training_batches
 
 STEPS = 6
 BATCH = 16
+OBJECTIVE = OBJECTIVES["midibert"]
 IGNORED = -100
-CPU = torch.device("cpu")
 SMALL = ENCODERS["small"]
 Loss = Callable[[Batch], Tensor]
 
@@ -61,12 +53,6 @@ class PlainEncoder(nn.Module):
         states = self.merge(embedded) + self.positions.weight
         attended: Tensor = self.layers(states, src_key_padding_mask=words[:, 0] == PAD)
         return attended
-
-
-def plain_encoder(network: MaskedCompoundModel | SequenceClassifier) -> nn.Module:
-    """The network with the plain encoder."""
-    network.encoder = PlainEncoder()  # type: ignore[assignment]
-    return network
 
 
 class PlainMasked(nn.Module):
@@ -99,97 +85,51 @@ def plain_masked_batches(pieces: list[np.ndarray], rng: np.random.Generator) -> 
         yield words.masked_fill(chosen, MASK), words.masked_fill(~chosen, IGNORED)
 
 
-def plain_masked_loss(network: nn.Module) -> Loss:
-    """Mean of the four cross-entropies."""
+def step(network: nn.Module, batches: Iterator[Batch], loss_of: Loss) -> Run:
+    """A training step that returns the number of its examples."""
 
-    def loss(batch: Batch) -> Tensor:
+    def loss() -> tuple[Tensor, int]:
+        batch = next(batches)
+        return loss_of(batch), len(batch[1])
+
+    return training_step(network, loss)
+
+
+def pretraining(rng: np.random.Generator) -> np.ndarray:
+    """Seconds per example of masked compound words, shape (2, STEPS): plain, ours."""
+    pieces = [random_words(rng, MAX_LENGTH) for _ in range((STEPS + 1) * BATCH)]
+    plain, ours = PlainMasked(), OBJECTIVE.model(MidiBert(**SMALL))
+    options = PretrainingOptions(window=MAX_LENGTH, batch_size=BATCH)
+    batches = masked_batches(OBJECTIVE, pieces, options, rng)
+
+    def plain_loss(batch: Batch) -> Tensor:
         losses = [
             functional.cross_entropy(logits, batch[1][:, k], ignore_index=IGNORED)
-            for k, logits in enumerate(network(batch[0]))
+            for k, logits in enumerate(plain(batch[0]))
         ]
         return torch.stack(losses).mean()
 
-    return loss
-
-
-def masked_batches(pieces: list[np.ndarray], rng: np.random.Generator) -> Iterator[Batch]:
-    """As pre-training makes them."""
-    options, objective = CompoundOptions(batch_size=BATCH), OBJECTIVES["midibert"]
-    windows = training_batches(
-        pieces, np.zeros(len(pieces)), window=MAX_LENGTH, batch_size=BATCH, rng=rng
-    )
-    for words, _ in windows:
-        yield masked_batch(words.numpy(), options, objective, rng)
-
-
-def masked_loss(network: nn.Module) -> Loss:
-    """As pre-training has it."""
-
-    def loss(batch: Batch) -> Tensor:
-        losses = masked_losses(forward(network, batch[0], CPU), batch[1])
-        return objective_loss(losses, OBJECTIVES["midibert"])
-
-    return loss
-
-
-def stepper(
-    network: nn.Module, batches: Iterator[Batch], loss: Loss
-) -> Callable[[], tuple[float, int]]:
-    """A training step that gives its seconds and its number of examples."""
-    optimizer = torch.optim.Adam(network.parameters())
-
-    def step() -> tuple[float, int]:
-        start = perf_counter()
-        batch = next(batches)
-        value = loss(batch)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        return perf_counter() - start, len(batch[1])
-
-    return step
-
-
-def compare(
-    plain: Callable[[], tuple[float, int]], ours: Callable[[], tuple[float, int]]
-) -> tuple[float, float]:
-    """Median seconds of a step of 16 examples."""
-    seconds: tuple[list[float], list[float]] = [], []
-    for number in range(STEPS + 1):
-        for times, step in zip(seconds, (plain, ours), strict=True):
-            elapsed, n_examples = step()
-            if number:
-                times.append(elapsed * BATCH / n_examples)
-    return median(seconds[0]), median(seconds[1])
-
-
-def pretraining(rng: np.random.Generator) -> tuple[float, float]:
-    """Masked compound words."""
-    pieces = [random_words(rng, MAX_LENGTH) for _ in range((STEPS + 1) * BATCH)]
-    plain, ours = PlainMasked(), MaskedCompoundModel(MidiBert(**SMALL), OBJECTIVES["midibert"])
-    return compare(
-        stepper(plain, plain_masked_batches(pieces, rng), plain_masked_loss(plain)),
-        stepper(ours, masked_batches(pieces, rng), masked_loss(ours)),
+    return seconds_per_unit(
+        step(plain, plain_masked_batches(pieces, rng), plain_loss),
+        step(ours, batches, lambda b: OBJECTIVE.loss(forward(ours, b[0], CPU), b[1])),
+        repeats=STEPS,
     )
 
 
-def finetuning(rng: np.random.Generator) -> tuple[float, float]:
-    """Classes of clips."""
+def finetuning(rng: np.random.Generator) -> np.ndarray:
+    """Seconds per example of classes of clips, shape (2, STEPS): plain, ours."""
     clips = [random_words(rng, length) for length in rng.integers(100, 800, (STEPS + 1) * BATCH)]
     targets = rng.integers(4, size=len(clips))
     batches = [slice(first, first + BATCH) for first in range(0, len(clips), BATCH)]
     plain_batches = ((padded(clips[b]), torch.from_numpy(targets[b])) for b in batches)
     our_batches = training_batches(clips, targets, window=MAX_LENGTH, batch_size=BATCH, rng=rng)
-    plain = plain_encoder(SequenceClassifier(MidiBert(**SMALL), 4))
-    ours = SequenceClassifier(MidiBert(**SMALL), 4)
-    return compare(
-        stepper(plain, plain_batches, lambda b: functional.cross_entropy(plain(b[0]), b[1])),
-        stepper(
-            ours,
-            our_batches,
-            lambda b: functional.cross_entropy(forward(ours, b[0], CPU), b[1]),
-        ),
+    plain, ours = (SequenceClassifier(MidiBert(**SMALL), 4) for _ in range(2))
+    plain.add_module("encoder", PlainEncoder())
+    cross_entropy = functional.cross_entropy
+    return seconds_per_unit(
+        step(plain, plain_batches, lambda b: cross_entropy(plain(b[0]), b[1])),
+        step(ours, our_batches, lambda b: cross_entropy(forward(ours, b[0], CPU), b[1])),
+        repeats=STEPS,
     )
 
 
@@ -203,13 +143,13 @@ def main() -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     threads = f"{torch.get_num_threads()} threads"
-    slow, fast = pretraining(rng)
+    slow, fast = BATCH * np.median(pretraining(rng), axis=1)
     words = BATCH * MAX_LENGTH
     print(
         f"pre-training, {threads}: plain {words / slow:,.0f}, ours {words / fast:,.0f} words per "
         f"second: {slow / fast:.1f}x"
     )
-    slow, fast = finetuning(rng)
+    slow, fast = BATCH * np.median(finetuning(rng), axis=1)
     print(
         f"fine-tuning, {BATCH} clips, {threads}: plain {slow:.3f} s, ours {fast:.3f} s: "
         f"{slow / fast:.1f}x"

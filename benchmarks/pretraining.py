@@ -2,7 +2,7 @@
 
 Run with `python benchmarks/pretraining.py`. Straightforward: `torch.nn.TransformerEncoder` as it
 comes, with dropout within the attention, in float32, on windows of 256 notes and START. Ours: the
-batches and the step of `mer.training.pretraining`, bfloat16 where the processor has it. Both have
+batches and the step of `mer.training.masked`, bfloat16 where the processor has it. Both have
 the default sizes, predict the same share of notes, and take all threads that torch uses. Events
 are random: speed does not depend on them. The median of some steps counts, after one to warm up;
 both sides take turns.
@@ -11,27 +11,21 @@ both sides take turns.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from statistics import median
-from time import perf_counter
+from collections.abc import Iterator
 
 import numpy as np
 import torch
+from timing import CPU, Run, seconds_per_unit, training_step
 from torch import Tensor, nn
 
 from mer.features.note_events import FIRST, SIZES, START
 from mer.models.symbolic_encoder import SymbolicEncoder, sinusoidal_positions
-from mer.training.pretraining import (
-    MaskedNoteModel,
-    PretrainingOptions,
-    masked_loss,
-    pretraining_batches,
-)
+from mer.training.masked import MaskedModel, MaskedNotes, PretrainingOptions, masked_batches
 from mer.training.supervised import forward
 
 STEPS = 8
+OBJECTIVE = MaskedNotes()
 PIECE_NOTES = 4096
-CPU = torch.device("cpu")
 
 
 class PlainEncoder(nn.Module):
@@ -51,10 +45,10 @@ class PlainEncoder(nn.Module):
         return states
 
 
-def plain_model() -> MaskedNoteModel:
+def plain_model() -> MaskedModel:
     """The plain encoder with the same output layers."""
-    model = MaskedNoteModel(SymbolicEncoder())
-    model.encoder = PlainEncoder()  # type: ignore[assignment]
+    model = OBJECTIVE.model(SymbolicEncoder())
+    model.encoder = PlainEncoder()
     return model
 
 
@@ -65,23 +59,15 @@ def random_events(rng: np.random.Generator, n_notes: int) -> np.ndarray:
     return events
 
 
-def stepper(
-    model: MaskedNoteModel, batches: Iterator[tuple[Tensor, Tensor]], *, fast: bool
-) -> Callable[[], int]:
-    """A training step that gives the number of its notes."""
-    optimizer = torch.optim.Adam(model.parameters())
+def step(model: MaskedModel, batches: Iterator[tuple[Tensor, Tensor]], *, fast: bool) -> Run:
+    """A training step that returns the number of its notes."""
 
-    def step() -> int:
+    def loss() -> tuple[Tensor, int]:
         events, targets = next(batches)
         logits = forward(model, events, CPU) if fast else model(events)
-        loss = masked_loss(logits, targets)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        return int((events[:, 0] != START).sum())
+        return OBJECTIVE.loss(logits, targets), int((events[:, 0] != START).sum())
 
-    return step
+    return training_step(model, loss)
 
 
 def main() -> None:
@@ -90,23 +76,16 @@ def main() -> None:
     options = PretrainingOptions()
     n_pieces = (STEPS + 1) * options.batch_size * 256 // PIECE_NOTES + 1
     pieces = [random_events(rng, PIECE_NOTES) for _ in range(n_pieces)]
+    repeated = [piece for piece in pieces for _ in range(PIECE_NOTES // options.window)]
     plain_options = dataclasses.replace(options, window=256)
-    steps = {
-        "plain": stepper(
-            plain_model(), pretraining_batches(pieces, plain_options, rng), fast=False
-        ),
-        "ours": stepper(
-            MaskedNoteModel(SymbolicEncoder()), pretraining_batches(pieces, options, rng), fast=True
-        ),
-    }
-    speeds: dict[str, list[float]] = {name: [] for name in steps}
-    for number in range(STEPS + 1):
-        for name, step in steps.items():
-            start = perf_counter()
-            notes = step()
-            if number:
-                speeds[name].append(notes / (perf_counter() - start))
-    slow, quick = median(speeds["plain"]), median(speeds["ours"])
+    plain_batches = masked_batches(OBJECTIVE, repeated, plain_options, rng)
+    own_batches = masked_batches(OBJECTIVE, repeated, options, rng)
+    seconds = seconds_per_unit(
+        step(plain_model(), plain_batches, fast=False),
+        step(OBJECTIVE.model(SymbolicEncoder()), own_batches, fast=True),
+        repeats=STEPS,
+    )
+    slow, quick = np.median(1 / seconds, axis=1)
     print(
         f"pre-training, {torch.get_num_threads()} threads: plain {slow:,.0f}, ours {quick:,.0f} "
         f"notes per second: {quick / slow:.1f}x"

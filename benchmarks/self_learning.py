@@ -19,39 +19,34 @@ bands: views, batches of an epoch, and predictions.
 from __future__ import annotations
 
 import multiprocessing
-import resource
-import sys
-from collections.abc import Callable, Iterator
-from statistics import median
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
+from timing import CPU, Run, peak_memory, seconds_per_unit
 from torch import Tensor, nn
 
 from mer.corpora import load
 from mer.models.vgg import VGG16
+from mer.papers.sun2024.systems import SegmentClassifier
+from mer.papers.sun2024.tables import PROPOSED, proposed
 from mer.segments import frames_of
-from mer.study.profiles import PROFILES
-from mer.systems import get_system
+from mer.study.profiles import get_profile
 from mer.systems.base import Context
-from mer.systems.sun2024 import SSSL
 from mer.tasks import get_task
-from mer.training.noisy_labels import mixup, partition, r_drop, sharpen
-from mer.training.segment_set import SegmentSet, predict_segments, split_batches
-from mer.training.self_learning import Learner, Trainer
+from mer.training.self_learning import SelfLearner, mixup, partition, r_drop, sharpen
 from mer.training.supervised import forward
+from mer.training.windows import SegmentSet, predict_segments, split_batches
 
 CLIPS, CLASSES, EPOCHS, SECONDS = 48, 4, 4, 3.0
 SWEEP_CLIPS, SWEEP_SECONDS, LIMIT_MIB = 900, 5.0, 4096
-DEVICE = torch.device("cpu")
 
 
-def cpu_system(**changes: Any) -> SSSL:
+def cpu_system(**changes: Any) -> SegmentClassifier:
     """SSSL at the sizes of profile `cpu`."""
-    system = get_system("SSSL", {**PROFILES["cpu"].overrides["SSSL"], **changes})
-    assert isinstance(system, SSSL)
+    system = get_profile("cpu").sized(PROPOSED, proposed).configured(changes)
+    assert isinstance(system, SegmentClassifier)
     return system
 
 
@@ -85,8 +80,8 @@ class PlainVGG(nn.Module):
 
 
 def plain_epoch(
-    network: PlainVGG, segments: SegmentSet, targets: np.ndarray, system: SSSL
-) -> Callable[[], int]:
+    network: PlainVGG, segments: SegmentSet, targets: np.ndarray, system: SegmentClassifier
+) -> Run:
     """An epoch of the plain loop, which gives the number of its segments."""
     optimizer = torch.optim.Adam(network.parameters(), lr=system.learning_rate)
     labels = targets[segments.owners]
@@ -104,11 +99,11 @@ def plain_epoch(
 
     def run() -> int:
         drawn = segments.draw(system.segments_per_epoch, rng)
-        found = predicted(drawn)
-        losses = -np.log(found[np.arange(len(drawn)), labels[drawn]])
+        probabilities = predicted(drawn)
+        losses = -np.log(probabilities[np.arange(len(drawn)), labels[drawn]])
         noisy = partition(losses).clean_probability <= system.threshold
         soft = np.eye(CLASSES)[labels[drawn]]
-        soft[noisy] = sharpen(found[noisy], system.temperature)
+        soft[noisy] = sharpen(probabilities[noisy], system.temperature)
         for chosen in split_batches(rng.permutation(len(drawn)), system.batch_size):
             x, y = segments.batch(drawn[chosen]), torch.from_numpy(soft[chosen]).float()
             order = torch.from_numpy(rng.permutation(len(chosen)))
@@ -126,24 +121,18 @@ def plain_epoch(
 
 
 def own_epoch(
-    network: VGG16, segments: SegmentSet, targets: np.ndarray, system: SSSL
-) -> Callable[[], int]:
+    network: VGG16, segments: SegmentSet, targets: np.ndarray, system: SegmentClassifier
+) -> Run:
     """An epoch of ours, with the steps of `mer.training.supervised.train`."""
-    learner = Learner(network, system.warm_up + EPOCHS + 1, len(segments))
+    learner = SelfLearner(network, segments, targets, CLASSES, system, 0)
     learner.epoch += system.warm_up
-    trainer = Trainer(learner, segments, targets, CLASSES, system, 0, DEVICE)
     optimizer = torch.optim.Adam(network.parameters(), lr=system.learning_rate)
-
-    def batches() -> Iterator[tuple[Any, Tensor]]:
-        return trainer.batches(np.random.default_rng(int(learner.epoch)))
 
     def run() -> int:
         learner.train()
         count = 0
-        for inputs, wanted in batches():
-            mixed, first, second = forward(learner, inputs, DEVICE)
-            divergence = r_drop(first, second) / len(mixed)
-            loss = nn.functional.cross_entropy(mixed, wanted) + system.kl_weight * divergence
+        for inputs, wanted in learner.batches(np.random.default_rng(int(learner.epoch))):
+            loss = learner.loss(forward(learner, inputs, CPU), wanted)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), system.clip_norm)
@@ -161,21 +150,15 @@ def speed() -> None:
     segments = SegmentSet(log_mels, system.window, system.hop)
     targets = np.arange(CLIPS) % CLASSES
     torch.manual_seed(0)
-    ours, template = system.network(CLASSES), system.network(CLASSES)
+    ours, template = (system.network(CLASSES, log_mels[0]) for _ in range(2))
     for network in (ours, template):
         network.fit_scale(log_mels)
-    runs = {
-        "plain": plain_epoch(PlainVGG(template), segments, targets, system),
-        "ours": own_epoch(ours, segments, targets, system),
-    }
-    speeds: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(EPOCHS + 1):
-        for name, run in runs.items():
-            start = perf_counter()
-            count = run()
-            if number:
-                speeds[name].append(count / (perf_counter() - start))
-    slow, quick = median(speeds["plain"]), median(speeds["ours"])
+    seconds = seconds_per_unit(
+        plain_epoch(PlainVGG(template), segments, targets, system),
+        own_epoch(ours, segments, targets, system),
+        repeats=EPOCHS,
+    )
+    slow, quick = np.median(1 / seconds, axis=1)
     print(
         f"training on segments of {SECONDS:g} s: plain {slow:.0f}, ours {quick:.0f} segments per "
         f"second: {quick / slow:.1f}x"
@@ -188,7 +171,7 @@ def fold() -> None:
     parts = corpus.split("official").folds[0]
     train, valid, test = (corpus.select(ids) for ids in (parts.train, parts.valid, parts.test))
     system = cpu_system(duration=SECONDS)
-    system.log_mels(corpus)
+    system.items(list(corpus))
     start = perf_counter()
     system.fit(train, valid, Context(get_task("4Q"), device="cpu")).predict(test)
     print(f"SSSL on {len(train)} + {len(valid)} clips: {perf_counter() - start:.1f} s")
@@ -197,16 +180,16 @@ def fold() -> None:
 def sweep() -> None:
     """Peak memory of going through all segments."""
     system = cpu_system(duration=SWEEP_SECONDS, n_mels=128)
-    segments = SegmentSet(noise(SWEEP_CLIPS, 128), system.window, system.hop)
-    network = system.network(CLASSES)
+    log_mels = noise(SWEEP_CLIPS, 128)
+    segments = SegmentSet(log_mels, system.window, system.hop)
+    network = system.network(CLASSES, log_mels[0])
     network.standardise.std.fill_(15.0)
     for chosen in split_batches(segments.draw(None, np.random.default_rng(0)), system.batch_size):
         segments.batch(chosen)
     predict_segments(
-        network, segments, segments.spread(1), batch_size=2 * system.batch_size, device=DEVICE
+        network, segments, segments.spread(1), batch_size=2 * system.batch_size, device=CPU
     )
-    scale = 1024 * 1024 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+    peak = peak_memory()
     print(f"{len(segments)} segments of {SWEEP_SECONDS:g} s of {SWEEP_CLIPS} clips: {peak:.0f} MiB")
     if peak > LIMIT_MIB:
         raise SystemExit(f"expected less than {LIMIT_MIB} MiB")

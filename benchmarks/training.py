@@ -11,51 +11,44 @@ after one to warm up; both sides take turns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from itertools import pairwise
-from statistics import median
-from time import perf_counter
+from collections.abc import Callable, Iterator
+from itertools import cycle, pairwise, repeat
+from typing import Any
 
 import numpy as np
 import torch
 from pretraining import PlainEncoder, random_events
+from timing import CPU, Run, seconds_per_unit, training_step
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from mer.features.tokens import MIDI_LIKE_SIZE
-from mer.models import multi_domain
-from mer.models.lstm_attn import LSTMAttn
-from mer.models.short_chunk import ShortChunkResNet
-from mer.systems import get_system
-from mer.systems.zhu2023 import SymbolicAcoustic
-from mer.training.supervised import autocast
+from mer.models import layers, multi_domain
+from mer.models.classifiers import LSTMAttn, ShortChunkResNet
+from mer.papers.zhu2023.systems import DomainItem, SymbolicAcoustic
+from mer.training.supervised import forward
 from mer.training.windows import training_batches
 
 BATCH = 32
 STEPS = 8
 WINDOW = 512
-DEVICE = torch.device("cpu")
+Loss = Callable[[Any, Tensor], Tensor]
 
 
-def step(network: nn.Module, inputs: Tensor, targets: Tensor, *, fast: bool) -> None:
-    """Forward, backward and an Adam update."""
-    optimizer = torch.optim.Adam(network.parameters())
-    with autocast(DEVICE) if fast else torch.autocast("cpu", enabled=False):
-        logits = network(inputs)
-    nn.functional.cross_entropy(logits.float(), targets).backward()
-    optimizer.step()
+def step(network: nn.Module, batches: Iterator[Any], loss_of: Loss, *, fast: bool) -> Run:
+    """A training step on the next of some batches."""
+
+    def loss() -> tuple[Tensor, int]:
+        batch, targets = next(batches)
+        output = forward(network, batch, CPU) if fast else network(*batch)
+        return loss_of(output, targets), 1
+
+    return training_step(network, loss)
 
 
-def compare(name: str, plain: Callable[[], None], ours: Callable[[], None]) -> None:
+def compare(name: str, plain: Run, ours: Run) -> None:
     """Print median seconds of both and the ratio."""
-    times: dict[str, list[float]] = {"plain": [], "ours": []}
-    for number in range(STEPS + 1):
-        for label, run in (("plain", plain), ("ours", ours)):
-            start = perf_counter()
-            run()
-            if number:
-                times[label].append(perf_counter() - start)
-    slow, quick = median(times["plain"]), median(times["ours"])
+    slow, quick = np.median(seconds_per_unit(plain, ours, repeats=STEPS), axis=1)
     print(f"{name}: plain {slow:.3f} s, ours {quick:.3f} s a step of {BATCH}: {slow / quick:.1f}x")
 
 
@@ -65,30 +58,26 @@ def lstm(rng: np.random.Generator) -> None:
     clips = [rng.integers(1, MIDI_LIKE_SIZE, size=n) for n in lengths]
     targets = rng.integers(4, size=len(clips))
     network = LSTMAttn(MIDI_LIKE_SIZE, 4)
-    batches = iter(
-        [
-            b
-            for _ in range(2)
-            for b in training_batches(clips, targets, window=WINDOW, batch_size=BATCH, rng=rng)
-        ]
+
+    def padded_batches() -> Iterator[Any]:
+        for first in cycle(range(0, len(clips), BATCH)):
+            chosen = [torch.from_numpy(clip) for clip in clips[first : first + BATCH]]
+            padded = nn.utils.rnn.pad_sequence(chosen, batch_first=True)
+            yield (padded,), torch.from_numpy(targets[first : first + BATCH])
+
+    windows = training_batches(clips, targets, window=WINDOW, batch_size=BATCH, rng=rng)
+    compare(
+        "LSTM-Attn",
+        step(network, padded_batches(), cross_entropy, fast=False),
+        step(network, cycle(windows), cross_entropy, fast=True),
     )
-    starts = iter(range(0, len(clips) * 2, BATCH))
-
-    def plain() -> None:
-        first = next(starts) % len(clips)
-        chosen = [torch.from_numpy(clip) for clip in clips[first : first + BATCH]]
-        padded = nn.utils.rnn.pad_sequence(chosen, batch_first=True)
-        step(network, padded, torch.from_numpy(targets[first : first + BATCH]), fast=False)
-
-    compare("LSTM-Attn", plain, lambda: step(network, *next(batches), fast=True))
 
 
 def short_chunk(rng: np.random.Generator) -> None:
     """Short-chunk ResNet on 3-s chunks."""
     chunks = torch.from_numpy(rng.normal(size=(BATCH, 128, 129)).astype(np.float32))
-    targets = torch.from_numpy(rng.integers(4, size=BATCH))
-    ours = ShortChunkResNet(4)
-    plain = ShortChunkResNet(4)
+    batches = repeat(((chunks,), torch.from_numpy(rng.integers(4, size=BATCH))))
+    ours, plain = ShortChunkResNet(4), ShortChunkResNet(4)
 
     class Plain(nn.Module):
         """The same network without channels-last memory."""
@@ -102,8 +91,8 @@ def short_chunk(rng: np.random.Generator) -> None:
     module.network = plain
     compare(
         "Short-chunk ResNet",
-        lambda: step(module, chunks, targets, fast=False),
-        lambda: step(ours, chunks, targets, fast=True),
+        step(module, batches, cross_entropy, fast=False),
+        step(ours, batches, cross_entropy, fast=True),
     )
 
 
@@ -127,7 +116,7 @@ class PlainMultiDomain(nn.Module):
         self.attentions = nn.ModuleList(
             nn.MultiheadAttention(width, heads, dropout=0.1, batch_first=True) for _ in range(2)
         )
-        self.classifier = multi_domain.classifier(2 * width, 4, 0.1)
+        self.classifier = layers.classifier(2 * width, width, 4, 0.1)
         self.heads = nn.ModuleList(nn.Linear(width, 1) for _ in range(2))
 
     def forward(self, feature: Tensor, events: Tensor) -> multi_domain.Logits:
@@ -147,25 +136,21 @@ class PlainMultiDomain(nn.Module):
 
 def symbolic_acoustic(rng: np.random.Generator) -> None:
     """Symbolic & Acoustic on windows of 30 s."""
-    system = get_system("Symbolic & Acoustic")
-    assert isinstance(system, SymbolicAcoustic)
-    ours = system.network(4)
-    n_bins = len(ours.acoustic.standardise.mean)
-    plain = PlainMultiDomain(n_bins, system.width, system.heads)
-    feature = torch.from_numpy(rng.normal(size=(BATCH, n_bins, system.window)).astype(np.float32))
+    system = SymbolicAcoustic()
+    n_bins = system.n_mels + 22  # MFCCs, spectral centroid, RMS: see `mixed`
+    feature = rng.normal(size=(BATCH, n_bins, system.window)).astype(np.float32)
+    ours = system.network(4, DomainItem(system.window, feature=feature[0]))
     n_notes = round(9 * system.window_seconds)
-    events = torch.from_numpy(np.stack([random_events(rng, n_notes) for _ in range(BATCH)]))
-    targets = torch.from_numpy(rng.integers(4, size=BATCH))
-
-    def run(network: nn.Module, *, fast: bool) -> None:
-        optimizer = torch.optim.Adam(network.parameters())
-        with autocast(DEVICE) if fast else torch.autocast("cpu", enabled=False):
-            output = network(feature, events)
-        logits = {name: value.float() for name, value in output.items()}
-        system.loss(logits, targets).backward()
-        optimizer.step()
-
-    compare("Symbolic & Acoustic", partial(run, plain, fast=False), partial(run, ours, fast=True))
+    events = np.stack([random_events(rng, n_notes) for _ in range(BATCH)])
+    inputs = (torch.from_numpy(feature), torch.from_numpy(events))
+    batches = repeat((inputs, torch.from_numpy(rng.integers(4, size=BATCH))))
+    compare(
+        "Symbolic & Acoustic",
+        step(
+            PlainMultiDomain(n_bins, system.width, system.heads), batches, system.loss, fast=False
+        ),
+        step(ours, batches, system.loss, fast=True),
+    )
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Audio of a clip: decode, resample, crop, segment."""
+"""Audio of a clip: decode, resample, crop."""
 
 from __future__ import annotations
 
@@ -226,32 +226,6 @@ def crop(samples: np.ndarray, length: int, start: int = 0) -> np.ndarray:
     """`length` samples from `start`, padded with zeros at the end where there are fewer."""
     piece = samples[start : start + length]
     return np.pad(piece, (0, length - piece.size))
-
-
-def segment(samples: np.ndarray, length: int, hop: int) -> np.ndarray:
-    """Overlapping segments as a view, without padding.
-
-    Parameters
-    ----------
-    samples : np.ndarray, shape (n_samples,)
-    length, hop : int
-        In samples.
-
-    Returns
-    -------
-    np.ndarray, shape (1 + (n_samples - length) // hop, length)
-        Shape (0, length) where there are fewer samples than `length`.
-
-    Raises
-    ------
-    ParameterError
-        If `length` or `hop` is not positive.
-    """
-    if length < 1 or hop < 1:
-        raise ParameterError(f"length is {length} and hop is {hop}; expected positive numbers")
-    if samples.size < length:
-        return np.empty((0, length), dtype=samples.dtype)
-    return np.lib.stride_tricks.sliding_window_view(samples, length)[::hop]
 
 
 def waveform(clip: Clip, sample_rate: int = 22050) -> np.ndarray:

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,8 +63,9 @@ def study(
 ) -> None:
     """Run the notebooks: compute what is not stored, and store it."""
     from mer.study.book import execute_notebooks
-    from mer.study.parameters import parse_assignments
+    from mer.study.settings import parse_assignments
 
+    import_module("mer.papers.overview")  # so that the rows of all papers are known
     parameters = parse_assignments(parameter or [])
     if "profile" in parameters:
         raise ParameterError("profile stands among the parameters; use --profile")
@@ -78,16 +80,17 @@ def study(
 @app.command()
 def book() -> None:
     """Build the book from stored runs."""
+    from mer.papers.overview import write_tables
     from mer.study.book import build_book
 
-    typer.echo(f"wrote {build_book()}")
+    typer.echo(f"wrote {build_book(write_tables)}")
 
 
 @app.command()
 def readme() -> None:
     """Write the headline table of the README anew from stored runs."""
+    from mer.papers.overview import update_readme
     from mer.study.project import project_root
-    from mer.study.readme import update_readme
 
     path = project_root() / "README.md"
     typer.echo(f"{path}: {'changed' if update_readme(path) else 'unchanged'}")
@@ -184,9 +187,12 @@ def train(
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
 ) -> None:
     """Train weights that come with the package anew, in their place."""
-    from mer.study.weights import train_weights
+    from mer.papers.zhu2023 import attention
+    from mer.study.weights import TRAINERS, train_weights
 
-    for key, value in train_weights(name, soundfonts=soundfont or (), seed=seed).items():
+    trainers = {**TRAINERS, **attention.TRAINERS}
+    facts = train_weights(name, soundfonts=soundfont or (), seed=seed, trainers=trainers)
+    for key, value in facts.items():
         typer.echo(f"{key.replace('_', ' ')}: {value}")
 
 
@@ -204,7 +210,7 @@ def _midi_target(audio: Path, output: Path | None) -> Path:
 
 
 def _stem_target(audio: Path, output: Path | None) -> Path:
-    from mer.separation.files import stem_paths
+    from mer.separation import stem_paths
 
     target = audio.with_name(f"{audio.stem}-stems") if output is None else output
     if not target.parent.is_dir():

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -282,18 +282,16 @@ class Corpus(Sequence[Clip]):
 
     def to_frame(self) -> pd.DataFrame:
         """One row a clip: id, group, quadrant, valence, arousal, cluster."""
-        rows = [
-            {
-                "id": clip.id,
-                "group": clip.group,
-                "quadrant": clip.labels.quadrant,
-                "valence": clip.labels.valence,
-                "arousal": clip.labels.arousal,
-                "cluster": clip.labels.cluster,
-            }
-            for clip in self.clips
-        ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(
+            [{"id": clip.id, "group": clip.group, **asdict(clip.labels)} for clip in self.clips]
+        )
+
+
+def quadrant_of(valence: float, arousal: float) -> int:
+    """Russell's quadrant, 1-4; zero counts as low."""
+    if arousal > 0:
+        return 1 if valence > 0 else 2
+    return 4 if valence > 0 else 3
 
 
 def file_digest(path: Path) -> str:

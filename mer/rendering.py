@@ -23,17 +23,7 @@ _SILENCE = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """Settings of the synthesizer.
-
-    Attributes
-    ----------
-    gain : float
-        0-10.
-    reverb : float
-        Level of the reverb, 0-1; 0 for none.
-    room : float
-        Size of its room, 0-1.
-    """
+    """Settings of the synthesizer: gain, 0-10; level of the reverb and size of its room, 0-1."""
 
     gain: float = 0.6
     reverb: float = 0.0
@@ -50,23 +40,12 @@ def default_soundfont() -> Path:
 
 
 def soundfont_digests(soundfonts: Sequence[Path], expected: str) -> list[str]:
-    """What tells each soundfont from others, from its content.
-
-    Parameters
-    ----------
-    soundfonts : sequence of Path
-    expected : str
-        What they must hold, for the message.
-
-    Returns
-    -------
-    list of str
-        Of 12 characters.
+    """What tells each soundfont from others: 12 characters of the digest of its content.
 
     Raises
     ------
     MissingDataError
-        If one is not there.
+        If one is not there; says what it is `expected` to hold.
     """
     for soundfont in soundfonts:
         if not soundfont.is_file():

@@ -86,19 +86,10 @@ def frames_of(
 
 
 def segment_starts(n_frames: int, window: int, hop: int) -> np.ndarray:
-    """First frame of every whole segment.
+    """First frame of every whole segment, shape (n_segments,), int64.
 
-    Parameters
-    ----------
-    n_frames : int
-        Of the clip.
-    window, hop : int
-        Length of a segment and distance between segments, in frames.
-
-    Returns
-    -------
-    np.ndarray, shape (n_segments,), int64
-        Empty for a clip shorter than a segment.
+    Empty for a clip shorter than a segment. `window` is the length of a segment and `hop` the
+    distance between segments, in frames.
 
     Raises
     ------
@@ -118,13 +109,12 @@ def segments(array: np.ndarray, window: int, hop: int) -> np.ndarray:
     array : np.ndarray, shape (n_bands, n_frames)
         Such as a logarithmic mel spectrogram.
     window, hop : int
-        Length of a segment and distance between segments, in frames.
+        As in `segment_starts`, which gives the first frame of each.
 
     Returns
     -------
     np.ndarray, shape (n_segments, n_bands, window)
-        A read-only view of `array`; segment i begins at frame `segment_starts(...)[i]`. Has no
-        segment where the clip is shorter than one.
+        A read-only view of `array`.
 
     Raises
     ------

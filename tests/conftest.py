@@ -140,6 +140,14 @@ def quadrant_notes(quadrant: int, seed: int, seconds: float = 3.0) -> np.ndarray
     return np.stack([onsets, onsets + 0.12, pitches, velocities], axis=1)
 
 
+def random_fields(
+    sizes: Sequence[int], first: int, batch: int, n: int, seed: int = 0
+) -> np.ndarray:
+    """Random values from `first` of fields of some sizes, shape (batch, n_fields, n)."""
+    rng = np.random.default_rng(seed)
+    return np.stack([rng.integers(first, size, (batch, n)) for size in sizes], axis=1)
+
+
 def write_midi(path: Path, notes: np.ndarray, *, program: int = 0) -> Path:
     """Notes, shape (n, 4), as a MIDI file of 1,000 ticks a second."""
     import symusic
@@ -163,3 +171,22 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[obje
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(rows)
+
+
+def label_statistics(corpus: Corpus) -> dict[str, list[float]]:
+    """Mean and standard deviation of valence and arousal, to three digits."""
+    frame = corpus.to_frame()
+    names = ("valence", "arousal")
+    return {name: np.round([frame[name].mean(), frame[name].std()], 3).tolist() for name in names}
+
+
+def count_of_known_groups(corpus: Corpus, split: str) -> int:
+    """Number of tests of clips whose group has clips in training, too."""
+    group = dict(zip(corpus.ids, corpus.groups, strict=True))
+    folds = corpus.split(split).folds
+    trained = [{group[clip] for clip in fold.train} for fold in folds]
+    return sum(
+        group[clip] in known
+        for fold, known in zip(folds, trained, strict=True)
+        for clip in fold.test
+    )

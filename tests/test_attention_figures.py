@@ -10,8 +10,9 @@ import pytest
 from matplotlib import pyplot as plt
 
 from mer.clips import Corpus
-from mer.study import attention_figures, figures
-from mer.systems.zhu2023 import AttentionMap
+from mer.papers.zhu2023 import attention
+from mer.papers.zhu2023.systems import AttentionMap
+from mer.study import plots
 
 HEADS = 2
 
@@ -33,26 +34,26 @@ def known_map(*, notes: int = 4) -> AttentionMap:
 
 
 def test_received_attention_has_mean_one_and_leaves_the_start_out() -> None:
-    sound, notes = attention_figures.received(known_map())
+    sound, notes = attention.received(known_map())
     np.testing.assert_allclose(sound, 1.0)
     np.testing.assert_allclose(notes, [4.0, 0.0, 0.0, 0.0])
 
 
 def test_notes_that_look_at_their_own_time_are_told_from_chance() -> None:
-    share, chance = attention_figures.own_time(known_map(), seconds=0.5)
+    share, chance = attention.own_time(known_map(), seconds=0.5)
     assert share == pytest.approx(1.0)
     assert chance == pytest.approx(0.25)
 
 
 def test_correlations_name_what_notes_are() -> None:
-    found = attention_figures.correlations(known_map())
+    found = attention.correlations(known_map())
     assert list(found) == ["pitch", "velocity"]  # all notes last equally long
     assert found["pitch"] < 0 < found["velocity"]
 
 
 @pytest.mark.parametrize("notes", [4, 0])
 def test_figure_shows_sound_and_notes_on_one_time_axis(tiny: Corpus, notes: int) -> None:
-    figure = attention_figures.attention(known_map(notes=notes), tiny[0])
+    figure = attention.attention_figure(known_map(notes=notes), tiny[0])
     top, middle, bottom = figure.axes[:3]
     assert top.get_xlim() == middle.get_xlim() == bottom.get_xlim() == (0.0, 4.0)
     assert len(bottom.patches) == notes
@@ -60,6 +61,6 @@ def test_figure_shows_sound_and_notes_on_one_time_axis(tiny: Corpus, notes: int)
     assert len(colours) == (2 if notes else 0)
     image: Any = middle.images[0].get_array()
     assert image.shape[0] == 128
-    assert figure.get_figwidth() == figures.WIDTH
+    assert figure.get_figwidth() == plots.WIDTH
     figure.savefig(io.BytesIO(), dpi=40)
     assert plt.get_fignums() == []

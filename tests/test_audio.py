@@ -1,10 +1,12 @@
-"""Decoding, resampling, cropping, segmenting, and rendering MIDI."""
+"""Decoding, resampling, cropping, and rendering MIDI."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,10 @@ import pytest
 import soundfile
 from conftest import write_midi
 
-from mer import rendering
-from mer.audio import audio_source, crop, load_audio, resample, segment, waveform
+from mer import libraries, rendering
+from mer.audio import audio_source, crop, load_audio, resample, waveform
 from mer.clips import Clip
-from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.errors import InvalidDataError, MissingDataError
 
 RATE = 22050
 
@@ -84,32 +86,11 @@ class TestLoad:
                 load_audio(path)
 
 
-class TestPieces:
-    def test_crop(self) -> None:
-        samples = np.arange(10.0)
-        np.testing.assert_array_equal(crop(samples, 3), [0, 1, 2])
-        np.testing.assert_array_equal(crop(samples, 3, start=8), [8, 9, 0])
-        np.testing.assert_array_equal(crop(samples, 2, start=20), [0, 0])
-
-    @pytest.mark.parametrize(
-        ("n", "length", "hop", "count"),
-        [(10, 4, 2, 4), (11, 4, 2, 4), (12, 4, 2, 5), (4, 4, 9, 1), (3, 4, 1, 0), (10, 3, 3, 3)],
-    )
-    def test_segments(self, n: int, length: int, hop: int, count: int) -> None:
-        samples = np.arange(n, dtype=np.float32)
-        segments = segment(samples, length, hop)
-        assert segments.shape == (count, length)
-        for number, piece in enumerate(segments):
-            np.testing.assert_array_equal(piece, samples[number * hop : number * hop + length])
-
-    def test_segments_are_a_view(self) -> None:
-        samples = np.zeros(1000, dtype=np.float32)
-        assert np.shares_memory(segment(samples, 100, 10), samples)
-
-    @pytest.mark.parametrize(("length", "hop"), [(0, 1), (1, 0), (-3, 1)])
-    def test_impossible_segments(self, length: int, hop: int) -> None:
-        with pytest.raises(ParameterError, match=f"length is {length} and hop is {hop}"):
-            segment(np.zeros(10), length, hop)
+def test_crop() -> None:
+    samples = np.arange(10.0)
+    np.testing.assert_array_equal(crop(samples, 3), [0, 1, 2])
+    np.testing.assert_array_equal(crop(samples, 3, start=8), [8, 9, 0])
+    np.testing.assert_array_equal(crop(samples, 2, start=20), [0, 0])
 
 
 class TestRendering:
@@ -240,3 +221,30 @@ def test_librosa_is_compiled_by_one_process_at_a_time(tmp_path: Path) -> None:
     assert [process.communicate()[0] for process in processes] == ["[1 4]\n"] * 2
     again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert again.stdout == "[1 4]\n"
+
+
+def test_librosa_is_locked_only_while_numba_may_compile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks: list[Path] = []
+
+    def lock(path: Path) -> nullcontext[None]:
+        locks.append(path)
+        return nullcontext()
+
+    monkeypatch.setattr(libraries, "_import", lambda: "librosa")
+    monkeypatch.setattr("filelock.FileLock", lock)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "numba"))
+    load = libraries.load_librosa.__wrapped__
+    compiled = tmp_path / "numba" / "guf.py311.nbi"
+    compiled.parent.mkdir()
+    for content, expected in (("index", 1), ("index", 1), ("longer index", 2), ("", 3), ("", 3)):
+        if not compiled.is_file() or compiled.read_text() != content:
+            compiled.write_text(content)
+        load()
+        assert len(locks) == expected
+    monkeypatch.setattr(libraries, "_compiled_files", lambda: None)
+    load()
+    load()
+    assert len(locks) == 5

@@ -108,15 +108,6 @@ def test_damaged_entry_is_computed_again(source: Path, own_cache: Path, damage: 
     assert entry.read_bytes() == content
 
 
-def test_exception_leaves_no_entry(source: Path, own_cache: Path) -> None:
-    def interrupted() -> np.ndarray:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        cache.cached("f", 1, {}, source, interrupted)
-    assert entries(own_cache) == []
-
-
 def test_exception_while_writing_leaves_no_entry(
     source: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

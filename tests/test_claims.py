@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from rows import ROWS
 
-from mer.errors import ParameterError
-from mer.evaluation.uncertainty import paired_bootstrap_difference
-from mer.study import claims, zhu2023
+from mer.evaluation.resampling import group_bootstrap
+from mer.papers.published import published, published_value
+from mer.papers.zhu2023 import tables as zhu2023
+from mer.study import claims
 from mer.study.claims import Claim, Comparison, judge, paragraphs, verdict
-from mer.study.published import published, published_value
-from mer.systems import SYSTEMS
+from mer.study.scores import HEAD, IMPLIED, OWN_MODEL, answers, paired_difference
+from mer.study.tables import KNOWN_ROWS, deviations, task_table
 
 N = 200
 TARGET = np.arange(N) % 4 + 1
@@ -50,7 +53,7 @@ def predicted(
 
 
 def places(*frames: pd.DataFrame) -> dict[str, claims.Answers]:
-    return {"here": zhu2023.answers(pd.concat(frames, ignore_index=True))}
+    return {"here": answers(pd.concat(frames, ignore_index=True))}
 
 
 @pytest.mark.parametrize(
@@ -72,32 +75,31 @@ def test_the_interval_decides(first: float, second: float, expected: str) -> Non
     assert row["n"] == N
 
 
-def test_difference_of_one_seed_each_is_the_paired_bootstrap_over_songs() -> None:
+def seeded(system: str, right: dict[int, np.ndarray]) -> pd.DataFrame:
+    """Predictions of several seeds, with the clips that each has right."""
+    frames = [
+        predicted(system, 1.0).assign(seed=seed, correct=values) for seed, values in right.items()
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_difference_of_one_seed_each_is_the_bootstrap_over_songs() -> None:
     rng = np.random.default_rng(0)
-    index = predicted("a", 0.5).set_index(["id", "group"]).index
-    first, second = (
-        pd.DataFrame(rng.random((N, 1)) < share, index=index, dtype=float) for share in (0.7, 0.6)
-    )
-    found = claims.difference(first, second)
-    groups = index.get_level_values("group")
-    expected = paired_bootstrap_difference(first.to_numpy().T, second.to_numpy().T, groups)
+    first, second = (seeded("ab"[k], {0: rng.random(N) < (0.7, 0.6)[k]}) for k in (0, 1))
+    found = paired_difference(first, second)
+    gain = first["correct"].astype(float) - second["correct"].astype(float)
+    expected = (gain.mean(), *group_bootstrap(gain, first["group"]))
     np.testing.assert_allclose(found, expected, atol=0.012)
-    assert claims.difference(first, second) == found
+    assert paired_difference(first, second) == found
 
 
 def test_seeds_that_disagree_widen_the_interval() -> None:
-    index = predicted("a", 0.5).set_index(["id", "group"]).index
-    constant = pd.DataFrame(0.5, index=index, columns=[0])
-    steady = claims.difference(pd.DataFrame(0.6, index=index, columns=[0, 1]), constant)
+    half, most, few = np.full(N, 0.5), np.full(N, 0.8), np.full(N, 0.4)
+    constant = seeded("b", {0: half})
+    steady = paired_difference(seeded("a", {0: half + 0.1, 1: half + 0.1}), constant)
     np.testing.assert_allclose(steady, 0.1)
-    moody = pd.DataFrame({0: 0.8, 1: 0.4}, index=index)
-    np.testing.assert_allclose(claims.difference(moody, constant), (0.1, -0.1, 0.3))
-
-
-def test_different_clips_are_refused() -> None:
-    frame = predicted("a", 0.5).set_index(["id", "group"])[["correct"]].astype(float)
-    with pytest.raises(ParameterError, match="different clips"):
-        claims.difference(frame, frame[:-1])
+    found = paired_difference(seeded("a", {0: most, 1: few}), constant)
+    np.testing.assert_allclose(found, (0.1, -0.1, 0.3))
 
 
 def test_a_claim_about_several_systems_needs_all_of_them() -> None:
@@ -114,25 +116,23 @@ def test_binary_tasks_are_compared_by_what_both_systems_have() -> None:
     claim = Claim("a is better", "1", (Comparison("a", "b", "A"),))
     heads = places(predicted("a", 0.6, heads="A"), predicted("b", 0.9, heads="A"))
     row = judge([claim], heads, {}).iloc[0]
-    assert (row["answers"], row["difference"]) == (zhu2023.DIRECT, 0.0)
+    assert (row["answers"], row["difference"]) == (OWN_MODEL, 0.0)
     one = places(predicted("a", 0.6, heads="A"), predicted("b", 0.9))
     row = judge([claim], one, {}).iloc[0]
-    assert row["answers"] == zhu2023.IMPLIED
+    assert row["answers"] == IMPLIED
     assert row["difference"] < 0
 
 
 def test_the_published_difference_stands_beside() -> None:
     claim = Claim("a is better", "7", (Comparison("a", "b"),))
     frames = places(predicted("a", 0.7), predicted("b", 0.6))
-    cells = {("a", "4Q"): 0.71, ("b", "4Q"): 0.61}
+    cells = {("a", "4Q", "accuracy"): 0.71, ("b", "4Q", "accuracy"): 0.61}
     judged = judge([claim], frames, cells)
     assert judged.loc[0, "published"] == pytest.approx(0.1)
     assert judged.loc[0, "covers"]
     text = paragraphs([claim], judged, ["here", "there"])
-    assert text.startswith(
-        "**a is better** (table 7)\n\n- Here: **holds**. a minus b, 4Q: +0.100 ["
-    )
-    assert "(published +0.100, inside the interval)." in text
+    assert text.startswith("**a is better** (table 7)\n\n- Here: **holds**. a minus b, 4Q: +.100 [")
+    assert "(published +.100, inside the interval)." in text
     assert text.endswith("- There: **was not run**.")
     own = paragraphs(
         [Claim("a is better", None, claim.comparisons)], judge([claim], frames, {}), []
@@ -140,18 +140,18 @@ def test_the_published_difference_stands_beside() -> None:
     assert own == "**a is better**\n"
 
 
-def test_claims_of_the_paper_are_about_known_systems_and_published_gains() -> None:
-    cells = zhu2023.published_zhu2023()
+def test_claims_of_the_paper_are_about_known_rows_and_published_gains() -> None:
+    cells, numbers = zhu2023.PUBLISHED, {"2", "3", "4"}
     for claim in (*zhu2023.COMPARISON_CLAIMS, *zhu2023.ABLATION_CLAIMS):
-        assert claim.table in zhu2023.PAPER_TABLES
+        assert claim.table in numbers
         for comparison in claim.comparisons:
-            assert {comparison.better, comparison.worse} <= {*SYSTEMS}
-            gain = cells[comparison.better, comparison.task]
-            assert gain > cells[comparison.worse, comparison.task]
+            assert {comparison.better, comparison.worse} <= {*KNOWN_ROWS}
+            gain = cells[comparison.better, comparison.task, "accuracy"]
+            assert gain > cells[comparison.worse, comparison.task, "accuracy"]
     for claim in zhu2023.QUESTIONS:
         for comparison in claim.comparisons:
             named = {comparison.better, comparison.worse} - {zhu2023.LATE_AVERAGE}
-            assert named <= {*SYSTEMS}
+            assert named <= {*KNOWN_ROWS}
 
 
 @pytest.mark.parametrize(
@@ -172,14 +172,15 @@ def test_as_good_as_each_other(first: float, second: float, margin: float, expec
 
 
 def test_published_rows_are_those_of_the_paper() -> None:
-    cells = zhu2023.published_zhu2023()
+    cells = {key[:2]: value for key, value in zhu2023.PUBLISHED.items()}
     assert cells[zhu2023.PROPOSED, "4Q"] == published_value("zhu2023", "2", "proposed model", "4Q")
     assert cells["MIDIBERT", "4Q"] == published_value("zhu2023", "2", "MIDIBERT", "4Q")
     assert ("MIDIBERT", "A") not in cells
-    for number, rows in zhu2023.PAPER_TABLES.items():
-        assert len(rows) == published("zhu2023", number)["row"].nunique()
-        for task in ("4Q", "A", "V"):
-            printed = published("zhu2023", number).query("column == @task")["number"]
+    for table in (zhu2023.TABLE_2, zhu2023.TABLE_3, zhu2023.TABLE_4):
+        rows = (*table.rows, *table.quoted)
+        assert len(rows) == published("zhu2023", table.number)["row"].nunique()
+        for task in table.tasks:
+            printed = published("zhu2023", table.number).query("column == @task")["number"]
             known = [cells[row, task] for row in rows if (row, task) in cells]
             assert sorted(known) == sorted(printed)
 
@@ -188,30 +189,30 @@ def test_table_tells_heads_models_and_implied_answers_apart() -> None:
     own = predicted("Symbolic-LR", 0.7, audio="none")
     arousal = own.assign(task="A", target=1, answer=1, correct=True)
     frames = [own, arousal, predicted(zhu2023.PROPOSED, 0.6, heads="AV", seeds=(0, 1))]
-    given = zhu2023.answers(pd.concat(frames, ignore_index=True))
-    cells = zhu2023.published_zhu2023()
-    table = zhu2023.task_table(given, cells, "A", zhu2023.PAPER_TABLES["2"])
-    assert "MIDIBERT" not in table.index
+    given = answers(pd.concat(frames, ignore_index=True))
+    shared: dict[str, Any] = {"published": zhu2023.PUBLISHED, "quoted": zhu2023.TABLE_2.quoted}
+    table = task_table(given, "A", zhu2023.TABLE_2.order, **shared)
+    columns = ["published", "reproduced", "by", "implied by 4Q", "seeds", "audio"]
+    assert list(table) == columns
     proposed = table.T[zhu2023.PROPOSED]
-    assert list(table) == ["published", "own model or head", "implied by 4Q", "by"]
-    assert proposed["by"] == "head"
-    assert proposed[zhu2023.DIRECT].startswith("1.000")
+    assert proposed["by"] == HEAD
+    assert proposed["reproduced"].startswith("1.000")
     assert proposed["implied by 4Q"].startswith(".800")
-    assert table.loc["Symbolic-LR", "by"] == "own model"
-    assert table.loc["LSTM-Attn + REMI", zhu2023.DIRECT] == "–"
-    quadrants = zhu2023.task_table(given, cells, "4Q", zhu2023.PAPER_TABLES["2"])
-    assert list(quadrants.T["MIDIBERT"]) == [".634", "–", "–", "on another page"]
+    assert table.loc["Symbolic-LR", "by"] == OWN_MODEL
+    assert table.loc["LSTM-Attn + REMI", "reproduced"] == claims.NOT_RUN
+    quadrants = task_table(given, "4Q", zhu2023.TABLE_2.order, **shared)
+    assert list(quadrants.T["MIDIBERT"]) == [".634", "on another page", "–", "–"]
     assert list(quadrants) == ["published", "reproduced", "seeds", "audio"]
     assert list(quadrants.T[zhu2023.PROPOSED])[2:] == ["2", "rendered"]
-    assert "published" not in zhu2023.task_table(given, {}, "4Q", [zhu2023.PROPOSED])
+    assert "published" not in task_table(given, "4Q", [zhu2023.PROPOSED], {})
 
 
-def test_paired_differences_are_from_the_proposed_model() -> None:
+def test_differences_of_a_reference_for_reading() -> None:
     frames = [predicted(zhu2023.PROPOSED, 0.5), predicted("b", 0.9)]
-    table = zhu2023.paired(pd.concat(frames, ignore_index=True))
-    assert table.loc["b", "difference"] == pytest.approx(0.4)
-    assert table.loc["b", "p"] == "< 0.001"
-    assert zhu2023.paired(frames[0]).empty
+    table = claims.against(pd.concat(frames, ignore_index=True), zhu2023.PROPOSED, "4Q")
+    text = claims.against_text(table, zhu2023.PROPOSED).T[f"{zhu2023.PROPOSED} minus b"]
+    assert text["difference"].startswith("-.400 [-.")
+    assert text["p (McNemar)"] == "< .001"
 
 
 def test_late_average_joins_where_both_branches_are_there() -> None:
@@ -219,3 +220,26 @@ def test_late_average_joins_where_both_branches_are_there() -> None:
     both = zhu2023.with_late_average(pd.concat([symbolic, acoustic], ignore_index=True))
     assert set(both["system"]) == {*zhu2023.BRANCHES, zhu2023.LATE_AVERAGE}
     assert zhu2023.with_late_average(symbolic) is symbolic
+
+
+@pytest.mark.parametrize(
+    ("used", "expected"),
+    [
+        (
+            {"LSTM-Attn + REMI": {"hidden": 64, "hops": 14}, "Constant": {}},
+            [["LSTM-Attn + REMI", "hidden", "128", "64"]],
+        ),
+        (
+            {"Single-loss": {"pool": 6}, "STFT-input": {"pool": 6, "n_fft": 512}},
+            [
+                ["Single-loss; STFT-input", "pool", "2", "6"],
+                ["STFT-input", "n_fft", "1024", "512"],
+            ],
+        ),
+    ],
+)
+def test_deviations_that_rows_share_stand_once(
+    used: dict[str, dict[str, Any]], expected: list[list[str]]
+) -> None:
+    rows = {name: ROWS[name].configured(changes) for name, changes in used.items()}
+    assert deviations(rows, ROWS).to_numpy().tolist() == expected

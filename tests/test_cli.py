@@ -50,8 +50,12 @@ def test_what_a_corpus_warns_of_is_a_sentence(
     [
         (("data", "check", "emopai"), "unknown corpus 'emopai'; the corpora are: emopia, composed"),
         (("data", "fetch", "composed"), "corpus 'composed' needs no download"),
-        (("study", "--profile", "cpuu"), "unknown profile 'cpuu'; the profiles are: smoke, quick"),
+        (
+            ("study", "--profile", "cpuu"),
+            "parameter 'profile' is 'cpuu': input should be 'smoke', ",
+        ),
         (("study", "-p", "sedes=[0]"), "unknown parameter 'sedes'; the parameters are: profile"),
+        (("study", "-p", "systems=['X']"), "unknown system 'X'; the systems are: Constant, Song"),
         (("study", "-p", "seeds"), "found 'seeds'; expected name=value"),
         (("study", "-p", "seeds=zero"), "parameter 'seeds' is 'zero'"),
         (("study", "--notebook", "baseline"), "unknown notebook 'baseline'; the notebooks are:"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mer.clips import Clip, Corpus, Fold, Labels, Split, file_digest
-from mer.corpora import emopia, load
+from mer.corpora import emopia, load, remote_of
 from mer.corpora.folds import cross_validation
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 
@@ -200,3 +200,12 @@ class TestLoad:
 
     def test_passes_options_on(self, emopia_folder: Path) -> None:
         assert len(load("emopia", folder=emopia_folder)) == 16
+
+    @pytest.mark.parametrize("name", ["emopia", "maestro", "pop1k7"])
+    def test_missing_dataset_says_how_to_get_it(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MER_DATA", str(tmp_path))
+        folder = tmp_path / remote_of(name).folder
+        with pytest.raises(MissingDataError, match=f"^{folder} .* fetch {name}' or set MER_DATA"):
+            load(name)

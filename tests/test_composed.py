@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import combinations, pairwise
@@ -16,17 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mer.clips import Clip, Corpus
-from mer.composing import emotion, harmony
-from mer.composing.description import describe
-from mer.composing.midi import to_midi
-from mer.composing.notation import METERS
+from mer.clips import Clip, Corpus, quadrant_of
+from mer.composing import METERS, emotion, harmony
 from mer.composing.planning import phrase_lengths, plan_clip
-from mer.composing.score import Composition, compose, perform_plan
+from mer.composing.score import Composition, compose, describe, perform_plan, to_midi
 from mer.composing.stems import mixture, stems
-from mer.corpora.composed import load
-from mer.errors import MissingDataError, ParameterError
+from mer.corpora.composed import load, load_trajectories, quadrant_shares
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.rendering import render_midi
+from mer.segments import segment_starts, segment_times
 
 RANGES = {
     "right hand": (57, 96),
@@ -53,16 +50,8 @@ needs_fluidsynth = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MER_CACHE", str(folder))
-        yield folder
-
-
 @pytest.fixture(scope="module")
-def piano(cache: Path) -> Corpus:
+def piano() -> Corpus:
     return load()
 
 
@@ -72,7 +61,7 @@ def bands() -> list[Composition]:
 
 
 @pytest.fixture(scope="module")
-def changing(cache: Path) -> Corpus:
+def changing() -> Corpus:
     return load(size=40, arrangement="mixed", trajectories=True)
 
 
@@ -135,7 +124,7 @@ def test_labels(piano: Corpus) -> None:
         assert valence is not None
         assert arousal is not None
         assert min(abs(valence), abs(arousal)) >= 0.05
-        assert clip.labels.quadrant == emotion.quadrant_of(valence, arousal)
+        assert clip.labels.quadrant == quadrant_of(valence, arousal)
 
 
 def test_clips_of_a_song_mostly_agree(piano: Corpus) -> None:
@@ -201,10 +190,11 @@ def test_splits_keep_songs_together(piano: Corpus) -> None:
     (official,) = piano.split("official").folds
     shares = [len(part) / 160 for part in (official.train, official.valid, official.test)]
     assert shares == pytest.approx([0.7, 0.15, 0.15], abs=0.03)
-    for name, n_folds in (("cv5", 5), ("cv10", 10)):
+    for name, n_folds in (("cv5", 5), ("cv10", 10), ("nested5x5", 25)):
         folds = piano.split(name).folds
         assert len(folds) == n_folds
-        assert sorted(i for fold in folds for i in fold.test) == sorted(piano.ids)
+        tested = sorted(i for fold in folds for i in fold.test)
+        assert tested == sorted(piano.ids * (5 if n_folds == 25 else 1))
 
 
 def test_files_hold_the_notes_composed() -> None:
@@ -455,3 +445,72 @@ def test_rules_at_the_corners() -> None:
     neutral = plain.cues(0.0, 0.0)
     assert neutral.tempo == 98.0
     assert neutral.loudness == 72.0
+
+
+CHANGING = Clip(
+    "c",
+    "g",
+    meta={
+        "segments": [
+            {"start": 0.0, "end": 10.0, "quadrant": 1},
+            {"start": 10.0, "end": 16.0, "quadrant": 3},
+            {"start": 16.0, "end": 30.0, "quadrant": 1},
+        ]
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def trajectories() -> Corpus:
+    return load_trajectories(size=16)
+
+
+def test_name_and_changes(trajectories: Corpus) -> None:
+    assert trajectories.name == "composed_trajectories"
+    assert trajectories.split_names == ["official", "cv5", "cv10", "nested5x5"]
+    assert all(1 <= len(clip.meta["change_times"]) <= 3 for clip in trajectories)
+    same = load(size=2, trajectories=True)
+    assert same.name == "composed_trajectories"
+    assert same.ids == trajectories.ids[:2]
+
+
+def test_shares_by_hand() -> None:
+    times = np.array([[0, 5], [8, 12], [9, 17], [14, 19], [29, 31]])
+    expected = np.zeros((5, 4))
+    expected[:, 0] = [1, 0.5, 0.25, 0.6, 1]
+    expected[:, 2] = [0, 0.5, 0.75, 0.4, 0]
+    np.testing.assert_allclose(quadrant_shares(CHANGING, times), expected)
+
+
+def test_shares_of_segments(trajectories: Corpus) -> None:
+    for clip in trajectories:
+        times = segment_times(segment_starts(1292, 129, 43), 129)
+        shares = quadrant_shares(clip, times)
+        assert shares.shape == (28, 4)
+        np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+        held = {segment["quadrant"] for segment in clip.meta["segments"]}
+        assert set((1 + np.flatnonzero(shares.any(axis=0))).tolist()) == held
+
+
+def test_some_segments_contradict_the_label_of_their_clip(trajectories: Corpus) -> None:
+    times = segment_times(segment_starts(1292, 43, 43), 43)
+    noisy = [
+        quadrant_shares(clip, times).argmax(axis=1) + 1 != clip.labels.quadrant
+        for clip in trajectories
+    ]
+    assert 0.2 < np.mean(noisy) < 0.6
+
+
+def test_no_segments() -> None:
+    assert quadrant_shares(CHANGING, np.empty((0, 2))).shape == (0, 4)
+
+
+@pytest.mark.parametrize("times", [[[3, 3]], [[-1, 2]], [[4, 2]], [[0, float("nan")]]])
+def test_pieces_must_last(times: list[list[float]]) -> None:
+    with pytest.raises(InvalidDataError, match="expected rows of begin"):
+        quadrant_shares(CHANGING, np.array(times))
+
+
+def test_other_corpora_do_not_tell() -> None:
+    with pytest.raises(MissingDataError, match="'x' does not tell its emotion over time"):
+        quadrant_shares(Clip("x", "x"), np.array([[0.0, 1.0]]))

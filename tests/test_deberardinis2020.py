@@ -1,7 +1,8 @@
-"""Systems of de Berardinis et al. 2020: names, excerpts, training, fusion, and their cache."""
+"""Systems of de Berardinis et al. 2020: excerpts, training, fusion, and their cache."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,49 +10,38 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
+from torch import Tensor, nn
+from toy_sources import DIMENSIONS, RATE, separate_by_tones, toy_clip
 
 from mer.clips import Clip, Corpus, Labels
 from mer.errors import MissingDataError, ParameterError
 from mer.features import spectral
-from mer.models.emomucs import EmoMucs
-from mer.paths import cache_folder
-from mer.study.deberardinis2020 import COMBINATIONS, FUSED, SINGLE, published_scores
-from mer.study.profiles import PROFILES
-from mer.study.specs import resolve
-from mer.systems import SYSTEMS, get_system, source_models, sources
-from mer.systems.base import Context
-from mer.systems.deberardinis2020 import (
-    FrozenFusion,
-    RegressionNetwork,
+from mer.models.emomucs import C1D, EmoMucs
+from mer.papers.deberardinis2020 import tables as paper
+from mer.papers.deberardinis2020.systems import (
+    SOURCES,
+    FittedFusion,
+    Fusion,
     SourceNetwork,
+    _folder,
     batch_indices,
+    source_model_key,
+    window_start,
 )
-from mer.systems.source_models import FittedRegressor
-from mer.systems.sources import Excerpts, window_start
-from mer.systems.variants import LETTERS, VARIANTS
+from mer.study.profiles import NAMES, get_profile
+from mer.systems.base import FITTED_FILE, Context, Fitted
 from mer.tasks import get_task
 
-RATE = 12000
 TINY: dict[str, Any] = {"epochs": 3, "patience": 3, "batch_size": 8, "seconds": 1.2}
 SOURCE: dict[str, Any] = {f"source_{name}": TINY[name] for name in ("epochs", "patience")}
 SOURCE |= {"source_batch_size": 8}
-PITCHES = {"vocals": 440.0, "bass": 110.0, "drums": 2000.0, "other": 880.0}
-
-
-def toy_clip(folder: Path, number: int, seconds: float = 1.5) -> Clip:
-    """Louder for more arousal, brighter for more valence."""
-    rng = np.random.default_rng(number)
-    valence, arousal = rng.uniform(-0.9, 0.9, 2)
-    samples = rng.normal(size=round(seconds * RATE)) * 10 ** (arousal - 2)
-    samples = np.convolve(samples, [1.0, -valence / 2], mode="same")
-    path = folder / f"{number}.wav"
-    soundfile.write(path, samples.astype(np.float32), RATE, subtype="FLOAT")
-    labels = Labels(valence=float(valence), arousal=float(arousal))
-    return Clip(f"clip-{number}", f"song-{number}", audio=path, labels=labels)
+ROWS = {**paper.SINGLE, **paper.UNIFIED, **paper.FUSED, **paper.COMBINATIONS}
+Parts = tuple[Corpus, Corpus, Corpus]
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, Corpus, Corpus]:
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
     folder = tmp_path_factory.mktemp("audio")
     clips = [toy_clip(folder, number) for number in range(20)]
     cuts = (clips[:12], clips[12:16], clips[16:])
@@ -61,85 +51,58 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, Corpus, Cor
 
 @pytest.fixture(autouse=True)
 def separated(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """A separator that gives the mix and a tone; keeps what it was asked for."""
-    asked: list[tuple[str, str]] = []
-    mix = sources.source_samples
-
-    def samples(clip: Clip, source: str, sample_rate: int, separator: str) -> np.ndarray:
-        asked.append((clip.id, source))
-        found = mix(clip, "mix", sample_rate, separator)
-        if source == "mix":
-            return found
-        time = np.arange(len(found)) / sample_rate
-        tone = 0.05 * np.sin(2 * np.pi * PITCHES[source] * time)
-        return (found + tone).astype(np.float32)
-
-    monkeypatch.setattr(sources, "source_samples", samples)
-    monkeypatch.setattr(sources, "separator_revision", lambda name: 1)
-    return asked
+    return separate_by_tones(monkeypatch)
 
 
-def context(seed: int = 0, task: str = "VA") -> Context:
-    return Context(get_task(task), seed=seed, device="cpu")
+def context(seed: int = 0, task: str = "VA", **options: Any) -> Context:
+    return Context(get_task(task), seed=seed, device="cpu", **options)
 
 
-def tiny(name: str, **changes: Any) -> RegressionNetwork:
-    system = get_system(name, {**TINY, **changes})
-    assert isinstance(system, RegressionNetwork)
-    return system
+def tiny(name: str, **changes: Any) -> Any:
+    return replace(ROWS[name], **{**TINY, **changes})
 
 
-class TestNames:
-    def test_each_variant_has_its_own(self) -> None:
-        assert len(set(SYSTEMS)) == len(SYSTEMS)
-        for name in VARIANTS:
-            assert get_system(name).name == name
+def fused(name: str, **changes: Any) -> Any:
+    return tiny(name, **SOURCE, **changes)
 
-    def test_rows_of_the_tables(self) -> None:
-        assert set(SINGLE) | set(FUSED) | set(COMBINATIONS) <= set(SYSTEMS)
-        assert len(SINGLE) == 10
-        assert len(FUSED) == 15
-        assert len(set(COMBINATIONS)) == 15
-        assert COMBINATIONS[0] == "EmoMucs-C2D, late, freeze, V"
-        assert COMBINATIONS[-1] == "EmoMucs-C2D, late, freeze"
 
-    def test_published_scores(self) -> None:
-        scores = published_scores()
-        assert len(scores) == 84
-        assert scores["C2D-D", "r2", "valence"] == 0.3613
-        assert scores["EmoMucs-C1D, mid, freeze", "rmse", "valence"] == 0.2428
-        assert scores["EmoMucs-C2D, late, freeze", "r2", "valence"] == 0.4814
-        assert {system for system, _, _ in scores} <= set(SYSTEMS)
+class TestRows:
+    def test_sources_stand_in_order(self) -> None:
+        for wrong in ((), ("bass", "vocals"), ("bass", "bass"), ("guitar",)):
+            with pytest.raises(ParameterError, match="expected some of"):
+                Fusion(sources=wrong)
 
-    def test_a_name_stands_for_its_variant(self) -> None:
-        with pytest.raises(ParameterError, match="is 'C2D-B'; ask for that one"):
-            get_system("C2D-V", {"source": "bass"})
-        with pytest.raises(ParameterError, match="expected some of"):
-            get_system("EmoMucs-C2D, late, freeze", {"sources": ("bass", "vocals")})
-
-    @pytest.mark.parametrize("profile", PROFILES)
-    def test_fusions_start_from_the_systems_on_single_sources(self, profile: str) -> None:
-        overrides = PROFILES[profile].overrides
-        for name in (*FUSED, *COMBINATIONS):
-            system = resolve(name, overrides.get(name, {}))
-            if isinstance(system, FrozenFusion):
+    @pytest.mark.parametrize("name", NAMES)
+    def test_fusions_start_from_the_systems_on_single_sources(self, name: str) -> None:
+        profile = get_profile(name)
+        for row, system in {**paper.FUSED, **paper.COMBINATIONS}.items():
+            assert isinstance(system, Fusion)
+            if system.training != "full":
+                sized = profile.sized(row, system)
+                assert isinstance(sized, Fusion)
+                architecture = system.model.__name__
                 for source in system.sources:
-                    single = system.source_system(source)
-                    assert single == resolve(single.name, overrides.get(single.name, {}))
+                    single = paper.source_name(architecture, source)
+                    expected = profile.sized(single, paper.SINGLE[single])
+                    assert sized.source_system(source) == expected
+
+    def test_example(self, parts: Parts) -> None:
+        network, inputs, pictures = fused("EmoMucs-C1D, late, freeze").example(parts[0][0])
+        assert network.eval()(inputs).shape == (1, 2)
+        assert list(pictures) == list(SOURCES)
 
 
 class TestExcerpts:
-    def test_shape_and_values(self, parts: tuple[Corpus, ...], separated: list[Any]) -> None:
+    def test_shape_and_values(self, parts: Parts, separated: list[Any]) -> None:
         clip = parts[0][0]
-        found = Excerpts(seconds=1.0).log_mel(clip, "mix")
+        found = SourceNetwork(seconds=1.0).log_mel(clip, "mix")
         assert found.shape == (96, 1 + RATE // 256)
         samples = soundfile.read(clip.audio)[0].astype(np.float32)
         start = window_start(clip.id, len(samples), RATE)
-        expected = spectral.log_mel(
-            samples[start : start + RATE], RATE, n_fft=512, hop_length=256, n_mels=96
-        )
+        excerpt = samples[start : start + RATE]
+        expected = spectral.log_mel(excerpt, RATE, n_fft=512, hop_length=256, n_mels=96)
         np.testing.assert_allclose(found, expected, atol=0.05)
-        Excerpts(seconds=1.0).log_mel(clip, "mix")
+        SourceNetwork(seconds=1.0).log_mel(clip, "mix")
         assert separated == [(clip.id, "mix")]  # the second one is from the cache
 
     def test_window_is_drawn_by_the_clip_alone(self) -> None:
@@ -152,54 +115,89 @@ class TestExcerpts:
 
     def test_short_clips_end_in_silence_and_are_counted(self, tmp_path: Path) -> None:
         clips = [toy_clip(tmp_path, 50, seconds=0.6), toy_clip(tmp_path, 51, seconds=1.5)]
-        excerpts = Excerpts(seconds=1.0)
-        assert excerpts.padding(clips) == pytest.approx({"clip-50": 0.4})
-        found = excerpts.log_mel(clips[0], "mix")
+        system = SourceNetwork(seconds=1.0)
+        assert system.padding(clips) == pytest.approx({"c50": 0.4})
+        found = system.log_mel(clips[0], "mix")
         assert found.shape == (96, 47)
         assert (found[:, 31:] == -100).all()
         assert (found[:, :28] > -100).all()
 
+    def test_feature_of_ones_own(self, parts: Parts) -> None:
+        def level(samples: np.ndarray, sample_rate: int, hop_length: int) -> np.ndarray:
+            return np.full((96, 1 + len(samples) // hop_length), samples.std())
+
+        def small(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+            return np.zeros((3, 4))
+
+        own = SourceNetwork(seconds=1.0, feature=level)
+        assert own.parameters["feature"]["name"].endswith("level")
+        usual = replace(own, feature=spectral.log_mel)
+        clip = parts[0][1]
+        assert np.ptp(own.log_mel(clip, "mix")) == 0 < np.ptp(usual.log_mel(clip, "mix"))
+        wrong = replace(own, feature=small)
+        with pytest.raises(ParameterError, match=r"has shape \(3, 4\); expected \(96, 47\)"):
+            wrong.log_mel(clip, "mix")
+
     def test_wrong_settings(self) -> None:
         with pytest.raises(ParameterError, match="seconds is 0; expected more than 0"):
-            get_system("C1D-M", {"seconds": 0})
+            SourceNetwork(seconds=0)
 
 
 class TestTraining:
     @pytest.mark.parametrize("name", ["C1D-M", "C2D-V", "EmoMucs-C2D, unified"])
-    def test_predicts_saves_and_loads(
-        self, parts: tuple[Corpus, Corpus, Corpus], tmp_path: Path, name: str
-    ) -> None:
+    def test_predicts_saves_and_loads(self, parts: Parts, tmp_path: Path, name: str) -> None:
         train, valid, test = parts
         fitted = tiny(name).fit(train, valid, context())
         found = fitted.predict(test)
-        assert list(found.columns) == ["id", "valence", "arousal"]
+        assert list(found.columns) == ["id", *DIMENSIONS]
         assert found["id"].tolist() == test.ids
-        assert np.isfinite(found[["valence", "arousal"]].to_numpy()).all()
+        assert np.isfinite(found[[*DIMENSIONS]].to_numpy()).all()
         assert list(fitted.history[0]) == ["train_loss", "valid_rmse", "learning_rate"]
         fitted.save(tmp_path)
-        again = FittedRegressor.load(tmp_path)
-        pd.testing.assert_frame_equal(again.predict(test), found)
+        pd.testing.assert_frame_equal(Fitted.load(tmp_path).predict(test), found)
         repeated = tiny(name).fit(train, valid, context()).predict(test)
         pd.testing.assert_frame_equal(repeated, found)
         other = tiny(name).fit(train, valid, context(seed=1)).predict(test)
         assert not np.allclose(other["arousal"], found["arousal"])
 
-    def test_learns(self, parts: tuple[Corpus, Corpus, Corpus]) -> None:
+    def test_learns(self, parts: Parts) -> None:
         train, valid, _ = parts
         system = tiny("C1D-M", epochs=40, patience=40, dropout=0.0)
         fitted = system.fit(train, valid, context())
         errors = [row["train_loss"] for row in fitted.history]
         assert errors[-1] < errors[0] / 4
         best = min(row["valid_rmse"] for row in fitted.history)
-        values = fitted.predict(valid)[["valence", "arousal"]].to_numpy()
+        values = fitted.predict(valid)[[*DIMENSIONS]].to_numpy()
         targets = get_task("VA").targets(valid)
         assert np.sqrt(np.mean((values - targets) ** 2)) == pytest.approx(best, abs=1e-6)
 
-    def test_task_with_classes(self, parts: tuple[Corpus, Corpus, Corpus]) -> None:
-        with pytest.raises(ParameterError, match="system 'C1D-M' predicts valence and arousal"):
+    def test_interrupted_training_goes_on(
+        self, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        train, valid, test = parts
+        whole = tiny("C1D-M").fit(train, valid, context(3)).predict(test)
+        calls: list[int] = []
+        step = torch.optim.Adam.step
+
+        def interrupted(self: Any, *args: Any) -> Any:
+            calls.append(1)
+            if len(calls) == 4:
+                raise KeyboardInterrupt
+            return step(self, *args)
+
+        monkeypatch.setattr(torch.optim.Adam, "step", interrupted)
+        checkpoint = tmp_path / "checkpoint.pt"
+        with pytest.raises(KeyboardInterrupt):
+            tiny("C1D-M").fit(train, valid, context(3, checkpoint=checkpoint))
+        assert checkpoint.is_file()
+        again = tiny("C1D-M").fit(train, valid, context(3, checkpoint=checkpoint)).predict(test)
+        pd.testing.assert_frame_equal(again, whole)
+
+    def test_task_with_classes(self, parts: Parts) -> None:
+        with pytest.raises(ParameterError, match="predicts valence and arousal; task 'A' has"):
             tiny("C1D-M").fit(parts[0], parts[1], context(task="A"))
 
-    def test_clip_without_a_label(self, parts: tuple[Corpus, Corpus, Corpus]) -> None:
+    def test_clip_without_a_label(self, parts: Parts) -> None:
         clip = Clip("bare", "bare", audio=parts[0][0].audio, labels=Labels(valence=0.1))
         bare = Corpus("toy", [clip], licence="-", citation="-")
         with pytest.raises(MissingDataError, match="clip 'bare' has no arousal"):
@@ -207,11 +205,22 @@ class TestTraining:
 
     def test_batches(self) -> None:
         rng = np.random.default_rng(0)
-        sizes = [len(chosen) for chosen in batch_indices(17, 8, rng)]
-        assert sizes == [8, 9]
+        assert [len(chosen) for chosen in batch_indices(17, 8, rng)] == [8, 9]
         joined = np.concatenate([b.numpy() for b in batch_indices(20, 8, rng)])
         assert sorted(joined) == list(range(20))
         assert [len(b) for b in batch_indices(1, 8, rng)] == [1]
+
+
+class WeightedSum(nn.Module):
+    """A head of one layer."""
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(n_features, 2))
+
+    def forward(self, features: Tensor) -> Tensor:
+        answer: Tensor = self.layers(features)
+        return answer
 
 
 class TestFusion:
@@ -225,82 +234,88 @@ class TestFusion:
         ],
     )
     def test_frozen_head_is_the_whole_network(
-        self, parts: tuple[Corpus, Corpus, Corpus], tmp_path: Path, name: str
+        self, parts: Parts, tmp_path: Path, name: str
     ) -> None:
         train, valid, test = parts
-        fitted = tiny(name, **SOURCE).fit(train, valid, context())
+        fitted = fused(name).fit(train, valid, context())
         found = fitted.predict(test)
+        whole = fitted.predict_log_mels(fitted.system.log_mels(test))
+        np.testing.assert_allclose(whole, found[[*DIMENSIONS]], atol=5e-3)
         fitted.save(tmp_path)
-        whole = FittedRegressor.load(tmp_path).predict(test)
-        for dimension in ("valence", "arousal"):
-            np.testing.assert_allclose(whole[dimension], found[dimension], atol=5e-3)
+        pd.testing.assert_frame_equal(Fitted.load(tmp_path).predict(test), found)
 
     def test_source_models_are_those_of_the_single_systems(
-        self, parts: tuple[Corpus, Corpus, Corpus], monkeypatch: pytest.MonkeyPatch
+        self, parts: Parts, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         train, valid, test = parts
         seed = 7
         single = tiny("C1D-B").fit(train, valid, context(seed))
-        fits: list[str] = []
+        fits: list[tuple[str, ...]] = []
         fit = SourceNetwork.fit
 
-        def spy(self: SourceNetwork, *args: Any) -> FittedRegressor:
-            fits.append(self.name)
+        def spy(self: SourceNetwork, *args: Any) -> Any:
+            fits.append(self.sources)
             return fit(self, *args)
 
         monkeypatch.setattr(SourceNetwork, "fit", spy)
-        fusion = tiny("EmoMucs-C1D, late, freeze, B+O", **SOURCE)
-        fitted = fusion.fit(train, valid, context(seed))
-        assert fits == ["C1D-O"]
-        assert isinstance(fitted, source_models.FittedFusion)
-        kept = fitted.models.fitted[0].predict(test)
-        pd.testing.assert_frame_equal(kept, single.predict(test))
-        features = fitted.models.features(test, "late")
-        np.testing.assert_allclose(features[:, :2], kept[["valence", "arousal"]], atol=1e-6)
-        tiny("EmoMucs-C1D, late, freeze", **SOURCE).fit(train, valid, context(seed))
-        assert fits == ["C1D-O", "C1D-V", "C1D-D"]
+        late = fused("EmoMucs-C1D, late, freeze")
+        fitted = replace(late, sources=("bass", "other")).fit(train, valid, context(seed))
+        assert fits == [("other",)]
+        assert isinstance(fitted, FittedFusion)
+        bass = fitted.models[0].predict(test)
+        pd.testing.assert_frame_equal(bass, single.predict(test))
+        features = fitted.features(test)
+        np.testing.assert_allclose(features[:, :2], bass[[*DIMENSIONS]], atol=1e-6)
+        late.fit(train, valid, context(seed))
+        assert fits == [("other",), ("vocals",), ("drums",)]
 
-    def test_damaged_source_model_is_trained_again(
-        self, parts: tuple[Corpus, Corpus, Corpus]
-    ) -> None:
+    def test_damaged_source_model_is_trained_again(self, parts: Parts) -> None:
         train, valid, test = parts
-        fusion = tiny("EmoMucs-C1D, late, freeze, V", **SOURCE)
+        fusion = fused("EmoMucs-C1D, late, freeze", sources=("vocals",))
         whole = fusion.fit(train, valid, context(8)).predict(test)
-        assert isinstance(fusion, FrozenFusion)
-        system = fusion.source_system("vocals")
-        key = source_models.source_model_key(system, train, valid, context(8))
-        network = cache_folder() / "source-models" / key[:2] / key[:32] / "network.pt"
+        key = source_model_key(fusion.source_system("vocals"), train, valid, context(8))
+        network = _folder(key) / FITTED_FILE
         network.write_bytes(network.read_bytes()[:100])
         pd.testing.assert_frame_equal(fusion.fit(train, valid, context(8)).predict(test), whole)
 
     @pytest.mark.parametrize(
         "name", ["EmoMucs-C1D, early, finetune", "EmoMucs-C2D, late, finetune"]
     )
-    def test_finetuning_moves_everything(
-        self, parts: tuple[Corpus, Corpus, Corpus], name: str
-    ) -> None:
+    def test_finetuning_moves_everything(self, parts: Parts, name: str) -> None:
         train, valid, _ = parts
-        system = tiny(name, finetune_epochs=1, **SOURCE)
-        assert isinstance(system, FrozenFusion)
+        system = fused(name, finetune_epochs=1)
         fitted = system.fit(train, valid, context())
-        key = source_models.source_model_key(system.source_system("bass"), train, valid, context())
-        before = FittedRegressor.load(cache_folder() / "source-models" / key[:2] / key[:32])
+        key = source_model_key(system.source_system("bass"), train, valid, context())
+        before = Fitted.load(_folder(key)).network
         network = fitted.network
         assert isinstance(network, EmoMucs)
-        after = network.sources[list(LETTERS).index("bass")]
-        pairs = zip(before.network.parameters(), after.parameters(), strict=True)
+        after = network.sources[SOURCES.index("bass")]
+        pairs = zip(before.parameters(), after.parameters(), strict=True)
         moved = [(a - b).abs().max().item() for a, b in pairs if a.dim() > 1]
-        late = "late" in name
-        assert all(0 < change < 0.01 for change in moved[: None if late else 2])
+        assert all(0 < change < 0.01 for change in moved[: None if "late" in name else 2])
 
     @pytest.mark.parametrize("name", ["EmoMucs-C1D, mid, full", "EmoMucs-C2D, early, full"])
-    def test_full_training(self, parts: tuple[Corpus, Corpus, Corpus], name: str) -> None:
+    def test_full_training(self, parts: Parts, name: str) -> None:
         train, valid, test = parts
         fitted = tiny(name, epochs=2).fit(train, valid, context())
         assert len(fitted.predict(test)) == len(test)
-        inputs = fitted.system.inputs_of(test)
+        inputs = fitted.system.log_mels(test)
         assert inputs.shape[:2] == (len(test), 4)
         permuted = inputs[:, [0, 1, 3, 2]]
-        assert not np.allclose(
-            fitted.predict_log_mels(permuted), fitted.predict_log_mels(inputs), atol=1e-6
-        )
+        found = fitted.predict_log_mels(inputs)
+        assert not np.allclose(fitted.predict_log_mels(permuted), found, atol=1e-6)
+
+    def test_parts_of_ones_own(self, parts: Parts) -> None:
+        class Wide(C1D):
+            """Another architecture."""
+
+        train, valid, test = parts
+        system = fused("EmoMucs-C1D, late, freeze", model=Wide, head=WeightedSum)
+        assert system.family == "C1D fusion"
+        assert {system.parameters[name]["name"] for name in ("model", "head")} == {
+            Wide.__qualname__,
+            "WeightedSum",
+        }
+        fitted = system.fit(train, valid, context())
+        assert fitted.network.head.layers[0].weight.shape == (2, 8)
+        assert np.isfinite(fitted.predict(test)[[*DIMENSIONS]].to_numpy()).all()

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from mer.errors import InvalidDataError, ParameterError
-from mer.features.descriptors import acoustic_descriptors, symbolic_descriptors
-from mer.features.rhythm import pulse
+from mer.features.descriptors import acoustic_descriptors, pulse, symbolic_descriptors
 from mer.features.spectral import Floats
 from mer.features.statistics import Array
 from mer.features.tonality import interval_classes, key_strengths, tonnetz

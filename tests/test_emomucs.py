@@ -11,14 +11,15 @@ from mer.models.emomucs import (
     C1D,
     C2D,
     EmoMucs,
+    FirstBlock,
     Level,
     SourceModel,
     c2d_pools,
     parameter_count,
+    patch_moments,
     start_at,
 )
-from mer.models.pooled_convolution import FirstBlock, patch_moments
-from mer.systems.sources import Excerpts
+from mer.papers.deberardinis2020.systems import SourceNetwork
 
 FRAMES = 938
 SHORT = 60
@@ -49,7 +50,7 @@ def plain_c2d(model: C2D, pools: list[tuple[int, int]]) -> nn.Sequential:
 
 class TestSizes:
     def test_parameters_of_table_1(self) -> None:
-        n_frames = Excerpts().n_frames
+        n_frames = SourceNetwork().n_frames
         assert n_frames == FRAMES
         assert parameter_count(C1D(n_frames=n_frames)) == 86354
         assert parameter_count(C2D(n_frames=n_frames)) == 37698

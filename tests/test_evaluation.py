@@ -1,4 +1,4 @@
-"""Splits, metrics and uncertainty: hand-worked values, invariances, damaged input."""
+"""Splits, metrics and resampling: hand-worked values, invariances, damaged input."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from mer.clips import Fold
+from mer.corpora import folds as splits
 from mer.errors import ParameterError
-from mer.evaluation import metrics, splits, uncertainty
+from mer.evaluation import metrics, resampling
 
 NAN = float("nan")
 
@@ -159,7 +160,6 @@ class TestMetrics:
         assert report["accuracy"] == 0.75
         # Class 2 is answered twice, once rightly; class 4 is never answered
         assert report["macro_f1"] == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
-        assert report["confusion"] == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0]]
 
     def test_report_does_not_depend_on_the_order_of_rows_and_columns(self) -> None:
         frame = frame_4q()
@@ -173,13 +173,6 @@ class TestMetrics:
         assert metrics.answers(both["A"]).tolist() == [2, 2, 1, 2]
         assert metrics.answers(both["V"]).tolist() == [2, 1, 1, 1]
         assert both["A"]["id"].tolist() == list("abcd")
-
-    def test_what_the_4q_probabilities_imply(self) -> None:
-        both = metrics.implied(frame_4q(), by="probability")
-        assert both["A"]["p_2"].tolist() == pytest.approx([0.4, 0.8, 0.2, 0.7])
-        assert both["V"]["p_2"].tolist() == pytest.approx([0.7, 0.2, 0.0, 0.5])
-        for frame in both.values():
-            assert (frame["p_1"] + frame["p_2"]).tolist() == pytest.approx([1] * 4)
 
     def test_4q_is_right_exactly_where_both_implied_answers_are(self) -> None:
         rng = np.random.default_rng(1)
@@ -231,8 +224,41 @@ class TestMetrics:
                 metrics.answers(broken)
         with pytest.raises(ParameterError, match="expected the four quadrants"):
             metrics.implied(pd.DataFrame({"target": [1], "p_1": [1.0], "p_2": [0.0]}))
-        with pytest.raises(ParameterError, match="by is 'vote'"):
-            metrics.implied(frame, by="vote")  # type: ignore[arg-type]
+
+
+class TestResampler:
+    GROUPS = ("b", "a", "b", "c")
+
+    def test_resamples_have_as_many_groups_as_there_are(self) -> None:
+        resampler = resampling.Resampler(self.GROUPS, n_resamples=100, seed=1)
+        drawn = np.random.default_rng(1).integers(3, size=(100, 3))
+        expected = [[(row == group).sum() for group in range(3)] for row in drawn]
+        np.testing.assert_array_equal(resampler.weights, expected)
+        np.testing.assert_array_equal(resampler.codes, [1, 0, 1, 2])
+
+    def test_sums_and_means_are_those_of_the_drawn_clips(self) -> None:
+        resampler = resampling.Resampler(self.GROUPS, n_resamples=100)
+        values = np.random.default_rng(0).normal(size=(4, 2))
+        times = resampler.weights[:, resampler.codes].astype(int)
+        clips = [np.repeat(np.arange(4), row) for row in times]
+        expected = np.stack([values[own].sum(axis=0) for own in clips])
+        np.testing.assert_allclose(resampler.sums(values), expected)
+        np.testing.assert_allclose(resampler.sums(values[:, 0]), expected[:, 0])
+        means = np.stack([values[own].mean(axis=0) for own in clips])
+        np.testing.assert_allclose(resampler.means(values), means)
+        np.testing.assert_allclose(resampler.means(values[:, 0]), means[:, 0])
+
+    def test_seeds_are_drawn_anew_in_each_call(self) -> None:
+        resampler = resampling.Resampler(self.GROUPS, n_resamples=50)
+        first, second = resampler.seed_weights(4), resampler.seed_weights(4)
+        assert set(np.unique(first)) <= {0, 0.25, 0.5, 0.75, 1}
+        np.testing.assert_array_equal(first.sum(axis=1), 1)
+        assert not np.array_equal(first, second)
+
+    @pytest.mark.parametrize("groups", [[], [["a"], ["b"]]])
+    def test_damaged_groups(self, groups: ArrayLike) -> None:
+        with pytest.raises(ParameterError, match="one for each clip"):
+            resampling.Resampler(groups)
 
 
 class TestGroupBootstrap:
@@ -241,7 +267,7 @@ class TestGroupBootstrap:
         values = rng.integers(2, size=86).astype(float)
         drawn = np.random.default_rng(7).integers(86, size=(500, 86))
         expected = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
-        interval = uncertainty.group_bootstrap(values, np.arange(86), n_resamples=500, seed=7)
+        interval = resampling.group_bootstrap(values, np.arange(86), n_resamples=500, seed=7)
         assert interval == pytest.approx(expected)
 
     def test_agrees_with_scipy(self) -> None:
@@ -249,21 +275,22 @@ class TestGroupBootstrap:
         theirs = stats.bootstrap(
             (values,), np.mean, n_resamples=5000, method="percentile", rng=np.random.default_rng(1)
         ).confidence_interval
-        ours = uncertainty.group_bootstrap(values, np.arange(200), n_resamples=5000)
+        ours = resampling.group_bootstrap(values, np.arange(200), n_resamples=5000)
         assert ours == pytest.approx([theirs.low, theirs.high], abs=0.01)
 
     def test_two_groups_by_hand(self) -> None:
         # Draws: both first (1/4) mean 1, one of each (1/2) mean 1/4, both second (1/4) mean 0
-        interval = uncertainty.group_bootstrap([1, 0, 0, 0], ["a", "b", "b", "b"], level=0.4)
-        assert interval == pytest.approx((0.25, 0.25))
-        interval = uncertainty.group_bootstrap([1, 0, 0, 0], ["a", "b", "b", "b"], level=0.6)
-        assert interval == (0, 1)
+        resampler = resampling.Resampler(["a", "b", "b", "b"])
+        found, counts = np.unique(resampler.means([1, 0, 0, 0]), return_counts=True)
+        assert found.tolist() == [0, 0.25, 1]
+        assert counts / 2000 == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
+        assert resampling.group_bootstrap([1, 0, 0, 0], ["a", "b", "b", "b"]) == (0, 1)
 
     def test_copies_of_clips_in_a_group_add_no_certainty(self) -> None:
         values = np.random.default_rng(2).integers(2, size=60).astype(float)
-        one = uncertainty.group_bootstrap(values, np.arange(60))
-        five = uncertainty.group_bootstrap(np.repeat(values, 5), np.repeat(np.arange(60), 5))
-        ignored = uncertainty.group_bootstrap(np.repeat(values, 5), np.arange(300))
+        one = resampling.group_bootstrap(values, np.arange(60))
+        five = resampling.group_bootstrap(np.repeat(values, 5), np.repeat(np.arange(60), 5))
+        ignored = resampling.group_bootstrap(np.repeat(values, 5), np.arange(300))
         assert five == pytest.approx(one)
         assert one.high - one.low > 1.8 * (ignored.high - ignored.low)
 
@@ -271,14 +298,14 @@ class TestGroupBootstrap:
         rng = np.random.default_rng(3)
         values, groups = rng.normal(size=100), rng.integers(30, size=100)
         order = rng.permutation(100)
-        shuffled = uncertainty.group_bootstrap(values[order], groups[order])
-        assert shuffled == pytest.approx(uncertainty.group_bootstrap(values, groups))
+        shuffled = resampling.group_bootstrap(values[order], groups[order])
+        assert shuffled == pytest.approx(resampling.group_bootstrap(values, groups))
 
     def test_seeds_are_averaged_clip_by_clip(self) -> None:
         rng = np.random.default_rng(4)
         correct, groups = rng.integers(2, size=(3, 50)), np.repeat(np.arange(25), 2)
-        averaged = uncertainty.group_bootstrap(correct.mean(axis=0), groups)
-        assert uncertainty.group_bootstrap(correct, groups) == averaged
+        averaged = resampling.group_bootstrap(correct.mean(axis=0), groups)
+        assert resampling.group_bootstrap(correct, groups) == averaged
 
     def test_coverage_on_clustered_clips(self) -> None:
         rng = np.random.default_rng(6)
@@ -287,28 +314,11 @@ class TestGroupBootstrap:
         for trial in range(200):
             values = np.repeat(rng.normal(size=60), 3) + 0.5 * rng.normal(size=180)
             for unit, codes in (("song", groups), ("clip", np.arange(180))):
-                low, high = uncertainty.group_bootstrap(values, codes, n_resamples=200, seed=trial)
+                low, high = resampling.group_bootstrap(values, codes, n_resamples=200, seed=trial)
                 inside[unit] += low <= 0 <= high
         assert 0.89 <= inside["song"] / 200 <= 0.98
         # An interval that takes clips for independent is far too short
         assert inside["clip"] / 200 < 0.85
-
-    def test_metric_version_equals_the_fast_one_for_a_mean(self) -> None:
-        rng = np.random.default_rng(8)
-        target, given = rng.integers(4, size=(2, 80))
-        groups = rng.integers(25, size=80)
-        slow = uncertainty.group_bootstrap_metric(metrics.accuracy, (target, given), groups)
-        fast = uncertainty.group_bootstrap(target == given, groups)
-        assert slow == pytest.approx(fast)
-
-    def test_metric_interval_of_r2_encloses_the_estimate(self) -> None:
-        rng = np.random.default_rng(9)
-        target = rng.normal(size=150)
-        given = target + rng.normal(size=150)
-        low, high = uncertainty.group_bootstrap_metric(
-            metrics.r2, (target, given), np.repeat(np.arange(50), 3), n_resamples=300
-        )
-        assert low < metrics.r2(target, given) < high
 
     @pytest.mark.parametrize(
         ("values", "groups", "message"),
@@ -322,24 +332,11 @@ class TestGroupBootstrap:
     )
     def test_damaged_values(self, values: ArrayLike, groups: ArrayLike, message: str) -> None:
         with pytest.raises(ParameterError, match=message):
-            uncertainty.group_bootstrap(values, groups)
+            resampling.group_bootstrap(values, groups)
 
-    def test_parameters_out_of_range(self) -> None:
-        with pytest.raises(ParameterError, match="level is 95"):
-            uncertainty.group_bootstrap([1, 0], ["a", "b"], level=95)
+    def test_number_of_resamples(self) -> None:
         with pytest.raises(ParameterError, match="n_resamples is 0"):
-            uncertainty.group_bootstrap([1, 0], ["a", "b"], n_resamples=0)
-
-    def test_damaged_arrays_of_a_metric(self) -> None:
-        for arrays in ((), ([1, 0], [1, 0, 1])):
-            with pytest.raises(ParameterError, match="equal length"):
-                uncertainty.group_bootstrap_metric(metrics.accuracy, arrays, ["a", "b"])
-        with pytest.raises(ParameterError, match="no values"):
-            uncertainty.group_bootstrap_metric(metrics.rmse, ([], []), [])
-        with pytest.raises(ParameterError, match="not finite"):
-            uncertainty.group_bootstrap_metric(metrics.rmse, ([1.0, NAN], [1.0, 2.0]), ["a", "b"])
-        with pytest.raises(ParameterError, match="metric of a resample is not finite"):
-            uncertainty.group_bootstrap_metric(lambda a: NAN, ([1, 2],), ["a", "b"])
+            resampling.group_bootstrap([1, 0], ["a", "b"], n_resamples=0)
 
 
 class TestComparison:
@@ -357,8 +354,8 @@ class TestComparison:
     def test_mcnemar_by_hand(self, only_first: int, only_second: int, p: float) -> None:
         first = [1] * only_first + [0] * only_second + [1, 1, 0]
         second = [0] * only_first + [1] * only_second + [1, 1, 0]
-        assert uncertainty.mcnemar_exact(first, second) == pytest.approx(p)
-        swapped = uncertainty.mcnemar_exact(np.array(second) > 0, np.array(first) > 0)
+        assert resampling.mcnemar_exact(first, second) == pytest.approx(p)
+        swapped = resampling.mcnemar_exact(np.array(second) > 0, np.array(first) > 0)
         assert swapped == pytest.approx(p)
 
     @pytest.mark.parametrize(
@@ -375,27 +372,50 @@ class TestComparison:
         self, first: ArrayLike, second: ArrayLike, message: str
     ) -> None:
         with pytest.raises(ParameterError, match=message):
-            uncertainty.mcnemar_exact(first, second)
+            resampling.mcnemar_exact(first, second)
 
     def test_difference_changes_sign_with_its_order_and_pairs_clips(self) -> None:
         rng = np.random.default_rng(11)
-        hard = rng.normal(size=90)
-        first, second = hard + 0.1, hard + 0.01 * rng.normal(size=90)
+        hard = rng.normal(size=(90, 1))
+        first, second = hard + 0.1, hard + 0.01 * rng.normal(size=(90, 1))
         groups = np.repeat(np.arange(30), 3)
-        gain = uncertainty.paired_bootstrap_difference(first, second, groups)
-        loss = uncertainty.paired_bootstrap_difference(second, first, groups)
-        assert gain.mean == pytest.approx(-loss.mean)
-        assert (gain.low, gain.high) == pytest.approx((-loss.high, -loss.low))
+        gain = resampling.difference(first, second, groups)
+        loss = resampling.difference(second, first, groups)
+        assert gain == pytest.approx((-loss.mean, -loss.high, -loss.low))
         # What makes a clip hard for both cancels out
         assert 0.09 < gain.low < gain.mean < gain.high < 0.11
+        paired = resampling.paired_bootstrap_difference(first.T, second.T, groups)
+        assert gain == pytest.approx(paired)
 
-    def test_difference_takes_different_numbers_of_seeds(self) -> None:
+    def test_difference_draws_songs_and_then_the_seeds_of_each_system(self) -> None:
         rng = np.random.default_rng(12)
-        first, second = rng.integers(2, size=(5, 40)), rng.integers(2, size=(3, 40))
-        difference = uncertainty.paired_bootstrap_difference(first, second, np.arange(40))
-        assert difference.mean == pytest.approx(first.mean() - second.mean())
-        assert difference.low < difference.mean < difference.high
+        tables = rng.integers(2, size=(40, 5)), rng.integers(2, size=(40, 3))
+        groups = rng.integers(12, size=40)
+        groups[:12] = np.arange(12)
+        generator = np.random.default_rng(3)
+        songs = generator.integers(12, size=(200, 12))
+        members = [np.flatnonzero(groups == song) for song in range(12)]
+        clips = [np.concatenate([members[song] for song in row]) for row in songs]
+        means = []
+        for table in tables:
+            seeds = generator.integers(table.shape[1], size=(200, table.shape[1]))
+            pairs = zip(clips, seeds, strict=True)
+            means.append(np.asarray([table[np.ix_(c, s)].mean() for c, s in pairs]))
+        found = resampling.difference(*tables, groups, n_resamples=200, seed=3)
+        expected = np.quantile(means[0] - means[1], (0.025, 0.975))
+        assert found.mean == tables[0].mean() - tables[1].mean()
+        assert found[1:] == pytest.approx(tuple(expected))
 
-    def test_difference_needs_the_same_clips(self) -> None:
-        with pytest.raises(ParameterError, match="found 3 and 2 clips"):
-            uncertainty.paired_bootstrap_difference([1, 0, 1], [1, 0], ["a", "b", "c"])
+    @pytest.mark.parametrize(
+        ("first", "second", "message"),
+        [
+            ([[1], [0], [1]], [[1], [0]], "found 3 and 2 clips"),
+            ([[1], [NAN]], [[1], [0]], "not finite"),
+            (np.empty((0, 1)), np.empty((0, 1)), "no values"),
+        ],
+    )
+    def test_difference_needs_values_of_the_same_clips(
+        self, first: ArrayLike, second: ArrayLike, message: str
+    ) -> None:
+        with pytest.raises(ParameterError, match=message):
+            resampling.difference(first, second, ["a", "b", "c"])

@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import PARTS
+from joblib import cpu_count
+from rows import ROWS, small
 
 from mer.clips import Corpus
 from mer.corpora import emopia
@@ -27,18 +29,12 @@ from mer.evaluation.metrics import classification_report
 from mer.paths import cache_folder
 from mer.study import executor
 from mer.study.executor import execute
-from mer.study.parameters import StudyParameters
-from mer.study.session import Session
+from mer.study.settings import Settings
 from mer.study.specs import RunSpec, plan
 from mer.study.store import RunStore
+from mer.study.study import Study
 
 LSTM = "LSTM-Attn + MIDI-like"
-SMALL = {
-    LSTM: {
-        **{"epochs": 5, "window": 32, "embedding": 8, "hidden": 4},
-        **{"attention": 4, "hops": 2, "classifier": 8},
-    }
-}
 
 
 def toy(folder: Path) -> Corpus:
@@ -75,15 +71,15 @@ def runs(tmp_path: Path) -> RunStore:
 
 
 def planned(corpus: Corpus, systems: Sequence[str], split: str = "cv3") -> list[RunSpec]:
+    rows = {name: small(name).configured({"epochs": 5} if name == LSTM else {}) for name in systems}
     return plan(
-        systems,
+        rows,
         ["4Q"],
         corpus="emopia",
         fingerprint=corpus.fingerprint,
         split=split,
         folds=range(len(corpus.split(split).folds)),
         seeds=[0, 1],
-        overrides=SMALL,
     )
 
 
@@ -132,7 +128,7 @@ class TestExecute:
         self, corpus: Corpus, runs: RunStore, threads: list[int]
     ) -> None:
         execute(planned(corpus, ["Constant"], "split_cls"), corpus, runs, progress=False)
-        assert threads == [os.cpu_count()]
+        assert threads == [cpu_count()]
 
     def test_folds_are_those_of_the_split(self, corpus: Corpus, runs: RunStore) -> None:
         specs = planned(corpus, ["Constant"])
@@ -156,7 +152,7 @@ class TestExecute:
         )
 
     @pytest.mark.parametrize("n_jobs", [1, 2])
-    def test_error_of_a_run_is_told_and_the_others_are_kept(
+    def test_other_runs_are_stored_where_one_fails(
         self, emopia_copy: Path, runs: RunStore, n_jobs: int
     ) -> None:
         (emopia_copy / "midis" / f"{PARTS['train'][0]}.mid").write_bytes(b"damaged")
@@ -168,7 +164,7 @@ class TestExecute:
             execute(specs, corpus, runs, n_jobs=n_jobs, progress=False)
         assert runs.missing(specs) == specs[1:]
 
-    def test_full_disk_is_told(
+    def test_full_disk(
         self, corpus: Corpus, runs: RunStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def no_space(*args: Any, **options: Any) -> None:
@@ -371,29 +367,53 @@ class TestCluster:
             execute(specs, corpus, runs, cluster="tcp://127.0.0.1:9", progress=False)
 
 
-class TestStoredSession:
+class TestStoredStudy:
     @pytest.fixture
-    def session(self, corpus: Corpus, runs: RunStore) -> Session:
+    def study(self, corpus: Corpus, runs: RunStore) -> Study:
         card = {"fingerprint": corpus.fingerprint, "splits": {"split_cls": {"folds": 1}}}
         runs.write_card("emopia", card)
-        settings = StudyParameters(
+        settings = Settings(
             profile="cpu", compute=False, tasks=["4Q", "A"], systems=["Constant", "Song-lookup"]
         )
-        return Session(settings, runs)
+        return Study(settings, store=runs)
 
-    def test_shows_what_is_stored(self, corpus: Corpus, session: Session) -> None:
-        specs = session.specs(["Constant", "Symbolic-LR"], split="single")
-        assert [(spec.system, spec.task) for spec in specs] == [
-            ("Constant", "4Q"),
-            ("Constant", "A"),
-        ]
-        execute(specs, corpus, session.store, n_jobs=1, progress=False)
-        predictions = session.run(specs)
+    def test_shows_what_is_stored(self, corpus: Corpus, study: Study) -> None:
+        specs = study.specs({name: ROWS[name] for name in ("Constant", "Symbolic-LR")})
+        found = [(spec.system, spec.task) for spec in specs]
+        assert found == [("Constant", "4Q"), ("Constant", "A")]
+        execute(specs, corpus, study.store, n_jobs=1, progress=False)
+        predictions = study.run(specs).predictions
         assert predictions["id"].tolist() == PARTS["test"] * 2
         assert predictions.loc[predictions["task"] == "A", "target"].tolist() == [2, 2, 1, 1]
         np.testing.assert_array_equal(predictions["answer"], 1)
 
-    def test_says_what_is_not_stored(self, session: Session) -> None:
-        specs = session.specs(["Constant"], split="split_cls", tasks=["4Q"])
-        with pytest.raises(MissingDataError, match=r"1 of 1 runs are not stored, .*Constant, 4Q"):
-            session.run(specs)
+    def test_says_what_is_not_stored(self, corpus: Corpus, study: Study) -> None:
+        rows = {name: ROWS[name] for name in ("Constant", "Song-lookup")}
+        specs = study.specs(rows, tasks=["4Q"])
+        with pytest.raises(MissingDataError, match=r"none of 2 runs is stored, .*Constant, 4Q"):
+            study.run(specs)
+        execute(specs[:1], corpus, study.store, n_jobs=1, progress=False)
+        results = study.run(specs)
+        assert results.missing == specs[1:]
+        assert results.missing_text == "- Song-lookup (split_cls: 4Q): **was not run**."
+
+    def test_nothing_left_to_run(self, study: Study) -> None:
+        with pytest.raises(ParameterError, match="nothing to run: none of systems"):
+            study.run(study.specs({"Symbolic-LR": ROWS["Symbolic-LR"]}))
+
+
+def level(fitted: Any, spec: RunSpec, corpus: Corpus, fold: Any) -> float:
+    """Share of the commonest class that a constant answers with."""
+    return float(fitted.predict(corpus.select(fold.test)).iloc[0, 1:].max())
+
+
+class TestInspect:
+    def test_fits_once_and_asks_again(
+        self, corpus: Corpus, runs: RunStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        specs = planned(corpus, ["Constant"])
+        values = executor.inspect_fitted(specs, corpus, runs, level, n_jobs=1)
+        assert len(values) == 3
+        assert not runs.missing(specs)
+        monkeypatch.setattr(executor, "fit", None)
+        assert executor.inspect_fitted(specs, corpus, runs, level, n_jobs=1) == values

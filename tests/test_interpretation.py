@@ -1,204 +1,220 @@
-"""Which source tells the emotion: combinations and regions against brute force."""
+"""Which source tells the emotion: combinations, regions, contributions and known carriers."""
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from toy_sources import DIMENSIONS, answers_of, separate_by_tones, toy_clip, toy_corpus, toy_targets
 
-from mer.errors import ParameterError
+from mer.clips import Corpus
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.evaluation.contributions import exchanged
 from mer.evaluation.metrics import r2
-from mer.study import figures as shared
-from mer.study.claims import FAILS, HOLDS, OPEN, judge, paragraphs
-from mer.study.deberardinis2020 import COMBINATIONS
-from mer.study.interpretation import carriers, combinations, contributions, figures, regions
-from mer.systems.variants import LETTERS
+from mer.papers.deberardinis2020 import carriers, combinations, contributions, systems
+from mer.papers.deberardinis2020.systems import SOURCES, FittedFusion
+from mer.papers.deberardinis2020.tables import COMBINATIONS, COMBINED
+from mer.study import executor, plots
+from mer.study.claims import FAILS, HOLDS, OPEN, paragraphs
+from mer.study.executor import execute
+from mer.study.settings import Settings
+from mer.study.specs import RunSpec, plan
+from mer.study.store import RunStore
+from mer.study.study import Study
 
-SOURCES = tuple(LETTERS)
-DIMENSIONS = ("valence", "arousal")
 N, N_FOLDS = 48, 2
+TINY = {"seconds": 1.2, "epochs": 6, "batch_size": 8, "source_epochs": 1, "source_batch_size": 8}
+ALL = combinations.ALL_SOURCES
 
 
-def frame_of(system: str, fold: int, clips: pd.DataFrame, answers: np.ndarray) -> pd.DataFrame:
-    """Predictions of one model as a session gives them; answers have shape (n, 2)."""
-    given = dict(zip(DIMENSIONS, answers.T, strict=True))
-    place = clips.assign(system=system, task="VA", split="nested", fold=fold, seed=0)
-    return place.assign(audio="recorded", **given)
-
-
-def toy_clips() -> pd.DataFrame:
-    """Two clips a song."""
-    labels = np.random.default_rng(0).uniform(-1, 1, (N, 2))
-    return pd.DataFrame(
-        {
-            "id": [f"c{k:02d}" for k in range(N)],
-            "group": [f"song-{k // 2}" for k in range(N)],
-            "target_valence": labels[:, 0],
-            "target_arousal": labels[:, 1],
-        }
-    )
+def drawn(figure: Figure) -> int:
+    """Number of its panels; it must be as wide as the page, and can be drawn."""
+    assert figure.get_figwidth() == plots.WIDTH
+    figure.savefig(io.BytesIO(), dpi=40)
+    return len(figure.axes)
 
 
 def parts(seed: int) -> np.ndarray:
     """What each source says of each clip: the fourth nothing, the first two the same much."""
     noise = np.random.default_rng(seed).normal(size=(4, N, 2)) * 0.05
-    labels = toy_clips()[["target_valence", "target_arousal"]].to_numpy()
+    labels = toy_targets(N)[["target_valence", "target_arousal"]].to_numpy()
     return np.asarray([0.25, 0.25, 0.4, 0.0])[:, None, None] * labels + noise
 
 
 @pytest.fixture(scope="module")
 def subsets() -> pd.DataFrame:
     """Every subset of the sources adds up what they say; two models, tested on half the clips."""
-    clips, frames = toy_clips(), []
+    clips, frames = toy_targets(N), []
     for fold in range(N_FOLDS):
         rows, said = np.arange(fold, N, N_FOLDS), parts(fold)
         test = clips.iloc[rows]
-        for system in COMBINATIONS:
-            used = [SOURCES.index(source) for source in combinations.sources_of(system)]
-            frames.append(frame_of(system, fold, test, said[used].sum(axis=0)[rows]))
-        frames.append(frame_of(combinations.NO_SOURCE, fold, test, np.zeros((len(rows), 2))))
-        frames.append(frame_of(combinations.MIX, fold, test, said[2][rows]))
+        for system, fusion in COMBINATIONS.items():
+            used = [SOURCES.index(source) for source in fusion.sources]  # type: ignore[attr-defined]
+            frames.append(answers_of(system, fold, test, said[used].sum(axis=0)[rows]))
+        frames.append(answers_of("Mean", fold, test, np.zeros((len(rows), 2))))
+        frames.append(answers_of("C2D-M", fold, test, said[2][rows]))
     return pd.concat(frames, ignore_index=True)
 
 
+@pytest.fixture(scope="module")
+def scores(subsets: pd.DataFrame) -> combinations.Scores:
+    return combinations.r2_scores(subsets, n_resamples=200)
+
+
+@pytest.fixture
+def study(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """On a toy corpus, without a separator."""
+    separate_by_tones(monkeypatch)
+    monkeypatch.setattr(executor, "_limit_threads", lambda threads: None)
+    found = Study(Settings(profile="smoke", n_jobs=1), "regression", RunStore(tmp_path))
+    found.corpus_name = "toy"
+    found.__dict__["corpus"] = corpus
+    return found
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("audio")
+    return toy_corpus([toy_clip(folder, number) for number in range(20)])
+
+
 class TestCombinations:
-    def test_scores_are_means_over_models(self, subsets: pd.DataFrame) -> None:
-        scores = combinations.r2_scores(subsets, n_resamples=50)
-        frames = subsets[subsets["system"] == COMBINATIONS[6]].groupby("fold")
+    def test_scores_are_means_over_models(
+        self, subsets: pd.DataFrame, scores: combinations.Scores
+    ) -> None:
+        name = COMBINED["V+B+D"]
+        frames = subsets[subsets["system"] == name].groupby("fold")
         expected = [r2(frame["target_arousal"], frame["arousal"]) for _, frame in frames]
-        assert scores[COMBINATIONS[6], "arousal"].mean == pytest.approx(np.mean(expected))
+        assert scores[name, "arousal"].mean == pytest.approx(np.mean(expected))
         table = combinations.combination_table(scores)
         assert table["sources"].tolist()[::2][:5] == ["V", "B", "D", "O", "V+B"]
         assert (table["low"] <= table["high"]).all()
-        assert list(combinations.combination_text(table)) == ["R2 valence", "R2 arousal"]
+        figure = combinations.combination_figure(table, scores)
+        assert drawn(figure) == 2
+        labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        assert labels[:4] == ["V", "B", "D", "O"]
 
-    def test_gains_sum_to_that_of_all_sources(self, subsets: pd.DataFrame) -> None:
-        scores = combinations.r2_scores(subsets, n_resamples=50)
+    def test_gains_sum_to_that_of_all_sources(
+        self, study: Study, subsets: pd.DataFrame, scores: combinations.Scores
+    ) -> None:
         found = combinations.gains(scores)
         for dimension, rows in found.groupby("dimension"):
-            all_over_none = (
-                scores[combinations.ALL_SOURCES, str(dimension)].mean
-                - scores[combinations.NO_SOURCE, str(dimension)].mean
-            )
-            assert rows["gain"].sum() == pytest.approx(all_over_none)
+            whole, none = (scores[name, str(dimension)].mean for name in (ALL, "Mean"))
+            assert rows["gain"].sum() == pytest.approx(whole - none)
             gain = rows.set_index("source")["gain"]
             assert gain["vocals"] == pytest.approx(gain["bass"], abs=0.05)
             assert gain["drums"] > gain["vocals"] > 0.1 > abs(gain["other"])
-        text = combinations.findings(combinations.combination_table(scores), found, scores)
-        assert text.count("Mean gain from adding drums") == 2
+        assert drawn(combinations.gain_figure(found)) == 2
+        table = combinations.combination_table(scores)
+        text = combinations.combination_summary(study, subsets, table, found, scores)
+        assert text.count("Mean gain from adding a source: drums") == 2
 
-    def test_gains_need_all_combinations(self, subsets: pd.DataFrame) -> None:
-        fewer = subsets[subsets["system"] != COMBINATIONS[2]]
+    def test_gains_need_all_combinations(self, scores: combinations.Scores) -> None:
+        fewer = {key: score for key, score in scores.items() if key[0] != COMBINED["V+B"]}
         with pytest.raises(ParameterError, match="no worth of bass and vocals"):
-            combinations.gains(combinations.r2_scores(fewer, n_resamples=10))
+            combinations.gains(fewer)
 
     def test_other_clips(self, subsets: pd.DataFrame) -> None:
-        fewer = subsets[(subsets["system"] != COMBINATIONS[2]) | (subsets["id"] != "c05")]
+        fewer = subsets[(subsets["system"] != COMBINED["V+B"]) | (subsets["id"] != "c05")]
         with pytest.raises(ParameterError, match="tested on different clips or folds"):
             combinations.r2_scores(fewer)
 
-    def test_claims(self, subsets: pd.DataFrame) -> None:
-        judged = judge(combinations.CLAIMS, {"toy": {"model": subsets}}, {})
+    def test_claims(self, scores: combinations.Scores) -> None:
+        claims = (*combinations.CLAIMS, combinations.EQUAL)
+        judged = combinations.judge_combinations(claims, scores, "toy", N)
         found = judged.groupby("claim")["verdict"].agg(set)
         assert found["Of single sources, drums tell valence best (table 1)"] == {HOLDS}
         assert FAILS in found["Of two sources, bass and other tell valence best (figure 4)"]
-        four = judged[judged["claim"] == combinations.CLAIMS[0].text]
-        assert len(four) == 14
-        assert len(judged) == 14 + 14 + 3 + 5 + 5 + 3 + 3
-        text = combinations.in_letters(paragraphs(combinations.CLAIMS, judged, ["toy"]))
+        assert found[combinations.EQUAL.text] == {FAILS}
+        assert len(judged[judged["claim"] == claims[0].text]) == 14
+        assert len(judged) == 14 + 14 + 3 + 5 + 5 + 3 + 3 + 1
+        text = paragraphs(claims, judged, ["toy"])
         assert "**does not hold**" in text
         assert "D minus V, R2 valence" in text
-
-    @pytest.mark.parametrize(
-        ("pair", "verdict"), [(("V+D", "V+D"), HOLDS), (("D", "V+B+D+O"), FAILS)]
-    )
-    def test_comparable(self, subsets: pd.DataFrame, pair: tuple[str, str], verdict: str) -> None:
-        assert f"**{verdict}**" in combinations.comparable_text(subsets, *pair, "arousal")
 
 
 def single(errors: Any) -> pd.DataFrame:
     """Predictions of the four single-source models, off by (n_folds, 4, n, 2); all clips each."""
-    clips = toy_clips()
+    clips = toy_targets(N)
     labels = clips[["target_valence", "target_arousal"]].to_numpy()
-    return pd.concat(
-        [
-            frame_of(system, fold, clips, labels + by_source[k])
-            for fold, by_source in enumerate(errors)
-            for k, system in enumerate(regions.SINGLE_MODELS)
-        ],
-        ignore_index=True,
-    )
+    frames = [
+        answers_of(system, fold, clips, labels + by_source[k])
+        for fold, by_source in enumerate(errors)
+        for k, system in enumerate(combinations.SINGLE_MODELS)
+    ]
+    return pd.concat(frames, ignore_index=True)
 
 
 class TestRegions:
     def test_best_source_against_brute_force(self) -> None:
         errors = np.random.default_rng(4).normal(size=(3, 4, N, 2))
-        found = regions.source_errors(single(errors))
+        found = combinations.source_errors(single(errors))
         rmse = np.sqrt((errors**2).mean(axis=0))
         one = found[(found["id"] == "c07") & (found["source"] == "drums")].iloc[0]
         np.testing.assert_allclose(one[["valence", "arousal"]].astype(float), rmse[2, 7])
         assert one["mean"] == pytest.approx(rmse[2, 7].mean())
-        best = regions.best_sources(found)
+        best = combinations.best_sources(found)
         names = np.asarray(SOURCES)
         assert best["valence"].tolist() == names[rmse[:, :, 0].argmin(axis=0)].tolist()
         assert best["mean"].tolist() == names[rmse.mean(axis=2).argmin(axis=0)].tolist()
         above = best["target_arousal"] > best["target_arousal"].median()
         assert best["region"].str.contains("high arousal").tolist() == above.tolist()
-        shares = regions.region_shares(best, "mean", n_resamples=100)
+        shares = combinations.region_shares(best, "mean", n_resamples=100)
         np.testing.assert_allclose(shares.groupby("region")["share"].sum(), 1)
         assert shares.groupby("region")["n"].first().sum() == N
-        assert regions.share_text(shares).shape == (4, 5)
+        assert drawn(combinations.plane_figure(best)) == 3
 
-    def test_verdict_and_test_see_an_owner(self) -> None:
-        clips = toy_clips()
+    def test_verdict_and_test_see_an_owner(self, study: Study) -> None:
+        clips = toy_targets(N)
         errors = np.abs(np.random.default_rng(5).normal(1, 0.05, size=(2, 4, N, 2)))
         high = (clips["target_arousal"] > clips["target_arousal"].median()).to_numpy()
         errors[:, 2, high] = 0.1
         predictions = single(errors)
-        best = regions.best_sources(regions.source_errors(predictions))
-        shares = {c: regions.region_shares(best, c) for c in regions.CRITERIA}
-        assert regions.no_owner(shares.values()) == FAILS
-        text = regions.region_paragraph(predictions, best, shares)
+        best = combinations.best_sources(combinations.source_errors(predictions))
+        shares = {c: combinations.region_shares(best, c) for c in combinations.CRITERIA}
+        assert combinations.no_owner(shares.values()) == FAILS
+        text = combinations.region_summary(study, predictions, best, shares)
         assert "(figure 3): **does not hold**" in text
-        assert "drums at" in text
-        assert "p = 0.000" in text
+        assert "drums has the largest share" in text
+        assert "p = .000" in text
 
     def test_verdict_without_owner(self) -> None:
         """Every source is best for a quarter of the clips of each region."""
         rows = pd.DataFrame({"share": [0.25] * 4, "low": [0.1] * 4, "high": [0.4] * 4})
-        assert regions.no_owner([rows]) == HOLDS
-        assert regions.no_owner([rows, rows.assign(high=0.6)]) == OPEN
+        assert combinations.no_owner([rows]) == HOLDS
+        assert combinations.no_owner([rows, rows.assign(high=0.6)]) == OPEN
 
     def test_one_song_tells_nothing_of_a_region(self) -> None:
-        best = pd.DataFrame({"id": ["a"], "group": ["a"], "region": [regions.REGIONS[True, True]]})
-        shares = regions.region_shares(best.assign(valence="bass"), "valence")
-        assert len(shares) == 4
+        region = combinations.REGIONS[True, True]
+        best = pd.DataFrame({"id": ["a"], "group": ["a"], "region": [region]})
+        shares = combinations.region_shares(best.assign(valence="bass"), "valence")
         assert shares[["low", "high"]].to_numpy().tolist() == [[0, 1]] * 4
 
     def test_models_agree_or_not(self) -> None:
         errors = np.random.default_rng(6).normal(size=(1, 4, N, 2))
-        assert regions.model_agreement(single(errors), "mean") is None
-        alike = regions.model_agreement(single(np.tile(errors, (3, 1, 1, 1))), "mean")
+        assert combinations.model_agreement(single(errors), "mean") is None
+        alike = combinations.model_agreement(single(np.tile(errors, (3, 1, 1, 1))), "mean")
         assert alike is not None
         assert alike[0] == 1
         other = np.random.default_rng(7).normal(size=(4, 4, N, 2))
-        found = regions.model_agreement(single(other), "mean")
+        found = combinations.model_agreement(single(other), "mean")
         assert found is not None
         assert found[0] == pytest.approx(found[1], abs=0.1)
 
 
-class TestContributions:
-    def test_left_out_against_brute_force(self, subsets: pd.DataFrame) -> None:
+class TestLeavingOut:
+    def test_against_brute_force(self, subsets: pd.DataFrame) -> None:
         table = contributions.left_out_table(subsets)
-        said, labels = parts(1)[:, 7], toy_clips().loc[7, ["target_valence", "target_arousal"]]
+        said, labels = parts(1)[:, 7], toy_targets(N).loc[7, ["target_valence", "target_arousal"]]
+        rows: Any = table[table["id"] == "c07"].set_index(["source", "dimension"]).to_dict("index")
         for k, source in enumerate(SOURCES):
             for d, dimension in enumerate(DIMENSIONS):
-                own = (table["id"] == "c07") & (table["source"] == source)
-                row = table[own & (table["dimension"] == dimension)].iloc[0]
+                row = rows[source, dimension]
                 whole, less = said.sum(axis=0)[d], said.sum(axis=0)[d] - said[k, d]
                 assert row["signed"] == pytest.approx(said[k, d])
                 assert row["absolute"] == pytest.approx(abs(said[k, d]))
@@ -206,16 +222,16 @@ class TestContributions:
                 assert row["error"] == pytest.approx(expected)
         assert len(table) == N * 4 * 2
 
-    def test_left_out_needs_the_same_clips(self, subsets: pd.DataFrame) -> None:
-        fewer = subsets[(subsets["system"] != COMBINATIONS[6]) | (subsets["fold"] == 0)]
+    def test_it_needs_the_same_clips(self, subsets: pd.DataFrame) -> None:
+        fewer = subsets[(subsets["system"] != COMBINED["V+B+D"]) | (subsets["fold"] == 0)]
         with pytest.raises(ParameterError, match="tested on different clips"):
             contributions.left_out_table(fewer)
 
-    def test_summary(self, subsets: pd.DataFrame) -> None:
+    def test_summary(self, study: Study, subsets: pd.DataFrame) -> None:
         table = contributions.left_out_table(subsets)
         found = contributions.both_methods(table, table)
-        parts_of = contributions.song_shares(found)
-        np.testing.assert_allclose(parts_of.sum(axis=1), 1)
+        by_clip = found.groupby(["method", "dimension", "id"])["share"].sum()
+        np.testing.assert_allclose(by_clip, 1)
         summary = contributions.contribution_summary(found, n_resamples=100)
         assert len(summary) == 2 * 2 * 4
         for (_, dimension), rows in summary.groupby(["method", "dimension"]):
@@ -226,71 +242,202 @@ class TestContributions:
             mean = table[(table["source"] == "bass") & (table["dimension"] == dimension)]
             assert by_source.loc["bass", "error"] == pytest.approx(mean["error"].mean())
         assert contributions.summary_text(summary, "valence").shape == (4, 6)
-        text = contributions.findings(found, summary)
-        assert text.count("drums has the largest share") == 4
+        text = contributions.contribution_findings(study, found, summary)
+        assert text.count("drums has the largest mean share") == 4
+        assert drawn(contributions.share_figure(found, summary)) == 2
 
     def test_songs(self, subsets: pd.DataFrame) -> None:
         table = contributions.left_out_table(subsets)
         found = contributions.both_methods(table, table)
         source, most, least = contributions.extreme_songs(found)
-        shares = contributions.song_shares(found).loc["permutation"].groupby("id").mean()
-        assert source == "drums"
-        assert shares["drums"].idxmax() == most
-        assert shares["drums"].idxmin() == least
+        rows = found.query("method == 'permutation' and source == 'drums'")
+        shares = rows.groupby("id")["share"].mean()
+        assert (source, most, least) == ("drums", shares.idxmax(), shares.idxmin())
         text = contributions.song_table(found, [most, least])
         assert text.index[:2].tolist() == [f"{most}: vocals", f"{most}: bass"]
+        assert text.shape == (8, 4)
 
 
-def same_part(frame: pd.DataFrame) -> pd.Series:
-    """Whether the clip belongs to the test part of the fold in `subsets`."""
-    return frame["id"].str[1:].astype(int) % N_FOLDS == frame["fold"]
+def planned(corpus: Corpus) -> list[RunSpec]:
+    return plan(
+        {ALL: COMBINATIONS[ALL].configured(TINY)},
+        ["VA"],
+        corpus="toy",
+        fingerprint=corpus.fingerprint,
+        split="nested5x5",
+        folds=range(2),
+        seeds=[0],
+    )
 
 
-class TestCost:
-    def test_cost_of_separation(self, subsets: pd.DataFrame) -> None:
-        chosen = subsets[subsets["system"].isin([*COMBINATIONS, *regions.SINGLE_MODELS])]
-        alone = single(np.full((2, 4, N, 2), 0.1))
-        true = pd.concat([chosen, alone[alone["id"].isin(chosen["id"]) & same_part(alone)]])
-        blurred = true.assign(valence=true["valence"] * 0.5)
-        cost = carriers.separation_cost(true, blurred)
-        rows = cost.set_index(["system", "dimension"])
-        assert rows.loc[(combinations.ALL_SOURCES, "arousal"), "cost"] == 0
-        assert rows.loc[(combinations.ALL_SOURCES, "valence"), "verdict"] == HOLDS
-        mix = subsets[subsets["system"] == combinations.MIX]
-        text = carriers.cost_paragraph(cost, mix)
-        assert (
-            "Valence: that separation costs the fusion of all sources something **holds**" in text
+def fitted_of(spec: RunSpec, study: Study) -> FittedFusion:
+    (found,) = study.inspect([spec], lambda fitted, *_: fitted)
+    assert isinstance(found, FittedFusion)
+    return found
+
+
+class TestPermutation:
+    def test_round_trip(self, study: Study, corpus: Corpus) -> None:
+        specs = planned(corpus)
+        execute(specs, corpus, study.store, n_jobs=1, progress=False)
+        computed = contributions.permutation_table(study, specs)
+        assert len(computed) == 6 * 4 * 2
+        assert computed[["signed", "absolute"]].abs().to_numpy().max() > 0
+        assert (computed["absolute"] >= computed["signed"].abs() - 1e-4).all()
+        bare = study.settings.model_copy(update={"compute": False})
+        reader = Study(bare, "regression", study.store)
+        reader.corpus_name = "toy"
+        pd.testing.assert_frame_equal(contributions.permutation_table(reader, specs), computed)
+        with pytest.raises(MissingDataError, match="is not stored"):
+            contributions.permutation_table(reader, specs[:1])
+
+    def test_fitted_again_it_must_predict_the_same(
+        self, study: Study, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (spec,) = specs = planned(corpus)[1:]
+        execute(specs, corpus, study.store, n_jobs=1, progress=False)
+        stored = study.store.read(spec)
+        given = fitted_of(spec, study).predict(
+            corpus.select(corpus.split(spec.split).folds[1].test)
         )
+        np.testing.assert_allclose(
+            given[[*DIMENSIONS]], stored.predictions[[*DIMENSIONS]], atol=1e-5
+        )
+        stored.predictions["arousal"] += 0.01
+        monkeypatch.setattr(RunStore, "read", lambda self, spec: stored)
+        with pytest.raises(InvalidDataError, match=r"differs by up to 0\.0100 from the stored"):
+            contributions.permutation_table(study, specs)
+
+    def test_exchanging_answers_is_exchanging_spectrograms(
+        self, study: Study, corpus: Corpus
+    ) -> None:
+        spec, fold = planned(corpus)[0], corpus.split("nested5x5").folds[0]
+        fitted = fitted_of(spec, study)
+        found, _ = contributions.permuted(fitted, spec, corpus, fold)
+        log_mels = fitted.system.log_mels(corpus.select(fold.test))
+        given = fitted.predict_log_mels(log_mels)
+        changes = []
+        for other in range(1, 6):
+            replaced = log_mels.copy()
+            replaced[0, 2] = log_mels[other, 2]
+            changes.append(given[0] - fitted.predict_log_mels(replaced)[0])
+        rows = found[(found["id"] == fold.test[0]) & (found["source"] == "drums")]
+        np.testing.assert_allclose(rows["signed"], np.mean(changes, axis=0), atol=1e-4)
+
+    def test_prepared_runs_need_no_audio(
+        self, study: Study, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        specs = planned(corpus)[:1]
+        carriers.prepare(study, specs)
+        monkeypatch.setattr(systems, "source_waveform", None)
+        assert execute(specs, corpus, study.store, n_jobs=1, progress=False) == 1
+
+    def test_other_systems(self, study: Study) -> None:
+        with pytest.raises(ParameterError, match="contributions are computed for runs of"):
+            contributions.permutation_table(study, [])
+
+    def test_excerpts(self, study: Study, corpus: Corpus) -> None:
+        specs = planned(corpus)
+        table = contributions.excerpt_table(study, specs[0], ["c16", "c19"])
+        assert table["id"].unique().tolist() == ["c16", "c19"]
+        assert table["input"].unique().tolist() == ["mix", *SOURCES]
+        bands = table.filter(like="band_")
+        assert bands.shape[1] == 24
+        assert all(pd.api.types.is_integer_dtype(kind) for kind in bands.dtypes)
+        assert table["seconds"].between(0, 1.2).all()
+        permuted = contributions.permutation_table(study, specs)
+        found = contributions.both_methods(permuted, permuted)
+        figure = contributions.excerpt_figure(table, found, specs[0])
+        drawn(figure)
+        titles = [axis.get_title() for axis in figure.axes[:10]]
+        assert titles[:2] == ["c16: mix", "c19: mix"]
+        signed = permuted.set_index(["id", "source", "dimension"])["signed"]
+        value = f"{signed['c19', 'bass', 'valence']:+.3f}".replace("0.", ".", 1)
+        assert titles[5].startswith(f"bass: valence {value}, arousal ")
+
+    def test_players(self, study: Study, corpus: Corpus) -> None:
+        html = contributions.players({"one": (corpus[0], planned(corpus)[0])}, seconds=0.2).data
+        assert html.count("<audio controls") == 5
+        assert html.count("data:audio/mpeg;base64,") == 5
+        assert "<th>one</th>" in html
+
+
+def known_carriers(n_songs: int = 60) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Contributions where the carrier follows the label, the others a third of it."""
+    rng = np.random.default_rng(8)
+    labels = np.repeat(rng.choice([-1, 1], (n_songs, 2)) * rng.uniform(0.5, 1, (n_songs, 2)), 2, 0)
+    carrier = np.repeat(rng.integers(4, size=(n_songs, 2)), 2, axis=0)
+    strengths = np.where(np.arange(4) == carrier[:, :, None], 1.0, 1 / 3)
+    inputs = (strengths * labels[:, :, None]).transpose(0, 2, 1)
+    groups = np.repeat([f"song-{k}" for k in range(n_songs)], 2)
+    ids = [f"c{k}" for k in range(len(groups))]
+    found = exchanged(lambda x: x.mean(axis=1), inputs, labels, groups)
+    frame = contributions._frame(found, pd.DataFrame({"id": ids, "group": groups}), SOURCES)
+    names = np.asarray(SOURCES)[carrier]
+    return frame, pd.DataFrame({"id": ids, "valence": names[:, 0], "arousal": names[:, 1]})
+
+
+def hits_of(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """Hits of these contributions, and of single sources that err the same everywhere."""
+    clips = table.drop_duplicates(["id", "source"])[["id", "group", "source"]]
+    errors = clips.assign(valence=0.3, arousal=0.3)
+    found = carriers.source_scores(contributions.both_methods(table, table), errors)
+    return carriers.hit_table(found, known, n_resamples=200)
+
+
+class TestCarriers:
+    def test_known_carrier_is_found(self) -> None:
+        hits = hits_of(*known_carriers())
+        assert len(hits) == 3 * 2 * 2
+        found = hits[hits["method"] == "permutation"]
+        assert (found["hits"] > 0.8).all()
+        assert set(found["verdict"]) == {HOLDS}
+        np.testing.assert_allclose(found["chance"], 0.25, atol=0.08)
+        text = carriers.hits_summary({"true sources": hits})
+        assert text.count("True sources,") == 2
+        assert carriers.hits_text({"true": hits}, "valence").shape == (6, 2)
+        assert drawn(carriers.hits_figure({"true": hits, "separated": hits})) == 2
+
+    def test_what_says_nothing_finds_nothing(self) -> None:
+        table, known = known_carriers()
+        blind = table.assign(absolute=np.random.default_rng(9).random(len(table)))
+        hits = hits_of(blind, known)
+        assert HOLDS not in set(hits["verdict"])
+        assert hits[hits["method"] == "permutation"]["hits"].between(0.1, 0.4).all()
+
+    def test_always_the_same_is_no_more_than_the_commonest(self) -> None:
+        table, known = known_carriers()
+        known["valence"] = np.where(np.arange(len(known)) % 8 < 6, "drums", known["valence"])
+        hits = hits_of(table.assign(absolute=(table["source"] == "drums").astype(float)), known)
+        rows = hits.query("method == 'permutation' and dimension == 'valence'")
+        row = rows.set_index("reading").loc[carriers.AS_IT_IS]
+        assert row["hits"] == row["frequent"] > 0.7
+        assert row["chance"] == pytest.approx(row["hits"])
+        assert row["verdict"] == OPEN
+
+    def test_composed_corpus_tells_its_carriers(self, tmp_path: Path) -> None:
+        settings = Settings(profile="smoke", corpus="emotify", seeds=[3])
+        study = carriers.composed_study(Study(settings, "regression", RunStore(tmp_path)))
+        assert study.corpus_name == carriers.CORPUS
+        assert study.settings.seeds == [3]
+        assert carriers.composed_study(study) is study
+        table = carriers.carrier_table(study)
+        assert len(table) == len(study.corpus)
+        assert set(table["valence"]) == {"vocals", "other"}
+        assert set(table["arousal"]) <= set(SOURCES)
+        assert carriers.example_clip(study) == study.corpus[0]
+        bare = study.settings.model_copy(update={"compute": False})
+        reader = Study(bare, "regression", study.store)
+        pd.testing.assert_frame_equal(carriers.carrier_table(reader), table)
+
+    def test_cost_of_separation(self, subsets: pd.DataFrame) -> None:
+        alone = single(np.full((2, 4, N, 2), 0.1))
+        alone = alone[alone["id"].str[1:].astype(int) % N_FOLDS == alone["fold"]]
+        true = pd.concat([subsets[subsets["system"].isin(COMBINATIONS)], alone])
+        cost = carriers.separation_cost(true, true.assign(valence=true["valence"] * 0.5))
+        rows = cost.set_index(["system", "dimension"])
+        assert rows.loc[(ALL, "arousal"), "cost"] == 0
+        assert rows.loc[(ALL, "valence"), "verdict"] == HOLDS
+        text = carriers.cost_summary(cost, subsets[subsets["system"] == "C2D-M"])
+        assert "That this is a loss **holds** (cost +" in text
         assert carriers.cost_text(cost).shape[1] == 6
-
-
-def drawn(figure: Figure) -> int:
-    """Number of its panels; it must be as wide as the page, and can be drawn."""
-    assert figure.get_figwidth() == shared.WIDTH
-    figure.savefig(io.BytesIO(), dpi=40)
-    return len(figure.axes)
-
-
-class TestFigures:
-    def test_combinations_and_gains(self, subsets: pd.DataFrame) -> None:
-        scores = combinations.r2_scores(subsets, n_resamples=50)
-        table = combinations.combination_table(scores)
-        mix = {dimension: scores[combinations.MIX, dimension] for dimension in DIMENSIONS}
-        figure = figures.combinations(table, mix)
-        assert drawn(figure) == 2
-        labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-        assert labels[:4] == ["V", "B", "D", "O"]
-        assert drawn(figures.gains(combinations.gains(scores))) == 2
-
-    def test_plane_shows_each_clip_once(self) -> None:
-        errors = np.random.default_rng(4).normal(size=(1, 4, N, 2))
-        figure = figures.plane(regions.best_sources(regions.source_errors(single(errors))))
-        assert drawn(figure) == 3
-        for axis in figure.axes:
-            assert sum(np.shape(points.get_offsets())[0] for points in axis.collections) == N
-
-    def test_contributions(self, subsets: pd.DataFrame) -> None:
-        table = contributions.left_out_table(subsets)
-        found = contributions.both_methods(table, table)
-        summary = contributions.contribution_summary(found, n_resamples=50)
-        assert drawn(figures.contributions(found, summary)) == 2

@@ -31,11 +31,13 @@ ABSENT = [
 
 TRAIN = """
 import numpy as np, torch
-from mer.systems import SYSTEMS, get_system
+from mer.papers.deberardinis2020 import systems as deberardinis2020
+from mer.papers.emopia.systems import TokenNetwork
+from mer.papers.sun2024 import systems as sun2024
+from mer.papers.zhao2023 import systems as zhao2023
+from mer.papers.zhu2023 import systems as zhu2023
 from mer.training.supervised import Score, TrainingOptions, train
-for name in SYSTEMS:
-    get_system(name)
-network = get_system("LSTM-Attn + REMI", {"embedding": 4, "hidden": 4}).network(2)
+network = TokenNetwork(embedding=4, hidden=4).network(2, None)
 tokens, targets = torch.randint(1, 300, (4, 16)), torch.tensor([0, 1, 0, 1])
 history = train(
     network,

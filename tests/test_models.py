@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conftest import random_fields
 from torch import Tensor, nn
 
-from mer.features import tokens
-from mer.models.lstm_attn import LSTMAttn
-from mer.models.short_chunk import ResidualBlock, ShortChunkResNet
-
-
-def count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
+from mer.features import compound_words, note_events, tokens
+from mer.models.classifiers import LSTMAttn, ResidualBlock, ShortChunkResNet
+from mer.models.emomucs import parameter_count
+from mer.models.midibert import MidiBert, MultiTaskClassifier, Positions
+from mer.models.multi_domain import AcousticEncoder, MultiDomain
+from mer.models.multifaceted import HarmonyBranch, Multifaceted, SymbolicBranch, ToneColorBranch
+from mer.models.symbolic_encoder import SymbolicEncoder
 
 
 def lstm_attn_parameters(v: int, e: int, h: int, a: int, r: int, c: int, k: int) -> int:
@@ -52,8 +56,12 @@ def some_chunks(batch: int, n_mels: int, frames: int) -> Tensor:
 class TestLSTMAttn:
     def test_number_of_parameters(self) -> None:
         published = LSTMAttn(tokens.MIDI_LIKE_SIZE, 4)
-        assert count(published) == lstm_attn_parameters(390, 300, 128, 128, 14, 256, 4) == 1_510_668
-        assert count(small_lstm()) == lstm_attn_parameters(20, 8, 6, 5, 3, 7, 4)
+        assert (
+            parameter_count(published)
+            == lstm_attn_parameters(390, 300, 128, 128, 14, 256, 4)
+            == 1_510_668
+        )
+        assert parameter_count(small_lstm()) == lstm_attn_parameters(20, 8, 6, 5, 3, 7, 4)
 
     @pytest.mark.parametrize("length", [1, 2, 50])
     def test_shape(self, length: int) -> None:
@@ -77,29 +85,11 @@ class TestLSTMAttn:
     def test_padding_has_no_embedding(self) -> None:
         assert small_lstm().embedding.weight[0].abs().sum() == 0
 
-    def test_clips_do_not_see_each_other(self) -> None:
-        network, inputs = small_lstm(), some_tokens(4, 9)
-        with torch.inference_mode():
-            alone = torch.cat([network(clip[None]) for clip in inputs])
-            torch.testing.assert_close(network(inputs), alone)
-
-    def test_gradients_reach_every_parameter(self) -> None:
-        network = small_lstm()
-        network(some_tokens(8, 30)).square().sum().backward()
-        check_gradients(network)
-
-
-def check_gradients(network: nn.Module) -> None:
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().sum() > 0, name
-
 
 class TestShortChunkResNet:
     def test_number_of_parameters(self) -> None:
-        assert count(ShortChunkResNet(4)) == short_chunk_parameters(128, 4) == 12_075_270
-        assert count(ShortChunkResNet(2, channels=4)) == short_chunk_parameters(4, 2)
+        assert parameter_count(ShortChunkResNet(4)) == short_chunk_parameters(128, 4) == 12_075_270
+        assert parameter_count(ShortChunkResNet(2, channels=4)) == short_chunk_parameters(4, 2)
 
     @pytest.mark.parametrize(("n_mels", "frames"), [(128, 129), (128, 1), (40, 7), (1, 1)])
     def test_shape(self, n_mels: int, frames: int) -> None:
@@ -127,18 +117,94 @@ class TestShortChunkResNet:
         chunks = some_chunks(4, 32, 20)
         torch.testing.assert_close(network(chunks), network(2 * chunks + 12), rtol=1e-3, atol=1e-3)
 
-    def test_chunks_do_not_see_each_other_when_predicting(self) -> None:
-        network = ShortChunkResNet(4, channels=2).eval()
-        chunks = some_chunks(3, 32, 20)
-        with torch.inference_mode():
-            alone = torch.cat([network(chunk[None]) for chunk in chunks])
-            torch.testing.assert_close(network(chunks), alone)
 
-    def test_gradients_reach_every_parameter(self) -> None:
+def masked_events(batch: int) -> Tensor:
+    events = torch.from_numpy(random_fields(note_events.SIZES, note_events.FIRST, batch, 12))
+    events[1::2, :, 8:] = note_events.PAD
+    return events
+
+
+def symbolic_encoder() -> SymbolicEncoder:
+    return SymbolicEncoder(width=16, layers=2, heads=2, feedforward=16, dropout=0.0)
+
+
+def multi_task(positions: Positions) -> MultiTaskClassifier:
+    sizes: dict[str, Any] = {"width": 32, "layers": 2, "heads": 2, "feedforward": 48}
+    encoder = MidiBert(**sizes, embedding=8, positions=positions, dropout=0.0)
+    return MultiTaskClassifier(encoder, 4)
+
+
+def words_and_classes(batch: int) -> tuple[Tensor, ...]:
+    fields = random_fields(compound_words.SIZES, compound_words.FIRST, batch, 12)
+    return torch.from_numpy(fields), torch.ones(batch, 12).long(), torch.ones(batch).long()
+
+
+def multi_domain() -> MultiDomain:
+    settings: dict[str, Any] = {"heads": 2, "dropout": 0.0, "arousal": True, "valence": True}
+    return MultiDomain(AcousticEncoder(16, 16), symbolic_encoder(), 4, **settings)
+
+
+def multifaceted() -> Multifaceted:
+    branches = {
+        "symbolic": SymbolicBranch(20, embedding=5, hidden=6),
+        "harmony": HarmonyBranch(3),
+        "tone color": ToneColorBranch(25, 2),
+    }
+    return Multifaceted(branches, 4, width=8, heads=2, classifier=7, dropout=0.0)
+
+
+def padded_tokens(batch: int) -> Tensor:
+    padded = some_tokens(batch, 30)
+    padded[1::2, 9:] = tokens.PAD
+    return padded
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Tensor, ...]]]] = {
+    "LSTMAttn": (small_lstm, lambda n: (some_tokens(n, 30),)),
+    "ShortChunkResNet": (
+        lambda: ShortChunkResNet(4, channels=2, dropout=0.0),
+        lambda n: (some_chunks(n, 32, 40),),
+    ),
+    "SymbolicEncoder": (symbolic_encoder, lambda n: (masked_events(n),)),
+    "MidiBert, rotary": (partial(multi_task, "rotary"), words_and_classes),
+    "MidiBert, distances": (partial(multi_task, "distances"), words_and_classes),
+    "MultiDomain": (multi_domain, lambda n: (some_chunks(n, 16, 32), masked_events(n))),
+    "Multifaceted": (
+        multifaceted,
+        lambda n: (padded_tokens(n), some_chunks(n, 12, 40), some_chunks(n, 25, 40)),
+    ),
+}
+
+
+def outputs(network: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    output = network(*inputs)
+    return list(output.values()) if isinstance(output, dict) else [output]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+class TestAllNetworks:
+    def test_gradients_reach_every_parameter(self, name: str) -> None:
+        make, inputs = NETWORKS[name]
         torch.manual_seed(0)
-        network = ShortChunkResNet(4, channels=2, dropout=0.0).train()
-        network(some_chunks(6, 32, 40))[:, 0].square().sum().backward()
-        for name, parameter in network.named_parameters():
-            assert parameter.grad is not None, name
-            assert parameter.grad.isfinite().all(), name
-        assert sum(p.grad.abs().sum() > 0 for p in network.parameters() if p.grad is not None) > 40
+        network = make().train()
+        sum(output.square().sum() for output in outputs(network, inputs(8))).backward()  # type: ignore[union-attr]
+        silent = []
+        for key, parameter in network.named_parameters():
+            assert parameter.grad is not None, key
+            assert parameter.grad.isfinite().all(), key
+            if not parameter.grad.abs().sum() > 0:
+                silent.append(key)
+        # A batch norm takes the bias of a convolution away again.
+        assert all("blocks" in key and "bias" in key for key in silent), silent
+
+    def test_examples_do_not_see_each_other_when_predicting(self, name: str) -> None:
+        make, inputs = NETWORKS[name]
+        torch.manual_seed(0)
+        network, whole = make().eval(), inputs(4)
+        with torch.inference_mode():
+            together = outputs(network, whole)
+            for k in range(4):
+                alone = outputs(network, tuple(x[k : k + 1] for x in whole))
+                for part, expected in zip(alone, together, strict=True):
+                    if part.ndim:  # other parts are losses of a batch
+                        torch.testing.assert_close(part[0], expected[k], rtol=1e-4, atol=1e-5)

@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import SONGS
+from rows import ROWS
 
 from mer.audio import audio_seconds
 from mer.clips import Clip, Corpus, Labels, file_digest
 from mer.errors import InvalidDataError, MissingDataError
 from mer.features.spectral import mel_spectrogram
 from mer.models.musicnn import FrontEnd, MusiCNN, from_graph_weights, read_graph_weights
+from mer.papers import emopia
 from mer.segments import segment_count
 from mer.study.specs import plan
-from mer.systems import get_system
 from mer.systems import musicnn as features
-from mer.systems.base import Context
-from mer.systems.classical import FittedPipeline
+from mer.systems.base import Context, Fitted
 from mer.tasks import get_task
 
 
@@ -188,7 +189,7 @@ class TestSystem:
         tiny_parts: tuple[Corpus, Corpus, Corpus],
         tmp_path: Path,
     ) -> None:
-        system = get_system("Audio Embedding", {"c_grid": [1.0, 3.0]})
+        system = ROWS["Audio Embedding"].configured({"c_grid": [1.0, 3.0]})
         assert set(system.revisions) == {"rendering", "spectral", "musicnn"}
         train, valid, test = tiny_parts
         fitted = system.fit(train, valid, Context(get_task("A"), device="cpu"))
@@ -197,7 +198,7 @@ class TestSystem:
         np.testing.assert_allclose(found[["p_1", "p_2"]].sum(axis=1), 1.0)
         assert [row["C"] for row in fitted.history] == [1.0, 3.0]
         fitted.save(tmp_path / "fitted")
-        again = FittedPipeline.load(tmp_path / "fitted").predict(test)
+        again = Fitted.load(tmp_path / "fitted").predict(test)
         np.testing.assert_array_equal(again["p_1"], found["p_1"])
 
     def test_clusters_of_which_training_lacks_one(
@@ -208,16 +209,16 @@ class TestSystem:
             for k, clip in enumerate(tiny)
         ]
         corpus = Corpus("c", clips, licence="", citation="")
-        fitted = get_system("Audio Embedding").fit(corpus, corpus, Context(get_task("cluster")))
+        fitted = ROWS["Audio Embedding"].fit(corpus, corpus, Context(get_task("cluster")))
         found = fitted.predict(corpus)
         assert list(found) == ["id", "p_1", "p_2", "p_3", "p_4", "p_5"]
         assert (found["p_5"] == 0).all()
 
     def test_specification(self) -> None:
-        folds = {"corpus": "c", "fingerprint": "", "split": "s", "folds": [0], "seeds": [0, 1]}
-        (spec,) = plan(["Audio Embedding"], ["cluster"], overrides={}, **folds)  # type: ignore[arg-type]
+        place: dict[str, Any] = {"corpus": "c", "fingerprint": "", "split": "s"}
+        (spec,) = plan(emopia.EMBEDDING, ["cluster"], **place, folds=[0], seeds=[0, 1])
         assert spec.revisions["musicnn"] == features.REVISION
-        assert spec.parameters["descriptors"] == ["musicnn"]
+        assert spec.parameters["features"] == ["embedding_statistics"]
 
 
 @pytest.mark.realdata

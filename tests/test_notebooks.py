@@ -1,11 +1,15 @@
-"""Notebooks and book: clean templates, headless runs, mistakes that are told, a checked book."""
+"""Notebooks and book: clean templates, headless runs, mistakes, a checked book."""
 
 from __future__ import annotations
 
 import json
+import re
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +18,20 @@ import pytest
 import yaml
 
 from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
-from mer.study import book
-from mer.study.parameters import StudyParameters, check, parameters
-from mer.study.summaries import deviations, deviations_by_kind
-from mer.systems.variants import VARIANTS
+from mer.papers.deberardinis2020 import tables as emomucs
+from mer.papers.overview import write_tables
+from mer.study import book, notebooks
+from mer.study.settings import Settings, assigned_names, check
 
 ROOT = Path(__file__).parents[1]
 SINGLE = ("C1D-M", "C1D-D", "C2D-M")
 UNIFIED = "EmoMucs-C1D, unified"
 FUSED = ("EmoMucs-C1D, mid, freeze", "EmoMucs-C1D, early, full")
-TRUE_STEMS = {name: {"separator": "true"} for name in VARIANTS}
+TRUE_STEMS = {
+    name: {"separator": "true"}
+    for rows in (emomucs.SINGLE, emomucs.UNIFIED, emomucs.FUSED, emomucs.COMBINATIONS)
+    for name in rows
+}
 CHEAP: dict[str, dict[str, Any]] = {
     "emopia_baselines": {
         "systems": ["Constant", "Symbolic-SVM", "LSTM-Attn + REMI"],
@@ -46,6 +54,13 @@ CHEAP: dict[str, dict[str, Any]] = {
     },
 }
 """What keeps a test of a notebook short, besides running in one process."""
+
+WITH_ROWS = tuple(
+    name
+    for name in book.NOTEBOOKS
+    if name.endswith(("baselines", "comparison", "ablation", "sources", "fusion", "segments"))
+)
+MODEL, OWN = "## The model", "## Try this: your own row"
 
 
 @pytest.fixture(scope="module")
@@ -80,33 +95,58 @@ def test_template_has_no_outputs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", book.NOTEBOOKS)
-def test_parameters_cell_holds_every_parameter(name: str) -> None:
-    notebook, model = template(name), book.NOTEBOOKS[name]
-    tagged = [
-        number
-        for number, cell in enumerate(notebook.cells)
-        if "parameters" in cell.metadata.get("tags", [])
-    ]
-    assert len(tagged) == 1
-    values: dict[str, Any] = {}
-    exec(notebook.cells[tagged[0]].source, {}, values)
-    assert list(values) == list(model.model_fields)
+def test_parameters_are_those_of_the_study(name: str) -> None:
+    cells = template(name).cells
+    (place,) = (k for k, c in enumerate(cells) if "parameters" in c.metadata.get("tags", []))
+    values = default_parameters(name)
+    known = [field for field in Settings.model_fields if field in values]
+    assert list(values) == assigned_names(cells[place].source) == known
+    assert values["profile"] == "quick"
     assert json.loads(json.dumps(values)) == values
-    check(values, model)
-    following = notebook.cells[tagged[0] + 1].source
-    assert f"settings = parameters(globals(), {model.__name__})" in following
+    check(values, list(values))
+    assert "Study(globals()" in cells[place + 1].source
+
+
+def default_parameters(name: str) -> dict[str, Any]:
+    """What the parameters cell of a notebook sets."""
+    values: dict[str, Any] = {}
+    for cell in template(name).cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            exec(cell.source, {}, values)
+    return values
+
+
+@pytest.mark.parametrize("name", WITH_ROWS)
+def test_pages_of_rows_show_a_model_and_take_a_row_of_ones_own(name: str) -> None:
+    sections = [cell.source.split("\n")[0] for cell in template(name).cells]
+    assert {MODEL, OWN} <= set(sections)
 
 
 @pytest.mark.parametrize("name", book.NOTEBOOKS)
 def test_notebook_runs_in_smoke(name: str, project: Path, tmp_path: Path) -> None:
-    given = dict(CHEAP.get(name, {}))
-    if "n_jobs" in book.NOTEBOOKS[name].model_fields:
-        given["n_jobs"] = 1
+    given = {**CHEAP.get(name, {}), "n_jobs": 1}
     (path,) = book.execute_notebooks(
         "smoke", output=tmp_path, parameters=given, names=[name], progress=False
     )
     assert_shows_results(path)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    if name in WITH_ROWS:
+        assert {"text/html", "image/png"} <= kinds_shown(section(path, MODEL))
+        assert "image/png" in kinds_shown(section(path, OWN))
+
+
+def section(path: Path, heading: str) -> list[Any]:
+    """Cells of an executed notebook from a heading to the next."""
+    cells = nbformat.read(path, as_version=4).cells
+    headings = [k for k, cell in enumerate(cells) if cell.source.startswith("## ")]
+    start = next(k for k in headings if cells[k].source.startswith(heading))
+    return cells[start : min((k for k in headings if k > start), default=None)]
+
+
+def kinds_shown(cells: Iterable[Any]) -> set[str]:
+    """Media types of what some cells show; an error is one, too."""
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return {kind for output in outputs for kind in output.get("data", {output.output_type: ""})}
 
 
 @pytest.mark.slow
@@ -117,50 +157,37 @@ def test_all_systems_run_in_smoke(project: Path, tmp_path: Path) -> None:
 
 def assert_shows_results(path: Path) -> None:
     """Tables and figures, and no error."""
-    outputs = [
-        output
-        for cell in nbformat.read(path, as_version=4).cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-    ]
-    assert not [output for output in outputs if output.output_type == "error"]
-    kinds = {kind for output in outputs for kind in output.get("data", {})}
+    kinds = kinds_shown(nbformat.read(path, as_version=4).cells)
+    assert "error" not in kinds
     assert {"text/html", "image/png", "text/markdown"} <= kinds
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("profle", "smoke", "unknown parameter 'profle'; the parameters are: profile, corpus,"),
-        ("profile", "smok", "unknown profile 'smok'; the profiles are: smoke, quick, cpu, paper"),
+        ("profile", "smok", "parameter 'profile' is 'smok': input should be 'smoke', 'quick', "),
         ("seeds", "many", "parameter 'seeds' is 'many'"),
     ],
 )
 def test_papermill_tells_a_mistake(
-    name: str, value: str, told: str, project: Path, tmp_path: Path
+    name: str, value: str, message: str, project: Path, tmp_path: Path
 ) -> None:
     notebook, output = ROOT / "notebooks" / "emopia_baselines.ipynb", tmp_path / "out.ipynb"
     command = [sys.executable, "-m", "papermill", str(notebook), str(output), "-p", name, value]
     result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert result.returncode != 0
-    assert f"ParameterError: {told}" in result.stderr
+    assert f"ParameterError: {message}" in result.stderr
 
 
-def test_lists_from_the_command_line_of_papermill() -> None:
-    given = {"profile": "smoke", "seeds": "[0, 1]", "systems": '["Constant"]'}
-    settings = parameters(given, StudyParameters)
-    assert settings.seeds == [0, 1]
-    assert settings.systems == ["Constant"]
-
-
-def test_mistakes_are_told_before_a_kernel_starts(project: Path) -> None:
+def test_mistakes_are_found_before_a_kernel_starts(project: Path) -> None:
     with pytest.raises(ParameterError, match="unknown parameter 'profle'"):
         book.execute_notebooks("smoke", parameters={"profle": "smoke"})
-    with pytest.raises(ParameterError, match="unknown profile 'smok'"):
+    with pytest.raises(ParameterError, match="parameter 'profile' is 'smok'"):
         book.execute_notebooks("smok")
     with pytest.raises(ParameterError, match="unknown notebook 'corpus'; the notebooks are: corp"):
         book.execute_notebooks("smoke", names=["corpus"])
-    with pytest.raises(ParameterError, match="unknown transcriber 'ear'"):
+    with pytest.raises(ParameterError, match=r"parameter 'transcribers' is .'ear'.: input"):
         book.execute_notebooks("smoke", parameters={"transcribers": ["ear"]})
 
 
@@ -173,9 +200,49 @@ def test_failed_notebook_does_not_pass_for_a_good_one(project: Path, tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["corpora.failed.ipynb"]
 
 
+def test_executed_notebook_is_kept_until_something_changes(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "results").mkdir()
+    (project / "results" / "corpora").symlink_to(ROOT / "results" / "corpora")
+    execute = partial(
+        book.execute_notebooks,
+        "cpu",
+        output=tmp_path,
+        parameters={"compute": False},
+        names=["corpora"],
+    )
+    (path,) = execute()
+    assert re.fullmatch(r"corpora: \d+\.\d s, 0 runs computed\n", capsys.readouterr().out)
+    execute()
+    assert capsys.readouterr().out == ""
+    template = ROOT / "notebooks" / "corpora.ipynb"
+    values = {"compute": False, "profile": "cpu"}
+    assert notebooks.is_current(path, template, values)
+    assert not notebooks.is_current(path, template, {**values, "corpus": "pmemo"})
+    assert not notebooks.is_current(path, ROOT / "notebooks" / "separation.ipynb", values)
+    (project / "results" / "corpora").unlink()
+    assert not notebooks.is_current(path, template, values)
+    (project / "results").rmdir()
+
+
+def test_interrupt_ends_all_processes(project: Path, tmp_path: Path) -> None:
+    program = (
+        "import time; from functools import partial; from mer.study.notebooks import in_processes\n"
+        "if __name__ == '__main__':\n"
+        "    in_processes([[('a', partial(time.sleep, 99))], [('b', partial(time.sleep, 99))]],"
+        " processes=2, progress=False)"
+    )
+    (tmp_path / "program.py").write_text(program)
+    process = subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path, stderr=subprocess.PIPE)
+    time.sleep(8)
+    process.send_signal(signal.SIGINT)
+    assert b"KeyboardInterrupt" in process.communicate(timeout=60)[1]
+
+
 def test_book_needs_stored_runs(project: Path) -> None:
     with pytest.raises(MissingDataError, match="nothing is stored of corpus 'emopia'"):
-        book.build_book(progress=False)
+        book.build_book(write_tables, progress=False)
 
 
 def test_toc_lists_all_pages() -> None:
@@ -208,7 +275,7 @@ def test_notebooks_of_another_version_are_not_shown(
 
 
 @pytest.mark.parametrize(
-    ("html", "error", "told"),
+    ("html", "error", "message"),
     [
         (None, MissingDataError, "no page index"),
         ("<p>words</p>", MissingDataError, "no table with filled cells"),
@@ -217,11 +284,11 @@ def test_notebooks_of_another_version_are_not_shown(
     ],
 )
 def test_check_book_finds_what_is_wrong(
-    html: str | None, error: type[MerError], told: str, tmp_path: Path
+    html: str | None, error: type[MerError], message: str, tmp_path: Path
 ) -> None:
     if html is not None:
         (tmp_path / "index.html").write_text(html)
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         book.check_book(tmp_path, ["index"])
 
 
@@ -230,30 +297,10 @@ def test_check_book_accepts_a_filled_table(tmp_path: Path) -> None:
     book.check_book(tmp_path, ["index"])
 
 
-def test_deviations_lists_what_differs() -> None:
-    table = deviations({"LSTM-Attn + REMI": {"hidden": 64, "hops": 14}, "Constant": {}})
-    assert table.to_numpy().tolist() == [["LSTM-Attn + REMI", "hidden", "128", "64"]]
-
-
-def test_deviations_that_systems_share_stand_once() -> None:
-    table = deviations({"Single-loss": {"pool": 6}, "STFT-input": {"pool": 6, "n_fft": 512}})
-    assert table.to_numpy().tolist() == [
-        ["Single-loss; STFT-input", "pool", "2", "6"],
-        ["STFT-input", "n_fft", "1024", "512"],
-    ]
-
-
-def test_deviations_of_variants_that_are_trained_alike_stand_once() -> None:
-    used = {"C1D-M": {"epochs": 40}, "C1D-V": {"epochs": 40}, "C2D-V": {"epochs": 40}, "Mean": {}}
-    table = deviations_by_kind(used)
-    named = "C1D (one input, unified, full); C2D (one input, unified, full)"
-    assert table.to_numpy().tolist() == [[named, "epochs", "1000", "40"]]
-
-
 @pytest.mark.slow
 def test_book_builds_from_the_stored_runs(project: Path) -> None:
     (project / "results").symlink_to(ROOT / "results")
-    index = book.build_book(progress=False)
+    index = book.build_book(write_tables, progress=False)
     text = index.read_text()
     assert "Symbolic-SVM" in text
     assert "rendered" in text

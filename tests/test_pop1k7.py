@@ -8,9 +8,8 @@ import pytest
 from conftest import quadrant_notes, write_midi
 
 from mer.clips import Labels
-from mer.corpora import load, pop1k7, remote_of
-from mer.errors import InvalidDataError, MissingDataError, ParameterError
-from mer.study.cards import describe
+from mer.corpora import pop1k7
+from mer.errors import MissingDataError
 
 
 @pytest.fixture
@@ -26,40 +25,13 @@ def test_pieces_in_order_of_their_number(folder: Path) -> None:
     corpus = pop1k7.load(folder)
     assert corpus.ids == ["src_001/0", "src_001/2", "src_001/10", "src_002/11"]
     assert corpus.groups == corpus.ids
+    assert corpus.split_names == []
     assert (corpus[0].audio, corpus[0].labels) == (None, Labels())
     assert corpus[3].midi == folder / "midi_transcribed" / "src_002" / "11.midi"
     assert corpus[3].meta == {"source": "src_002"}
 
 
-def test_no_split_is_published(folder: Path) -> None:
-    corpus = pop1k7.load(folder)
-    assert corpus.split_names == []
-    with pytest.raises(ParameterError, match="no split 'official'; it has: none"):
-        corpus.split("official")
-
-
-def test_count_differs_from_the_published_one(folder: Path) -> None:
-    with pytest.raises(InvalidDataError, match="found 4 clips, expected 1748"):
-        pop1k7.load(folder).check()
-
-
-def test_card_of_a_corpus_without_labels(folder: Path) -> None:
-    card = describe(pop1k7.load(folder))
-    assert (card["counts"]["midi"], card["notes"], card["splits"]) == (4, {}, {})
-    assert card["songs"]["groups"] == 4
-
-
-def test_data_folder_comes_from_the_environment(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MER_DATA", str(folder.parent))
-    assert len(load("pop1k7")) == 4
-    assert remote_of("pop1k7").folder == folder.name
-
-
-def test_missing_folder_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match=r"mer data fetch pop1k7.* MER_DATA"):
-        pop1k7.load(tmp_path / "none")
+def test_folder_without_pieces(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"holds no file midi_transcribed/src_\*/\*\.midi"):
         pop1k7.load(tmp_path)
 

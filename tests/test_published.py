@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mer.errors import ParameterError
-from mer.study.published import PAPERS, published, published_value
+from mer.papers.published import PAPERS, published, published_value
 
 # Cells with a value, counted in the papers' tables.
 CELLS = {

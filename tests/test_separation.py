@@ -23,12 +23,16 @@ from mer.separation import (
     get_separator,
     separate_file,
     separate_samples,
-    separated_waveform,
     source_waveform,
 )
 from mer.separation import demucs as adapters
-from mer.separation.small import SEGMENT, SmallSeparator, small_network
-from mer.separation.streaming import OVERLAP, separate_stream
+from mer.separation.demucs import (
+    OVERLAP,
+    SEGMENT,
+    SmallSeparator,
+    separate_stream,
+    small_network,
+)
 
 
 @pytest.fixture
@@ -242,7 +246,7 @@ class TestCache:
             return separate(blocks)
 
         monkeypatch.setattr(untrained, "separate", counted)
-        first = {source: separated_waveform(band, source, 12000) for source in SOURCES}
+        first = {source: source_waveform(band, source, 12000) for source in SOURCES}
         assert calls == 1
         for source in SOURCES:
             again = source_waveform(band, source, 12000, separator="small")
@@ -255,7 +259,7 @@ class TestCache:
     def test_stored_as_good_as_computed(self, untrained: SmallSeparator, band: Clip) -> None:
         stems = separate_samples(waveform(band), 22050, untrained)
         for source in SOURCES:
-            stored = separated_waveform(band, source)
+            stored = source_waveform(band, source)
             assert si_sdr(stems[source], stored) > 50
             np.testing.assert_array_equal(stored, stems[source].astype(np.float16))
 

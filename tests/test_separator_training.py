@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +12,25 @@ import pytest
 import torch
 
 from mer.errors import InvalidDataError, MissingDataError
-from mer.rendering import default_soundfont
+from mer.rendering import default_soundfont, soundfont_digests
 from mer.separation import SOURCES
-from mer.separation.instruments import (
+from mer.separation.demucs import SAMPLE_RATE
+from mer.separation.training import SeparatorOptions, example, train_separator
+from mer.study import weights as study
+from mer.study.weights import train_weights
+from mer.training.rendered import (
     ACCOMPANIMENT,
     BASSES,
     KITS,
     LEADS,
     VOICES,
+    Take,
+    midi_seconds,
+    random_stems,
+    render_stems,
     replace_programs,
     track_sources,
 )
-from mer.separation.rendered import (
-    SAMPLE_RATE,
-    Take,
-    midi_seconds,
-    random_take,
-    render_stems,
-)
-from mer.separation.training import SeparatorOptions, example, train_separator
-from mer.study import separator as study
-from mer.study.weights import train_weights
 
 
 @pytest.fixture
@@ -174,10 +173,10 @@ class TestRendered:
         assert peaks[1] < 0.3 * peaks[0]
 
     def test_random_take_is_reproducible_and_within_the_song(self) -> None:
-        takes = [random_take(100.0, 30.0, 2, np.random.default_rng(3)) for _ in range(2)]
+        takes = [random_stems(100.0, 30.0, 2, np.random.default_rng(3)) for _ in range(2)]
         assert takes[0] == takes[1]
         assert 0 <= takes[0].start <= 70
-        assert random_take(5.0, 30.0, 1, np.random.default_rng(3)).seconds == 5.0
+        assert random_stems(5.0, 30.0, 1, np.random.default_rng(3)).seconds == 5.0
 
     def test_damaged_files(self, song: Path, tmp_path: Path) -> None:
         (tmp_path / "text.mid").write_text("no MIDI")
@@ -268,6 +267,22 @@ class TestTraining:
         with pytest.raises(InvalidDataError, match="no training piece has 4096 samples"):
             train_separator(small(), [np.zeros((4, 100))], [], OPTIONS, seed=0, device=CPU)
 
+    def test_recipe_stores_weights_and_how_they_were_trained(
+        self, song: Path, tmp_path: Path
+    ) -> None:
+        jobs = [(song, Take(start=0.0, seconds=2.0))]
+        recipe = replace(
+            study.SEPARATOR, jobs=lambda *_: (jobs, jobs), network=small, options=OPTIONS
+        )
+        facts = recipe(tmp_path / "weights.pt", [default_soundfont()], 0)
+        digest = soundfont_digests([default_soundfont()], "")[0]
+        assert facts["soundfonts"] == f"{default_soundfont().name} {digest}"
+        assert (facts["excerpts"], facts["hours"], facts["epochs"]) == ("1", "0.0", "2")
+        assert float(facts["validation_si_sdr"]) < 60
+        stored = torch.load(tmp_path / "weights.pt", weights_only=True)
+        assert stored["metadata"] == facts
+        assert stored["tensors"].keys() == small().state_dict().keys()
+
     @pytest.mark.slow
     def test_learns_bands_by_heart(self) -> None:
         """Noise below and above 1 kHz: a few steps tell it apart."""
@@ -307,7 +322,7 @@ class TestData:
     @pytest.mark.usefixtures("data_folder")
     def test_jobs_are_reproducible(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(study, "N_COMPOSED", 40)
-        train, valid = study.training_jobs(2, seed=0)
-        assert (train, valid) == study.training_jobs(2, seed=0)
+        train, valid = study.stem_jobs(2, seed=0)
+        assert (train, valid) == study.stem_jobs(2, seed=0)
         assert (len(train), len(valid)) == (20 + 2 * 171, 24)
         assert not {path for path, _ in train} & {path for path, _ in valid}

@@ -1,7 +1,8 @@
-"""Systems of Sun et al. 2024: segments, decisions on clips, 2-Stage, storing and bad input."""
+"""Systems of Sun et al. 2024: segments, decisions on clips, own features, 2-Stage, bad input."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +11,29 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from torch import nn
 
 from mer.clips import Clip, Corpus, Labels
 from mer.errors import InvalidDataError, ParameterError
 from mer.features.aggregation import song_statistics
 from mer.models.two_stage import SegmentAutoencoder, SequenceClassifier
-from mer.segments import segment_count
-from mer.study.profiles import PROFILES
-from mer.study.specs import resolve
-from mer.systems import get_system
-from mer.systems.base import Context, Fitted
-from mer.systems.segmented import FittedSegments, SegmentClassifier, SegmentInput
-from mer.systems.sun2024 import SSSL, majority_vote
-from mer.systems.two_stage import (
+from mer.papers.sun2024.systems import FittedSegments, SegmentClassifier, majority_vote
+from mer.papers.sun2024.tables import NETWORKS
+from mer.papers.sun2024.two_stage import (
     TwoStage,
     classify,
     random_masks,
     segment_codes,
     train_encoder,
 )
+from mer.segments import segment_count
+from mer.study.profiles import NAMES as PROFILES
+from mer.study.profiles import get_profile
+from mer.systems.base import Context, Fitted
 from mer.tasks import get_task
 
 RATE = 22050
 CPU = torch.device("cpu")
-NAMES = (
-    *("SSSL", "SSSL, no KL", "Segment inheritance", "Segment inheritance, SVM"),
-    *("VGG16, whole clip", "2-Stage"),
-)
 INPUT: dict[str, Any] = {"n_mels": 32, "batch_size": 8, "learning_rate": 3e-3, "epochs": 3}
 NETWORK: dict[str, Any] = {**INPUT, "width": 1 / 32}
 SEGMENTS: dict[str, Any] = {**NETWORK, "duration": 1.0}
@@ -53,6 +50,26 @@ TINY: dict[str, dict[str, Any]] = {
     },
 }
 Parts = tuple[Corpus, Corpus, Corpus]
+
+
+def levels(samples: np.ndarray, sample_rate: int, hop_length: int) -> np.ndarray:
+    """Mean and largest amplitude of each frame."""
+    frames = np.abs(samples[: len(samples) // hop_length * hop_length].reshape(-1, hop_length))
+    return np.stack([frames.mean(axis=1), frames.max(axis=1)])
+
+
+class Plain(nn.Module):
+    """A network that refuses empty batches."""
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(2)
+        self.layer = nn.Linear(2, n_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert len(x)
+        logits: torch.Tensor = self.layer(self.norm(x).mean(dim=2))
+        return logits
 
 
 def toy_clip(folder: Path, number: int, *, seconds: float = 3.2, gain: float = 1.0) -> Clip:
@@ -79,16 +96,19 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
     return corpus(clips[:12]), corpus(clips[12:16]), corpus(clips[16:])
 
 
-def fitted(name: str, parts: Parts, *, task: str = "4Q", seed: int = 0, **changes: Any) -> Fitted:
-    system = get_system(name, {**TINY[name], **changes})
-    return system.fit(parts[0], parts[1], Context(get_task(task), seed=seed, device="cpu"))
+def tiny(name: str, **changes: Any) -> Any:
+    return NETWORKS[name].configured({**TINY[name], **changes})
+
+
+def fitted(name: str, parts: Parts, *, task: str = "4Q", **changes: Any) -> Any:
+    context = Context(get_task(task), device="cpu")
+    return tiny(name, **changes).fit(parts[0], parts[1], context)
 
 
 @pytest.fixture(scope="module")
 def learned(parts: Parts) -> FittedSegments:
     """SSSL on all segments."""
-    found = fitted("SSSL", parts)
-    assert isinstance(found, FittedSegments)
+    found: FittedSegments = fitted("SSSL", parts)
     return found
 
 
@@ -97,28 +117,30 @@ def values(predictions: pd.DataFrame) -> np.ndarray:
 
 
 class TestRows:
-    def test_the_ablation_differs_in_one_number(self) -> None:
-        whole, without = (get_system(name) for name in ("SSSL", "SSSL, no KL"))
-        assert {**whole.parameters, "kl_weight": 0.0} == without.parameters
-        assert whole.revisions == without.revisions
-
     def test_published_settings(self) -> None:
-        system = get_system("SSSL")
-        assert isinstance(system, SSSL)
+        system = SegmentClassifier()
         assert (system.n_mels, system.n_fft, system.hop_length) == (128, 1024, 512)
         assert (system.width, system.segments_per_epoch) == (1.0, None)
         assert (system.threshold, system.temperature, system.mixup) == (0.5, 0.5, 4.0)
 
     @pytest.mark.parametrize("profile", PROFILES)
-    def test_profiles(self, profile: str) -> None:
-        overrides = PROFILES[profile].overrides
-        built = {name: resolve(name, overrides.get(name, {})) for name in NAMES}
-        without = built["SSSL, no KL"].parameters
-        assert {**built["SSSL"].parameters, "kl_weight": 0.0} == without
-        for name in set(without) & set(built["Segment inheritance"].parameters):
-            assert without[name] == built["Segment inheritance"].parameters[name], name
+    def test_rows_differ_in_what_their_names_say(self, profile: str) -> None:
+        sizes = get_profile(profile)
+        built = {name: sizes.sized(name, system).parameters for name, system in NETWORKS.items()}
+        assert {**built["SSSL"], "kl_weight": 0.0} == built["SSSL, no KL"]
+        without = {**built["SSSL"], "learning": "inherited"}
+        assert without == built["Segment inheritance, SVM"]
+        assert {**without, "decision": "vote"} == built["Segment inheritance"]
 
-    @pytest.mark.parametrize("name", NAMES)
+    def test_revisions_are_those_of_what_counts(self) -> None:
+        names = {name: set(system.revisions) for name, system in NETWORKS.items()}
+        shared = {"rendering", "spectral"}
+        assert names["SSSL"] == shared | {"vgg", "aggregation", "self_learning"}
+        assert names["Segment inheritance, SVM"] == shared | {"vgg", "aggregation"}
+        assert names["VGG16, whole clip"] == shared | {"vgg"}
+        assert names["2-Stage"] == shared | {"two_stage"}
+
+    @pytest.mark.parametrize("name", NETWORKS)
     def test_predicts_and_survives_storing(
         self, name: str, parts: Parts, learned: FittedSegments, tmp_path: Path
     ) -> None:
@@ -127,20 +149,16 @@ class TestRows:
         assert list(predictions) == ["id", "p_1", "p_2", "p_3", "p_4"]
         np.testing.assert_allclose(values(predictions).sum(axis=1), 1, atol=1e-6)
         first.save(tmp_path)
-        again = type(first).load(tmp_path)
+        again = Fitted.load(tmp_path)
         pd.testing.assert_frame_equal(again.predict(parts[2]), predictions, check_exact=True)
         assert again.history == first.history
-        if isinstance(first, FittedSegments) and isinstance(again, FittedSegments):
-            pd.testing.assert_frame_equal(
-                again.partitions(), first.partitions(), check_exact=True, check_dtype=False
-            )
+        if isinstance(first, FittedSegments):
+            pd.testing.assert_frame_equal(again.partitions(), first.partitions())
 
     def test_inheritance_differs_in_the_decision_only(self, parts: Parts) -> None:
         majority, machine = (
             fitted(name, parts) for name in ("Segment inheritance", "Segment inheritance, SVM")
         )
-        assert isinstance(majority, FittedSegments)
-        assert isinstance(machine, FittedSegments)
         assert majority.history == machine.history
         networks = (majority.network.parameters(), machine.network.parameters())
         for own, other in zip(*networks, strict=True):
@@ -156,18 +174,34 @@ class TestRows:
             predictions = fitted(name, parts, task="A", epochs=epochs).predict(parts[2])
             assert values(predictions).argmax(axis=1).tolist() == [1, 1, 0, 0], name
 
+    def test_feature_and_network_of_ones_own(self, parts: Parts, tmp_path: Path) -> None:
+        own = replace(tiny("SSSL", epochs=2), feature=levels, model=Plain)
+        assert own.parameters["feature"]["name"] == "levels"
+        found = own.fit(parts[0], parts[1], Context(get_task("A"), device="cpu"))
+        assert found.network.network.layer.in_features == 2
+        found.save(tmp_path)
+        predictions = found.predict(parts[2])
+        pd.testing.assert_frame_equal(Fitted.load(tmp_path).predict(parts[2]), predictions)
+
+    @pytest.mark.parametrize("name", NETWORKS)
+    def test_example(self, name: str, parts: Parts) -> None:
+        network, inputs, pictures = tiny(name).example(parts[0][0])
+        assert network.eval()(inputs).shape == (1, 4)
+        assert pictures["input"].shape[0] == 32
+
 
 class TestSegments:
     @pytest.mark.parametrize("duration", [1, 2, 3, 4, 5])
     def test_as_many_as_counted(self, tmp_path: Path, duration: int) -> None:
         clips = [toy_clip(tmp_path, k, seconds=s) for k, s in enumerate((30.0, 31.5, 12.25))]
-        found = SegmentInput(duration=duration, n_mels=32).segment_set(clips)
+        system = SegmentClassifier(duration=duration, n_mels=32)
+        found = system.segment_set(system.items(clips))
         expected = [segment_count(s, duration, duration - 1) for s in (30.0, 30.0, 12.25)]
         assert found.counts.tolist() == expected
         assert expected[:2] == [31 - duration] * 2
 
     def test_cut_to_half_a_minute(self, tmp_path: Path) -> None:
-        log_mel = SegmentInput(n_mels=32).log_mel(toy_clip(tmp_path, 0, seconds=40.0))
+        log_mel = SegmentClassifier(n_mels=32).item(toy_clip(tmp_path, 0, seconds=40.0))
         assert log_mel.shape == (32, 1292)
         assert log_mel.dtype == np.float16
         assert log_mel.base is None
@@ -183,20 +217,25 @@ class TestSegments:
 
     def test_segments_too_short_for_the_network(self) -> None:
         with pytest.raises(ParameterError, match="segments are 128 bands x 22 frames; VGG16 needs"):
-            get_system("SSSL", {"duration": 1.0, "hop_length": 1024})
+            SegmentClassifier(duration=1.0, hop_length=1024)
         with pytest.raises(ParameterError, match=r"duration is 0\.0; expected more than 0"):
-            get_system("2-Stage", {"duration": 0.0})
+            TwoStage(duration=0.0)
 
-    def test_whole_clips_end_in_silence(self, parts: Parts, tmp_path: Path) -> None:
-        system = get_system("VGG16, whole clip", {"duration": 4.0, "n_mels": 32})
-        assert isinstance(system, SegmentClassifier)
-        clip = parts[0][0]
-        found = system.log_mel(clip)
+    def test_whole_clips_end_in_silence(self, parts: Parts) -> None:
+        system = tiny("VGG16, whole clip")
+        found = system.item(parts[0][0])
         assert found.shape == (32, system.window)
-        whole = SegmentInput(n_mels=32).log_mel(clip)
+        whole = SegmentClassifier(n_mels=32).item(parts[0][0])
         np.testing.assert_array_equal(found[:, : whole.shape[1]], whole)
         assert np.all(found[:, whole.shape[1] :] == -100)
-        assert system.segment_set(parts[0]).counts.tolist() == [1] * 12
+        assert system.segment_set(system.items(parts[0])).counts.tolist() == [1] * 12
+        longer = tiny("VGG16, whole clip", duration=1.0)
+        assert longer.item(parts[0][0]).shape == (32, 43)
+
+    def test_options_of_self_learning_count_with_it_only(self) -> None:
+        with pytest.raises(ParameterError, match="expected fewer epochs of warm-up"):
+            SegmentClassifier(epochs=5)
+        assert SegmentClassifier(learning="inherited", epochs=5).warm_up == 10
 
     def test_silent_segments(self, parts: Parts, tmp_path: Path) -> None:
         silent = toy_clip(tmp_path, 99, gain=0.0)
@@ -259,7 +298,6 @@ class TestTrajectory:
 
     def test_without_self_learning_there_are_none(self, parts: Parts) -> None:
         found = fitted("Segment inheritance", parts, epochs=1)
-        assert isinstance(found, FittedSegments)
         assert found.partitions().empty
 
 
@@ -289,12 +327,12 @@ class TestTwoStage:
         torch.testing.assert_close(encoder(other, kept), encoder(x, kept))
 
     def test_autoencoder_learns(self, parts: Parts) -> None:
-        system = get_system("2-Stage", {**TINY["2-Stage"], "encoder_epochs": 15})
-        assert isinstance(system, TwoStage)
+        system = tiny("2-Stage", encoder_epochs=15)
+        items = system.items(parts[0])
         torch.manual_seed(0)
-        encoder = system.encoder()
-        encoder.standardise.fit(system.log_mels(parts[0]))
-        sets = (system.segment_set(parts[0]), system.segment_set(parts[1]))
+        encoder = system.network(4, items[0]).encoder
+        encoder.standardise.fit(items)
+        sets = (system.segment_set(items), system.segment_set(system.items(parts[1])))
         x = sets[1].batch(np.arange(len(sets[1])))
 
         def error() -> float:
@@ -316,9 +354,9 @@ class TestTwoStage:
         assert not np.allclose(found[0], found[1])
 
     def test_segments_do_not_overlap(self, parts: Parts) -> None:
-        system = get_system("2-Stage", TINY["2-Stage"])
-        assert isinstance(system, TwoStage)
-        found = system.segment_set(parts[0])
+        system = tiny("2-Stage")
+        items = system.items(parts[0])
+        found = system.segment_set(items)
         assert found.starts[:3].tolist() == [0, 43, 86]
-        codes = segment_codes(system.encoder(), found, CPU)
+        codes = segment_codes(system.network(4, items[0]).encoder, found, CPU)
         assert [own.shape for own in codes] == [(8, 3)] * 12

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rows import ROWS, small
 from torch import Tensor, nn
 
 from mer.clips import Clip, Corpus, Labels
@@ -20,52 +21,16 @@ from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.features.cache import source_of
 from mer.features.notes import read_notes
 from mer.models.musicnn import MusiCNN
-from mer.study.specs import resolve
-from mer.systems import SYSTEMS, domains, get_system, musicnn, windowed
+from mer.papers.zhu2023 import systems as zhu2023
+from mer.systems import musicnn
 from mer.systems.base import Context, Fitted
-from mer.systems.classical import FittedPipeline
+from mer.systems.classical import DescriptorClassifier, FittedClassifier, symbolic
+from mer.systems.network import WindowedNetwork
 from mer.tasks import get_task
 from mer.training import supervised
 from mer.training.windows import window_length, window_starts
 
 Parts = tuple[Corpus, Corpus, Corpus]
-LSTM = {
-    **{"epochs": 2, "window": 32, "embedding": 8, "hidden": 4},
-    **{"attention": 4, "hops": 2, "classifier": 8},
-}
-DOMAIN = {"epochs": 1, "window_seconds": 2.0, "width": 16}
-SYMBOLIC = {**DOMAIN, "layers": 1, "heads": 2, "pretraining": "none"}
-ACOUSTIC = {**DOMAIN, "n_mels": 20, "n_fft": 256}
-VGG = {"epochs": 2, "n_mels": 32, "width": 1 / 32, "duration": 1.0, "segments_per_epoch": 2}
-FACTORS = {"epochs": 1, "window_seconds": 2.0, "pool": 4, "width": 8, "classifier": 8}
-SYMBOLS = {**FACTORS, "embedding": 8, "hidden": 4}
-HARMONY = {**FACTORS, "harmony_channels": 2}
-TONE_COLOR = {**FACTORS, "tone_color_channels": 2}
-MIDIBERT = {"encoder_size": "small", "epochs": 1, "window": 32, "pretraining": "none"}
-SMALL: dict[str, dict[str, Any]] = {
-    "LSTM-Attn + MIDI-like": LSTM,
-    "LSTM-Attn + REMI": LSTM,
-    "Short-chunk ResNet": {"epochs": 1, "channels": 2, "n_mels": 32, "window": 40},
-    "Symbolic-only": SYMBOLIC,
-    "Acoustic-only": ACOUSTIC,
-    **{name: {**SYMBOLIC, **ACOUSTIC} for name in SYSTEMS if name.startswith("Symbolic & ")},
-    "STFT-input": {**SYMBOLIC, **ACOUSTIC},
-    "Single-loss": {**SYMBOLIC, **ACOUSTIC},
-    **{name: {**SYMBOLS, **HARMONY, **TONE_COLOR} for name in ("Multifaceted", "Without MHSA")},
-    "Symbolic branch": SYMBOLS,
-    "Harmony branch": HARMONY,
-    "Tone color branch": TONE_COLOR,
-    "Symbolic + harmony": {**SYMBOLS, **HARMONY},
-    "Symbolic + tone color": {**SYMBOLS, **TONE_COLOR},
-    "Harmony + tone color": {**HARMONY, **TONE_COLOR},
-    "SSSL": {**VGG, "warm_up": 1},
-    "SSSL, no KL": {**VGG, "warm_up": 1},
-    "Segment inheritance": VGG,
-    "Segment inheritance, SVM": VGG,
-    "VGG16, whole clip": {**VGG, "duration": 3.0},
-    **{name: MIDIBERT for name in SYSTEMS if "MidiBERT" in name},
-    "2-Stage": {"epochs": 1, "encoder_epochs": 1, "n_mels": 32, "code": 8, "channels": 2},
-}
 NETWORK = "LSTM-Attn + MIDI-like"
 
 
@@ -73,7 +38,7 @@ NETWORK = "LSTM-Attn + MIDI-like"
 def perfect_transcriber(monkeypatch: pytest.MonkeyPatch) -> None:
     """Instead of the network: the notes that the audio was rendered from."""
     monkeypatch.setattr(
-        domains,
+        zhu2023,
         "transcribed_notes",
         lambda clip, *, sample_rate: read_notes(source_of(clip, "midi")),
     )
@@ -94,31 +59,27 @@ def _random_tagger() -> MusiCNN:
 
 def fitted(name: str, parts: Parts, *, task: str = "4Q", seed: int = 0) -> Fitted:
     context = Context(get_task(task), seed=seed, device="cpu")
-    return get_system(name, SMALL.get(name)).fit(parts[0], parts[1], context)
+    return small(name).fit(parts[0], parts[1], context)
 
 
 def values(predictions: pd.DataFrame) -> np.ndarray:
     return predictions.drop(columns="id").to_numpy()
 
 
-class TestRegistry:
-    @pytest.mark.parametrize("name", SYSTEMS)
-    def test_every_system_is_built(self, name: str) -> None:
-        system = get_system(name)
-        assert system.name == name
+class TestParameters:
+    @pytest.mark.parametrize("name", ROWS)
+    def test_every_row_is_json_native_and_rebuilt(self, name: str) -> None:
+        system = ROWS[name]
         assert system.inputs in ("MIDI", "audio", "audio + MIDI", "labels")
         assert all(type(revision) is int for revision in system.revisions.values())
         stored = json.loads(json.dumps(system.parameters))
-        assert get_system(name, stored) == system
-        assert resolve(name, stored) == system
+        assert system.configured(stored) == system
 
     def test_unknown_names_list_the_known_ones(self) -> None:
-        with pytest.raises(ParameterError, match=r"unknown system 'SVM'; .*: Constant, Song-look"):
-            get_system("SVM")
-        with pytest.raises(ParameterError, match=r"no parameter 'C'; it has: descriptors, c_grid"):
-            get_system("Symbolic-LR", {"C": 1.0})
+        with pytest.raises(ParameterError, match=r"no parameter 'C'; it has: features, c_grid"):
+            ROWS["Symbolic-LR"].configured({"C": 1.0})
         with pytest.raises(ParameterError, match="no parameter 'name'; it has: none"):
-            resolve("Constant", {"name": "x"})
+            ROWS["Constant"].configured({"name": "x"})
 
     @pytest.mark.parametrize(
         ("name", "parameter", "value"),
@@ -128,27 +89,27 @@ class TestRegistry:
             (NETWORK, "schedule", "step"),
             (NETWORK, "dropout", "half"),
             *(("Symbolic-LR", "c_grid", value) for value in (1.0, ["1"], "1", [None])),
-            ("Symbolic-LR", "descriptors", ["harmonic"]),
-            ("Symbolic-LR", "descriptors", "symbolic"),
+            *(("Symbolic-LR", "features", value) for value in (["harmonic"], "symbolic")),
         ],
     )
     def test_wrong_types(self, name: str, parameter: str, value: Any) -> None:
         with pytest.raises(ParameterError, match=rf"{parameter} is .*: input should be"):
-            resolve(name, {parameter: value})
+            ROWS[name].configured({parameter: value})
 
     @pytest.mark.parametrize("value", [[], [0.0], [1.0, -1.0]])
     def test_values_of_c_are_positive(self, value: list[float]) -> None:
         with pytest.raises(ParameterError, match="one or more positive numbers"):
-            resolve("Symbolic-SVM", {"c_grid": value})
+            DescriptorClassifier(features=(symbolic,), c_grid=tuple(value) or (-1.0,))
 
     def test_right_types(self) -> None:
-        system = resolve(NETWORK, {"learning_rate": 1, "window": 5})
+        system = ROWS[NETWORK].configured({"learning_rate": 1, "window": 5})
         assert system.parameters["window"] == 5
-        assert resolve("Audio-LR", {"c_grid": [1, 2.5]}).parameters["c_grid"] == (1, 2.5)
+        grid = ROWS["Audio-LR"].configured({"c_grid": [1, 2.5]}).parameters["c_grid"]
+        assert grid == [1, 2.5]
 
 
 class TestEverySystem:
-    @pytest.mark.parametrize("name", [n for n in SYSTEMS if not get_system(n).regression])
+    @pytest.mark.parametrize("name", [n for n in ROWS if not ROWS[n].regression])
     def test_predicts_probabilities_and_survives_storing(
         self, name: str, tiny_parts: Parts, tmp_path: Path
     ) -> None:
@@ -161,7 +122,7 @@ class TestEverySystem:
         assert values(predictions).min() >= 0
         np.testing.assert_allclose(values(predictions)[:, :4].sum(axis=1), 1, atol=1e-6)
         first.save(tmp_path / "stored")
-        again = type(first).load(tmp_path / "stored")
+        again = Fitted.load(tmp_path / "stored")
         pd.testing.assert_frame_equal(again.predict(test), predictions, check_exact=True)
         assert again.history == first.history
 
@@ -218,8 +179,8 @@ class TestDescriptorSystems:
         self, name: str, task: str, tiny: Corpus, tiny_parts: Parts
     ) -> None:
         model = fitted(name, tiny_parts, task=task)
-        assert isinstance(model, FittedPipeline)
-        answers = model.pipeline.predict(model.system.features(tiny))
+        assert isinstance(model, FittedClassifier)
+        answers = model.pipeline.predict(model.system.values(tiny))
         np.testing.assert_array_equal(values(model.predict(tiny)).argmax(axis=1), answers)
 
     @pytest.mark.parametrize("name", ["Symbolic-LR", "Audio-LR", "Symbolic+Audio-SVM"])
@@ -230,7 +191,7 @@ class TestDescriptorSystems:
     def test_c_is_the_smallest_of_the_best_on_validation(self, tiny_parts: Parts) -> None:
         for name in ("Symbolic-LR", "Symbolic-SVM"):
             model = fitted(name, tiny_parts)
-            assert isinstance(model, FittedPipeline)
+            assert isinstance(model, FittedClassifier)
             assert [row["C"] for row in model.history] == list(model.system.c_grid)
             best = max(row["valid_accuracy"] for row in model.history)
             chosen = next(row["C"] for row in model.history if row["valid_accuracy"] == best)
@@ -274,8 +235,8 @@ class Slope(nn.Module):
 class TestWindows:
     def test_prediction_is_the_mean_over_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(supervised, "autocast", lambda device: nullcontext())
-        system = get_system(NETWORK, {"window": 16, "batch_size": 3})
-        assert isinstance(system, windowed.WindowedNetwork)
+        system = ROWS[NETWORK].configured({"window": 16, "batch_size": 3})
+        assert isinstance(system, WindowedNetwork)
         rng = np.random.default_rng(0)
         items = [rng.normal(size=(2, n)) for n in (5, 16, 17, 40, 64, 3)]
         found = system.predict_items(Slope(), items, torch.device("cpu"))
@@ -287,9 +248,9 @@ class TestWindows:
             np.testing.assert_allclose(row, softmax.mean(axis=0), atol=1e-6)
 
     def test_chunks_are_at_least_one_window_long(self, tiny: Corpus) -> None:
-        system = get_system("Short-chunk ResNet", {"window": 2000, "n_mels": 32})
-        assert isinstance(system, windowed.WindowedNetwork)
-        features = system.features(tiny[0])
+        system = ROWS["Short-chunk ResNet"].configured({"window": 2000, "n_mels": 32})
+        assert isinstance(system, WindowedNetwork)
+        features = system.item(tiny[0])
         assert features.shape == (32, 2000)
         assert features.dtype == np.float16
         assert np.all(features[:, -1] == features.min())

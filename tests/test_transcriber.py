@@ -15,18 +15,19 @@ from mer.errors import InvalidDataError
 from mer.evaluation.transcription import note_scores
 from mer.features.notes import read_notes
 from mer.models.onsets_frames import HEADS, REACH, OnsetsFrames
-from mer.transcription import get_transcriber, spectrogram, transcribe_samples
-from mer.transcription.decoding import Thresholds, decode
-from mer.transcription.rendered import Excerpt, Take, play, random_take
-from mer.transcription.spectrogram import (
+from mer.training.rendered import Take, play, played_notes, random_performance
+from mer.transcription import frames, get_transcriber, transcribe_samples
+from mer.transcription.frames import (
     FRAMES_PER_SECOND,
     HOP_LENGTH,
     SAMPLE_RATE,
+    decode,
     log_frequency_spectrogram,
+    note_targets,
     spectrogram_blocks,
 )
-from mer.transcription.targets import note_targets
 from mer.transcription.training import (
+    Excerpt,
     TranscriberOptions,
     another_recording,
     head_loss,
@@ -55,7 +56,7 @@ class TestSpectrogram:
         levels = log_frequency_spectrogram(samples.astype(np.float32))[:, :, 16]
         expected = 3 * (pitch - 21) + 1
         assert abs(int(levels[1].argmax()) - expected) <= 1
-        assert spectrogram.band_frequencies()[expected] == pytest.approx(frequency)
+        assert frames.band_frequencies()[expected] == pytest.approx(frequency)
 
     def test_full_scale_is_about_200_and_6_db_are_12_steps(self) -> None:
         t = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
@@ -127,7 +128,7 @@ class TestTargetsAndDecoding:
         target = note_targets(notes, n_frames)
         probabilities = target / 255
         probabilities[3] = target[3] / 127
-        found = decode([probabilities], Thresholds())
+        found = decode([probabilities])
         order = np.lexsort((notes[:, 2], notes[:, 0]))
         np.testing.assert_array_equal(found[:, 2:], notes[order, 2:])
         assert np.abs(found[:, 0] - notes[order, 0]).max() < 0.001
@@ -145,22 +146,22 @@ class TestTargetsAndDecoding:
         probabilities = target / 255
         probabilities[1] = 0  # no offset is heard
         probabilities[3] = target[3] / 127
-        found = decode([probabilities], Thresholds())
+        found = decode([probabilities])
         np.testing.assert_allclose(found[:, :2], notes[:, :2], atol=0.02)
 
     @pytest.mark.parametrize("n_frames", [1, 2, 3, 40, 300])
     def test_pieces_make_no_difference(self, n_frames: int, rng: np.random.Generator) -> None:
         probabilities = rng.random((4, 88, n_frames)).astype(np.float32)
-        whole = decode([probabilities], Thresholds())
+        whole = decode([probabilities])
         cuts = np.sort(rng.integers(0, n_frames + 1, 5))
         pieces = [p for p in np.split(probabilities, cuts, axis=2) if p.shape[2]]
-        np.testing.assert_array_equal(whole, decode(pieces, Thresholds()))
+        np.testing.assert_array_equal(whole, decode(pieces))
         assert np.isfinite(whole).all()
         assert (whole[:, 1] > whole[:, 0]).all()
 
     def test_nothing_gives_no_notes(self) -> None:
-        assert decode([], Thresholds()).shape == (0, 4)
-        assert decode([np.zeros((4, 88, 50))], Thresholds()).shape == (0, 4)
+        assert decode([]).shape == (0, 4)
+        assert decode([np.zeros((4, 88, 50))]).shape == (0, 4)
 
 
 class TestTraining:
@@ -205,7 +206,7 @@ class TestTraining:
 
 class TestRendered:
     def test_take_is_reproducible_and_within_the_performance(self) -> None:
-        takes = [random_take(100.0, 20.0, 2, np.random.default_rng(3)) for _ in range(2)]
+        takes = [random_performance(100.0, 20.0, 2, np.random.default_rng(3)) for _ in range(2)]
         assert takes[0] == takes[1]
         assert 0 <= takes[0].start <= 80
 
@@ -216,8 +217,9 @@ class TestRendered:
         notes = np.array([[0.5, 1.0, 60, 90], [1.5, 2.0, 64, 90], [2.5, 3.0, 67, 90]])
         path = tmp_path / "three.mid"
         write(notes, path)
-        take = Take(start=1.0, seconds=2.0, cents=50.0)
-        samples, played = play(path, take, [default_soundfont()])
+        take = Take(start=1.0, seconds=2.0, stretch=2 ** (50 / 1200))
+        samples = play(path, take, [default_soundfont()], SAMPLE_RATE)
+        played = played_notes(path, take, len(samples) / SAMPLE_RATE)
         assert played[:, 2].tolist() == [64, 67]
         assert played[0, 0] == pytest.approx(0.5 / take.stretch, abs=0.002)
         first = np.flatnonzero(np.abs(samples) > 1e-3)[0] / SAMPLE_RATE

@@ -5,27 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from mer import weights
-from mer.clips import Corpus
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
-from mer.study.weights import WEIGHTS, train_weights
-from mer.systems import get_system
-from mer.systems.base import Context
-from mer.systems.pretrained import load_fitted, save_fitted
-from mer.systems.windowed import FittedNetwork
-from mer.tasks import get_task
+from mer.papers.zhu2023 import attention
+from mer.study.weights import TRAINERS, train_weights
 
 TENSORS = {"w": torch.tensor([[0.5, -1.25]]), "steps": torch.tensor([7])}
-SMALL = {
-    "epochs": 1,
-    "embedding": 8,
-    "hidden": 4,
-    "window": 64,
-}
+NAMES = {*TRAINERS, *attention.TRAINERS}
 
 
 @pytest.fixture
@@ -76,8 +65,8 @@ class TestStoredWeights:
 class TestPackagedWeights:
     def test_all_load(self) -> None:
         index = json.loads((weights.weights_folder() / "index.json").read_text())
-        assert {name for name in WEIGHTS if not name.endswith("-published")} <= set(index)
-        assert set(index) <= set(WEIGHTS)
+        assert {name for name in NAMES if not name.endswith("-published")} <= set(index)
+        assert set(index) <= NAMES
         for name, entry in index.items():
             tensors, metadata = weights.load_weights(name)
             assert all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())
@@ -97,17 +86,3 @@ class TestPackagedWeights:
         with pytest.raises(MissingDataError, match=r"soundfont .*none\.sf2 does not exist"):
             train_weights("transcriber", soundfonts=[tmp_path / "none.sf2"], folder=tmp_path)
         assert not list(tmp_path.iterdir())
-
-
-def test_fitted_network_round_trip(folder: Path, tiny_parts: tuple[Corpus, Corpus, Corpus]) -> None:
-    train, valid, test = tiny_parts
-    system = get_system("LSTM-Attn + MIDI-like", SMALL)
-    fitted = system.fit(train, valid, Context(get_task("4Q"), device="cpu"))
-    assert isinstance(fitted, FittedNetwork)
-    save_fitted(fitted, folder / "fitted.pt", {"seed": "0"})
-    weights.register(folder / "fitted.pt", "mer train fitted")
-    loaded = load_fitted("fitted")
-    assert loaded.system == system
-    expected, found = (f.predict(test).set_index("id") for f in (fitted, loaded))
-    # Stored with half the digits
-    np.testing.assert_allclose(found, expected, atol=2e-3)

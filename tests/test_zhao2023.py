@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +12,46 @@ import pytest
 import soundfile
 import torch
 from conftest import write_midi
+from numpy.testing import assert_allclose
 
 from mer.audio import waveform
 from mer.clips import Clip, Corpus, Labels
 from mer.errors import InvalidDataError, ParameterError
 from mer.features import spectral, tokens
 from mer.features.notes import read_notes
-from mer.systems import factors, get_system
+from mer.papers.zhao2023.attention import (
+    NOTHING,
+    answers_without,
+    attention_weights,
+    factor_means,
+)
+from mer.papers.zhao2023.systems import FACTORS, FactorItem, Multifaceted, tokens_batch
+from mer.papers.zhao2023.tables import TABLE_III
 from mer.systems.base import Context
-from mer.systems.factors import FactorItem, FactorNetwork, tokens_batch
-from mer.systems.windowed import FittedNetwork
-from mer.systems.zhao2023 import NOTHING, answers_without, attention_weights, factor_means
+from mer.systems.network import FittedNetwork
 from mer.tasks import get_task
 from mer.training.windows import training_batches, window_length, window_starts
 
 Parts = tuple[Corpus, Corpus, Corpus]
-FACTORS = {
-    "Multifaceted": ("symbolic", "harmony", "tone color"),
-    "Without MHSA": ("symbolic", "harmony", "tone color"),
-    "Symbolic branch": ("symbolic",),
-    "Harmony branch": ("harmony",),
-    "Tone color branch": ("tone color",),
-    "Symbolic + harmony": ("symbolic", "harmony"),
-    "Symbolic + tone color": ("symbolic", "tone color"),
-    "Harmony + tone color": ("harmony", "tone color"),
-}
-FULL = "Multifaceted"
-SIZES: dict[str, dict[str, Any]] = {
-    "symbolic": {"embedding": 8, "hidden": 8},
-    "harmony": {"harmony_channels": 4},
-    "tone color": {"tone_color_channels": 2},
+FULL, SYMBOLIC, HARMONY = "Multifaceted", "Symbolic branch", "Harmony branch"
+JOINED = "Without MHSA"
+SMALL: dict[str, Any] = {
+    **{"epochs": 1, "window_seconds": 1.5, "width": 16, "classifier": 8},
+    **{"embedding": 8, "hidden": 8, "harmony_channels": 4, "tone_color_channels": 2},
 }
 
 
-def small(name: str = FULL, **changes: Any) -> FactorNetwork:
-    parameters: dict[str, Any] = {"epochs": 1, "window_seconds": 1.5, "width": 16, "classifier": 8}
-    for factor in FACTORS[name]:
-        parameters |= SIZES[factor]
-    system = get_system(name, {**parameters, **changes})
-    assert isinstance(system, FactorNetwork)
+def row(name: str) -> Multifaceted:
+    system = TABLE_III.all_rows[name]
+    assert isinstance(system, Multifaceted)
     return system
 
 
-def fitted(system: FactorNetwork, parts: Parts, task: str = "4Q") -> FittedNetwork:
+def small(name: str = FULL, **changes: Any) -> Multifaceted:
+    return row(name).configured({**SMALL, **changes})
+
+
+def fitted(system: Multifaceted, parts: Parts, task: str = "4Q") -> FittedNetwork:
     return system.fit(parts[0], parts[1], Context(get_task(task), seed=0, device="cpu"))
 
 
@@ -68,27 +66,32 @@ def recorded(clip: Clip, folder: Path, gain: float) -> Clip:
     return Clip(clip.id, clip.group, path, clip.midi, clip.labels)
 
 
-class TestRegistered:
-    @pytest.mark.parametrize("name", FACTORS)
-    def test_factors_and_inputs(self, name: str) -> None:
+def one_clip(folder: Path, notes: np.ndarray, name: str = "clip") -> Clip:
+    path = write_midi(folder / f"{name}.mid", notes)
+    return Clip(name, name, midi=path, labels=Labels(quadrant=1))
+
+
+class TestRows:
+    @pytest.mark.parametrize("name", TABLE_III.all_rows)
+    def test_factors_and_inputs(self, name: str, tiny: Corpus) -> None:
         system = small(name)
-        assert tuple(system.network(4).branches) == FACTORS[name]
-        kinds = {"MIDI": "symbolic" in FACTORS[name], "audio": FACTORS[name] != ("symbolic",)}
+        kinds = {"MIDI": "symbolic" in system.factors, "audio": system.factors != ("symbolic",)}
         assert set(system.inputs.split(" + ")) == {kind for kind, used in kinds.items() if used}
-        several = len(FACTORS[name]) > 1 and name != "Without MHSA"
-        assert (system.network(4).attention is not None) == several
-        assert ("heads" in system.parameters) == several
+        network, inputs, pictures = system.example(tiny[0])
+        assert tuple(network.branches) == tuple(pictures) == system.factors  # type: ignore[arg-type]
+        assert network.eval()(*inputs).shape == (1, 4)
+        several = len(system.factors) > 1 and name != JOINED
+        assert (network.attention is not None) == several
 
     def test_published_sizes(self) -> None:
-        parameters = get_system(FULL).parameters
-        assert (parameters["hidden"], parameters["heads"]) == (256, 4)
+        assert (row(FULL).hidden, row(FULL).heads) == (256, 4)
 
     def test_revisions_name_what_the_result_depends_on(self) -> None:
         sound = {"rendering", "spectral", "multifaceted"}
         symbols = {"notes", "tokens", "token_gru", "multifaceted"}
-        assert set(get_system("Harmony branch").revisions) == sound
-        assert set(get_system("Symbolic branch").revisions) == symbols
-        assert set(get_system(FULL).revisions) == sound | symbols
+        assert set(row(HARMONY).revisions) == sound
+        assert set(row(SYMBOLIC).revisions) == symbols
+        assert set(row(FULL).revisions) == sound | symbols
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -96,6 +99,8 @@ class TestRegistered:
             ({"pool": 0}, "pool is 0; expected more than 0"),
             ({"heads": 3}, "width 16 is no multiple of 3 heads"),
             ({"epochs": 0}, "epochs is 0"),
+            ({"factors": ()}, "factors are"),
+            ({"factors": ("harmony", "symbolic")}, "expected some of .* in order"),
         ],
     )
     def test_bad_parameters(self, changes: dict[str, Any], message: str) -> None:
@@ -104,46 +109,56 @@ class TestRegistered:
 
 
 class TestFeatures:
-    def test_chromagram_above_mfccs(self, tiny: Corpus) -> None:
-        found = small(pool=3).features(tiny[0]).sound
+    def test_chromagram_and_mfccs(self, tiny: Corpus) -> None:
+        found = small(pool=3).item(tiny[0]).sound
         y = waveform(tiny[0])
         chroma = spectral.chroma(y, 22050, n_fft=2048)
         mfcc = spectral.mfcc(y, 22050, n_mfcc=25, n_fft=2048)
-        assert found.shape == (37, -(-chroma.shape[1] // 3))
-        np.testing.assert_allclose(found[:12, 4], chroma[:, 12:15].mean(axis=1), atol=1e-3)
-        np.testing.assert_allclose(found[12:, 4], mfcc[:, 12:15].mean(axis=1), rtol=1e-3, atol=0.1)
+        steps = -(-chroma.shape[1] // 3)
+        assert [array.shape for array in found.values()] == [(12, steps), (25, steps)]
+        assert_allclose(found["harmony"][:, 4], chroma[:, 12:15].mean(axis=1), atol=1e-3)
+        mean = mfcc[:, 12:15].mean(axis=1)
+        assert_allclose(found["tone color"][:, 4], mean, rtol=1e-3, atol=0.1)
+
+    def test_features_of_ones_own(self, tiny_parts: Parts) -> None:
+        def flat(samples: np.ndarray, sample_rate: int, *, hop_length: int) -> np.ndarray:
+            return np.full((7, 1 + len(samples) // hop_length), float(sample_rate))
+
+        system = small("Harmony + tone color", tone_color_feature=flat)
+        model = fitted(system, tiny_parts)
+        item = system.item(tiny_parts[2][0])
+        assert item.sound["tone color"].shape == (7, item.length)
+        assert np.isfinite(model.predict(tiny_parts[2]).iloc[:, 1:].to_numpy()).all()
+        wrong = small(HARMONY, harmony_feature=flat)
+        with pytest.raises(ParameterError, match=r"harmony is an array of shape \(7.*12 bins and"):
+            wrong.item(tiny_parts[2][0])
 
     def test_tokens_stand_at_their_time(self, tmp_path: Path) -> None:
         notes = np.asarray([[0.5, 0.7, 60, 64], [2.0, 2.1, 72, 120]])
-        item = small("Symbolic branch").features(one_clip(tmp_path, notes))
+        item = small(SYMBOLIC).item(one_clip(tmp_path, notes))
         onsets = item.times[(item.tokens >= 2) & (item.tokens < 130)]
-        np.testing.assert_allclose(onsets * small().step_seconds, [0.5, 2.0])
+        assert_allclose(onsets * small().step_seconds, [0.5, 2.0])
 
     def test_gain_changes_only_the_first_mfcc(self, tiny: Corpus, tmp_path: Path) -> None:
-        system = small(pool=1)
-        soft, loud = (system.features(recorded(tiny[0], tmp_path, g)).sound for g in (0.25, 0.5))
-        heard = soft[12] > -900  # mel bands far above the floor of -100 dB
-        np.testing.assert_allclose(loud[:12, heard], soft[:12, heard], atol=0.01)
-        difference = (loud - soft)[12:, heard].astype(float)
-        np.testing.assert_allclose(difference[0].max(), 6.02 * np.sqrt(128), rtol=0.02)
+        soft, loud = (small().item(recorded(tiny[0], tmp_path, g)).sound for g in (0.25, 0.5))
+        heard = soft["tone color"][0] > -900  # mel bands far above the floor of -100 dB
+        assert_allclose(loud["harmony"][:, heard], soft["harmony"][:, heard], atol=0.01)
+        difference = (loud["tone color"] - soft["tone color"])[:, heard].astype(float)
+        assert_allclose(difference[0].max(), 6.02 * np.sqrt(128), rtol=0.02)
 
     def test_harmony_does_not_hear_the_gain(self, tiny_parts: Parts, tmp_path: Path) -> None:
-        model = fitted(small("Harmony branch"), tiny_parts)
+        model = fitted(small(HARMONY), tiny_parts)
         soft, loud = (
             model.predict(corpus_of(*(recorded(c, tmp_path, gain) for c in tiny_parts[2])))
             for gain in (0.1, 0.9)
         )
-        np.testing.assert_allclose(loud.iloc[:, 1:], soft.iloc[:, 1:], atol=0.02)
-
-
-def one_clip(folder: Path, notes: np.ndarray, name: str = "clip") -> Clip:
-    path = write_midi(folder / f"{name}.mid", notes)
-    return Clip(name, name, midi=path, labels=Labels(quadrant=1))
+        assert_allclose(loud.iloc[:, 1:], soft.iloc[:, 1:], atol=0.02)
 
 
 class TestWindows:
     def item(self) -> FactorItem:
-        sound = np.arange(10.0)[None].repeat(37, axis=0)
+        sound = {"harmony": np.arange(10.0)[None].repeat(12, axis=0)}
+        sound["tone color"] = np.arange(10.0)[None].repeat(25, axis=0)
         times = np.asarray([0.0, 0.0, 0.9, 2.0, 4.5, 9.9])
         return FactorItem(10, sound, np.arange(10, 16), times)
 
@@ -152,7 +167,7 @@ class TestWindows:
         [(0, 1, [10, 11, 12]), (1, 2, []), (2, 5, [13, 14]), (0, 10, list(range(10, 16)))],
     )
     def test_tokens_of_a_window(self, start: int, stop: int, expected: list[int]) -> None:
-        batch = tokens_batch([(self.item(), start, stop)])
+        batch = tokens_batch([self.item().window(start, stop)])
         assert batch.shape == (1, 32)
         assert batch[0][batch[0] != tokens.PAD].tolist() == [tokens.START, *expected]
 
@@ -163,17 +178,17 @@ class TestWindows:
         assert notes[1, :2].tolist() == [tokens.START, 15]
 
     def test_windows_of_a_clip_hold_every_token_once(self, tiny: Corpus) -> None:
-        item = small().features(tiny[0])
+        item = small().item(tiny[0])
         length = item.length // 3
-        starts = [s for s in window_starts(item.length, length) if s % length == 0]
-        windows = [(item, s, s + length) for s in starts] + [(item, 3 * length, item.length)]
+        ends = [0, length, 2 * length, item.length]
+        windows = [item.window(*pair) for pair in pairwise(ends)]
         batch = tokens_batch(windows)[:, 1:]
         assert batch[batch != tokens.PAD].tolist() == item.tokens.tolist()
 
     def test_prediction_is_the_mean_over_the_windows(self, tiny_parts: Parts) -> None:
         model = fitted(small(), tiny_parts)
         system, clip = model.system, tiny_parts[2][0]
-        item = system.features(clip)
+        item = system.item(clip)
         length = window_length(item.length, system.window)
         starts = window_starts(item.length, length)
         assert len(starts) > 1
@@ -183,14 +198,14 @@ class TestWindows:
                 inputs = system.batch([(item, start, start + length)])
                 found.append(torch.softmax(model.network(*inputs), dim=1)[0].numpy())
         values = model.predict(corpus_of(clip)).iloc[0, 1:].to_numpy(float)
-        np.testing.assert_allclose(values, np.mean(found, axis=0), atol=0.02)
+        assert_allclose(values, np.mean(found, axis=0), atol=0.02)
 
     def test_clips_of_like_density_share_a_batch(self) -> None:
         items = [
-            FactorItem(64, np.zeros((37, 64)), np.full(n, 5), np.linspace(0, 63, n))
+            FactorItem(64, {}, np.full(n, 5), np.linspace(0, 63, n))
             for n in (5, 200, 6, 210, 7, 220, 8, 230)
         ]
-        system, rng = small("Symbolic branch", batch_size=4), np.random.default_rng(0)
+        system, rng = small(SYMBOLIC, batch_size=4), np.random.default_rng(0)
         batches = system._training_batches(items, np.zeros(8, dtype=np.int64), rng)
         filled = sorted(int((x[0] != tokens.PAD).sum()) for x, _ in batches)
         assert filled[0] == 4 + 5 + 6 + 7 + 8
@@ -200,24 +215,14 @@ class TestWindows:
 
 class TestFitted:
     @pytest.mark.parametrize(
-        ("name", "task"), [*((name, "4Q") for name in FACTORS), (FULL, "A"), (FULL, "V")]
+        ("name", "task"), [*((name, "4Q") for name in TABLE_III.all_rows), (FULL, "A"), (FULL, "V")]
     )
     def test_answers(self, name: str, task: str, tiny_parts: Parts) -> None:
         predictions = fitted(small(name), tiny_parts, task).predict(tiny_parts[2])
         assert list(predictions) == ["id", *(f"p_{k + 1}" for k in range(4 if task == "4Q" else 2))]
-        np.testing.assert_allclose(predictions.iloc[:, 1:].sum(axis=1), 1, atol=1e-6)
+        assert_allclose(predictions.iloc[:, 1:].sum(axis=1), 1, atol=1e-6)
 
-    def test_survives_storing(self, tiny_parts: Parts, tmp_path: Path) -> None:
-        model = fitted(small(), tiny_parts)
-        model.save(tmp_path / "stored")
-        again = FittedNetwork.load(tmp_path / "stored")
-        expected = model.predict(tiny_parts[2])
-        pd.testing.assert_frame_equal(again.predict(tiny_parts[2]), expected, check_exact=True)
-        pd.testing.assert_frame_equal(
-            attention_weights(again, tiny_parts[2]), attention_weights(model, tiny_parts[2])
-        )
-
-    @pytest.mark.parametrize(("name", "least"), [(FULL, 7), ("Symbolic branch", 8)])
+    @pytest.mark.parametrize(("name", "least"), [(FULL, 7), (SYMBOLIC, 8)])
     def test_overfits_eight_clips(self, name: str, least: int, tiny_parts: Parts) -> None:
         train = tiny_parts[0]
         training = {"epochs": 30, "patience": 30, "batch_size": 4, "learning_rate": 5e-3}
@@ -230,89 +235,103 @@ class TestFitted:
         assert (answers == get_task("4Q").targets(train)).sum() >= least
 
 
+@pytest.fixture(scope="module")
+def model(tiny_parts: Parts) -> FittedNetwork:
+    return fitted(small(), tiny_parts)
+
+
+@pytest.fixture(scope="module")
+def long_windows(tiny_parts: Parts) -> FittedNetwork:
+    """A model that sees whole clips."""
+    return fitted(small(window_seconds=60.0), tiny_parts)
+
+
 class TestUnusualClips:
     def test_no_notes(self, tiny_parts: Parts, tmp_path: Path) -> None:
         bare = one_clip(tmp_path, np.empty((0, 4)))
-        model = fitted(small("Symbolic branch"), tiny_parts)
+        symbolic = fitted(small(SYMBOLIC), tiny_parts)
         with pytest.warns(UserWarning, match="1 of 2 clips have no notes, the first is 'clip'"):
-            values = model.predict(corpus_of(tiny_parts[2][0], bare)).iloc[:, 1:].to_numpy()
-        np.testing.assert_allclose(values.sum(axis=1), 1, atol=1e-6)
+            values = symbolic.predict(corpus_of(tiny_parts[2][0], bare)).iloc[:, 1:].to_numpy()
+        assert_allclose(values.sum(axis=1), 1, atol=1e-6)
 
-    def test_no_notes_but_sound(self, tiny_parts: Parts, tmp_path: Path) -> None:
+    def test_no_notes_but_sound(
+        self, model: FittedNetwork, tiny_parts: Parts, tmp_path: Path
+    ) -> None:
         bare, heard = one_clip(tmp_path, np.empty((0, 4))), tiny_parts[2][0]
-        model = fitted(small(), tiny_parts)
         both = Clip("both", "both", recorded(heard, tmp_path, 0.5).audio, bare.midi)
         with pytest.warns(UserWarning, match="1 of 1 clips have no notes"):
             assert np.isfinite(model.predict(corpus_of(both)).iloc[:, 1:].to_numpy()).all()
         with pytest.raises(InvalidDataError, match=r"expected a .*MIDI file with notes"):
             model.predict(corpus_of(bare))
 
-    def test_one_note_and_long_clips(self, tiny_parts: Parts, tmp_path: Path) -> None:
-        model = fitted(small(), tiny_parts)
+    def test_one_note_and_long_clips(self, model: FittedNetwork, tmp_path: Path) -> None:
         one = one_clip(tmp_path, np.asarray([[0.0, 0.1, 60, 80]]), "one")
         onsets = np.arange(0, 12, 0.2)
         rows = np.stack([onsets, onsets + 0.1, np.full(60, 62.0), np.full(60, 70.0)], axis=1)
         long = one_clip(tmp_path, rows, "long")
         predictions = model.predict(corpus_of(one, long))
         assert np.isfinite(predictions.iloc[:, 1:].to_numpy()).all()
-        item = model.system.features(long)
+        item = model.system.item(long)
         assert len(window_starts(item.length, model.system.window)) >= 8
-        assert len(item.tokens) == len(tokens.midi_like(read_notes(long.midi))) - 1  # type: ignore[arg-type]
+        assert long.midi is not None
+        assert len(item.tokens) == len(tokens.midi_like(read_notes(long.midi))) - 1
 
 
 class TestAttention:
-    def test_weights_of_clips(self, tiny_parts: Parts) -> None:
-        model, test = fitted(small(), tiny_parts), tiny_parts[2]
-        found = attention_weights(model, test)
-        assert list(found) == ["id", "head", "from", "to", "weight"]
-        assert len(found) == len(test) * 4 * 3 * 3
-        sums = found.groupby(["id", "head", "from"])["weight"].sum()
-        np.testing.assert_allclose(sums, 1, atol=0.01)
-        assert found["id"].unique().tolist() == test.ids
-        assert found["to"].unique().tolist() == list(FACTORS[FULL])
+    def test_weights_of_clips(self, model: FittedNetwork, tiny_parts: Parts) -> None:
+        found = attention_weights(model, list(tiny_parts[2]))
+        assert list(found) == ["id", "head", "from", *FACTORS]
+        assert len(found) == len(tiny_parts[2]) * 4 * 3
+        assert_allclose(found[[*FACTORS]].sum(axis=1), 1, atol=0.01)
+        assert found["id"].unique().tolist() == tiny_parts[2].ids
 
-    def test_one_window_by_hand(self, tiny_parts: Parts) -> None:
-        model, clip = fitted(small(window_seconds=60.0), tiny_parts), tiny_parts[2][0]
-        item = model.system.features(clip)
-        length = window_length(item.length, model.system.window)
+    def test_one_window_by_hand(self, long_windows: FittedNetwork, tiny_parts: Parts) -> None:
+        system, clip, network = long_windows.system, tiny_parts[2][0], long_windows.network
+        item = system.item(clip)
+        length = window_length(item.length, system.window)
         windows = [(item, s, s + length) for s in window_starts(item.length, length)]
         with torch.inference_mode():
-            weights = model.network.attention_weights(*model.system.batch(windows)).mean(dim=0)  # type: ignore[operator]
-        found = attention_weights(model, [clip]).set_index(["head", "from", "to"])["weight"]
+            weights = network.attention_weights(*system.batch(windows)).mean(dim=0)  # type: ignore[operator]
+        found: Any = attention_weights(long_windows, [clip]).set_index(["head", "from"])
         expected = float(weights[1, 2, 0])
-        assert found[(2, "tone color", "symbolic")] == pytest.approx(expected, abs=0.01)
+        assert found.loc[(2, "tone color"), "symbolic"] == pytest.approx(expected, abs=0.01)
 
-    def test_only_where_factors_attend(self, tiny_parts: Parts) -> None:
-        model = fitted(small("Without MHSA"), tiny_parts)
-        with pytest.raises(ParameterError, match="'Without MHSA' has no self-attention to show"):
-            attention_weights(model, tiny_parts[2])
+    def test_survives_storing(
+        self, model: FittedNetwork, tiny_parts: Parts, tmp_path: Path
+    ) -> None:
+        model.save(tmp_path / "stored")
+        again, test = FittedNetwork.load(tmp_path / "stored"), tiny_parts[2]
+        expected = model.predict(test)
+        pd.testing.assert_frame_equal(again.predict(test), expected, check_exact=True)
+        found, weights = (attention_weights(m, list(test)) for m in (again, model))
+        pd.testing.assert_frame_equal(found, weights)
 
-
-class TestWithoutAFactor:
-    def test_nothing_taken_away_is_the_prediction(self, tiny_parts: Parts) -> None:
-        model, test = fitted(small(), tiny_parts), tiny_parts[2]
-        means = factor_means(model, list(tiny_parts[0]))
+    def test_nothing_removed_is_the_prediction(
+        self, model: FittedNetwork, tiny_parts: Parts
+    ) -> None:
+        test, means = tiny_parts[2], factor_means(model, list(tiny_parts[0]))
         assert means.shape == (3, 16)
-        told = answers_without(model, list(test), means)
-        assert list(told) == ["id", "removed", "p_1", "p_2", "p_3", "p_4"]
-        assert told["removed"].tolist() == [NOTHING, *FACTORS[FULL]] * len(test)
-        whole = told[told["removed"] == NOTHING].drop(columns="removed")
+        found = answers_without(model, list(test), means)
+        assert list(found) == ["id", "removed", "p_1", "p_2", "p_3", "p_4"]
+        assert found["removed"].tolist() == [NOTHING, *FACTORS] * len(test)
+        whole = found[found["removed"] == NOTHING].drop(columns="removed")
         expected = model.predict(test)
         assert whole["id"].tolist() == expected["id"].tolist()
-        np.testing.assert_allclose(whole.iloc[:, 1:], expected.iloc[:, 1:], atol=5e-3)
+        assert_allclose(whole.iloc[:, 1:], expected.iloc[:, 1:], atol=5e-3)
 
-    def test_a_clips_own_feature_in_its_place_changes_nothing(self, tiny_parts: Parts) -> None:
-        model, clip = fitted(small(window_seconds=60.0), tiny_parts), tiny_parts[2][0]
-        told = answers_without(model, [clip], factor_means(model, [clip])).iloc[:, 2:].to_numpy()
-        np.testing.assert_allclose(told, np.broadcast_to(told[0], told.shape), atol=0.02)
-        other = answers_without(model, [clip], np.full((3, 16), 3.0)).iloc[:, 2:].to_numpy()
-        assert np.abs(other[1:] - other[0]).max() > np.abs(told[1:] - told[0]).max()
+    def test_a_clips_own_feature_in_its_place_changes_nothing(
+        self, long_windows: FittedNetwork, tiny_parts: Parts
+    ) -> None:
+        clips = [tiny_parts[2][0]]
+        own, other = (
+            answers_without(long_windows, clips, means).iloc[:, 2:].to_numpy()
+            for means in (factor_means(long_windows, clips), np.full((3, 16), 3.0))
+        )
+        assert_allclose(own, np.broadcast_to(own[0], own.shape), atol=0.02)
+        assert np.abs(other[1:] - other[0]).max() > np.abs(own[1:] - own[0]).max()
 
     def test_only_where_factors_attend(self, tiny_parts: Parts) -> None:
-        model = fitted(small("Without MHSA"), tiny_parts)
-        with pytest.raises(ParameterError, match="'Without MHSA' has no self-attention to show"):
-            factor_means(model, list(tiny_parts[2]))
-
-
-def test_constants_are_those_of_the_paper() -> None:
-    assert (factors.N_MFCC, factors.N_MELS) == (25, 128)
+        joined, clips = fitted(small(JOINED), tiny_parts), list(tiny_parts[2])
+        for function in (attention_weights, factor_means):
+            with pytest.raises(ParameterError, match="this system has no self-attention to show"):
+                function(joined, clips)

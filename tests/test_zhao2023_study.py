@@ -2,253 +2,226 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from test_zhao2023 import fitted, small
 
-from mer import weights
 from mer.clips import Corpus
-from mer.study import factor_attention, factor_figures, factor_importance, zhao2023
-from mer.study import zhao2023_tables as tables
-from mer.study.claims import NOT_RUN
-from mer.study.factor_attention import EXAMPLE, FACTORS, NOTHING, TEST, Attended
-from mer.study.figures import WIDTH
-from mer.study.parameters import StudyParameters
-from mer.study.published import published
-from mer.study.runs import Runs
-from mer.study.session import Session
-from mer.study.sizes import parameter_counts
-from mer.study.specs import RunSpec, plan
+from mer.papers.published import published
+from mer.papers.zhao2023 import attention
+from mer.papers.zhao2023 import tables as paper
+from mer.papers.zhao2023.attention import EXAMPLE, NOTHING, TEST, Attention
+from mer.papers.zhao2023.systems import FACTORS
+from mer.study import model_card, plots
+from mer.study.results import Results
+from mer.study.settings import Settings
 from mer.study.store import RunStore
-from mer.systems import SYSTEMS
+from mer.study.study import Study
+from mer.study.tables import KNOWN_ROWS, Table
+from mer.weights import is_registered
 
 N = 40
 TARGET = np.arange(N) % 4 + 1
-ALL_CLAIMS = (
-    *zhao2023.COMPARISON_CLAIMS,
-    *zhao2023.COMPARISON_QUESTIONS,
-    *zhao2023.LEAK_QUESTIONS,
-    *zhao2023.ABLATION_CLAIMS,
-    *zhao2023.ABLATION_QUESTIONS,
-)
+TABLES = (paper.TABLE_I, paper.TABLE_II, paper.TABLE_III)
+CLAIMS = (*paper.COMPARISON_CLAIMS, *paper.ABLATION_CLAIMS)
+QUESTIONS = (*paper.COMPARISON_QUESTIONS, *paper.LEAK_QUESTIONS, *paper.ABLATION_QUESTIONS)
 
 
-def predicted(system: str, right: float, seeds: int = 1) -> pd.DataFrame:
+def predicted(system: str, right: float) -> pd.DataFrame:
     answer = np.where(np.arange(N) < right * N, TARGET, TARGET % 4 + 1)
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
-            "system": system,
-            "task": "4Q",
-            "split": "s",
-            "fold": 0,
-            "audio": "none",
+            **{"system": system, "task": "4Q", "split": "s", "fold": 0, "seed": 0},
             "id": [f"clip {k}" for k in range(N)],
             "group": [f"song {k // 2}" for k in range(N)],
-            "target": TARGET,
-            "answer": answer,
-            "correct": answer == TARGET,
-            **{f"p_{k}": (answer == k).astype(float) for k in (1, 2, 3, 4)},
+            **{"target": TARGET, "answer": answer, "correct": answer == TARGET},
         }
     )
-    return pd.concat([frame.assign(seed=seed) for seed in range(seeds)], ignore_index=True)
 
 
-def specs_of(*systems: str, **overrides: Any) -> list[RunSpec]:
-    return plan(
-        systems,
-        ["4Q"],
-        corpus="c",
-        fingerprint="f",
-        split="official",
-        folds=[0],
-        seeds=[0],
-        overrides=dict.fromkeys(systems, overrides),
-    )
+@pytest.fixture
+def study(tiny: Corpus, tmp_path: Path) -> Callable[..., Study]:
+    """A study of the tiny EMOPIA that stores in a folder of the test."""
 
-
-class TestRows:
-    def test_all_published_cells_have_a_system(self) -> None:
-        cells = zhao2023.published_zhao2023()
-        assert {system for system, _ in cells} <= set(SYSTEMS)
-        assert cells[zhao2023.PROPOSED, "V"] == 0.869
-        assert cells["QM-MidiBERT", "4Q"] == 0.719
-        assert cells[zhao2023.WITHOUT_ATTENTION, "A"] == 0.858
-        assert len(cells) == 18 + 3 + 12
-        for number, rows in zhao2023.PAPER_TABLES.items():
-            assert len(rows) == published("zhao2023", number)["row"].nunique()
-            assert all((row, "4Q") in cells for row in rows)
-
-    def test_claims_are_those_of_the_published_values(self) -> None:
-        cells = zhao2023.published_zhao2023()
-        for claim in ALL_CLAIMS:
-            for comparison in claim.comparisons:
-                assert {comparison.better, comparison.worse} <= set(SYSTEMS)
-                if claim.table is None:
-                    continue
-                better, worse = (
-                    comparison.cell(comparison.better),
-                    comparison.cell(comparison.worse),
-                )
-                gain = cells[better[0], better[1]] - cells[worse[0], worse[1]]
-                if comparison.margin is None:
-                    assert gain > 0, claim.text
-                else:
-                    assert abs(gain) <= comparison.margin, claim.text
-
-
-class TestTables:
-    def test_rows_that_were_not_run_say_so(self) -> None:
-        frame = predicted(zhao2023.PROPOSED, 0.5, seeds=2)
-        cells = zhao2023.published_zhao2023()
-        table: Any = tables.task_table(frame, cells, "4Q", zhao2023.PAPER_TABLES["II"])
-        assert list(table) == ["published", "reproduced", "seeds", "audio"]
-        assert table.loc["MidiBERT"].tolist() == [".634", NOT_RUN, "–", "–"]
-        assert table.loc[zhao2023.PROPOSED, "reproduced"].startswith(".500 ± .000 [")
-        implied: Any = tables.task_table(frame, {}, "A", [zhao2023.PROPOSED])
-        assert list(implied) == ["reproduced", "implied by 4Q", "seeds", "audio"]
-        assert implied.loc[zhao2023.PROPOSED, "reproduced"] == NOT_RUN
-        assert implied.loc[zhao2023.PROPOSED, "implied by 4Q"] != "–"
-        nothing = tables.task_table(frame.iloc[:0], {}, "V", [zhao2023.PROPOSED])
-        assert nothing["reproduced"].tolist() == [NOT_RUN]
-
-    def test_paired_differences(self) -> None:
-        both = pd.concat([predicted(zhao2023.PROPOSED, 0.5), predicted("b", 1.0)])
-        pairs: Any = tables.paired(both, "4Q")
-        assert pairs.loc["b", "difference"] == pytest.approx(0.5)
-        assert pairs.loc["b", "p"] == "< 0.001"
-        assert tables.paired(both, "A").empty
-
-    def test_what_a_leak_is_worth(self) -> None:
-        names = ("Constant", "Song-lookup", "MidiBERT")
-        official = pd.concat([predicted(n, r) for n, r in zip(names, (0.2, 0.2, 0.4), strict=True)])
-        leaky = pd.concat([predicted(n, r) for n, r in zip(names, (0.2, 0.8, 1.0), strict=True)])
-        table = tables.leak_table(official, leaky, {("MidiBERT", "4Q"): 0.634})
-        rows = table.set_index("system").to_dict("index")
-        assert rows["MidiBERT"]["difference"] == pytest.approx(0.6)
-        assert 0.3 < rows["MidiBERT"]["low"] < 0.6 < rows["MidiBERT"]["high"] < 0.9
-        assert rows["Constant"]["low"] < 0 < rows["Constant"]["high"]
-        assert tables.leak_text(table).loc["MidiBERT", "published"] == ".634"
-        told = tables.leak_findings(table)
-        assert "(1) gain +0.600 on average on the leaky split" in told
-        assert "Song-lookup reaches 0.800 there; above it: MidiBERT." in told
-        assert told.endswith("Published values of language models below it: MidiBERT 0.634.")
-
-    def test_one_row_is_checked_against_its_parts(self) -> None:
-        rows = [
-            {"system": zhao2023.PROPOSED, "task": t, "mean": m, "published": p}
-            for t, m, p in (("4Q", 0.6, 0.692), ("A", 0.9, 0.884), ("V", 0.6, 0.869))
-        ]
-        told = tables.one_model(pd.DataFrame(rows))
-        assert "published row A + V - 1 is 0.753, four quadrants 0.692" in told
-        assert "own row A + V - 1 is 0.500, four quadrants 0.600" in told
-
-    def test_numbers_of_parameters(self) -> None:
-        counts: Any = parameter_counts(
-            specs_of("Multifaceted", width=128) + specs_of("Constant"), n_classes=4
-        )
-        assert counts.index.tolist() == ["Multifaceted"]
-        assert counts.loc["Multifaceted", "default"] == 15_396_876
-        assert counts.loc["Multifaceted", "here"] < 15_396_876
-
-
-class TestMissingWeights:
-    def test_say_which_command_makes_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        planned = specs_of("MidiBERT", "QM-MidiBERT", encoder_size="small")
-        planned += specs_of(zhao2023.UNTRAINED, zhao2023.PROPOSED)
-        monkeypatch.setattr(weights, "is_registered", lambda name: name == "midibert-small")
-        missing = [zhao2023.missing_weights(spec) for spec in planned]
-        assert missing == [None, "qm-midibert-small", None, None]
-        runs = Runs(planned, planned[2:], pd.DataFrame())
-        assert tables.absent(runs) == (
-            f"- MidiBERT (official: 4Q): **{NOT_RUN}**.\n"
-            f"- QM-MidiBERT (official: 4Q): **{NOT_RUN}**; first train the encoder with "
-            "`mer train qm-midibert-small`."
-        )
-        assert tables.absent(Runs(planned, planned, pd.DataFrame())) == ""
-
-    def test_encoders_tell_what_they_learned(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        stored = dict.fromkeys(("validation_bar", "validation_position"), "0.5")
-        facts = {"notes": "4451543", "epochs": "6", **stored}
-        monkeypatch.setattr(weights, "is_registered", lambda name: name == "midibert-small")
-        monkeypatch.setattr(weights, "load_weights", lambda name: ({}, facts))
-        planned = specs_of("MidiBERT", "MT-MidiBERT", "QM-MidiBERT", encoder_size="small")
-        found = tables.encoders(spec for spec in (*planned, *specs_of(zhao2023.UNTRAINED)))
-        assert found.index.tolist() == ["midibert-small"]
-        row = found.loc["midibert-small"]
-        assert (row["notes"], row["position"], row["key"]) == ("4,451,543", ".500", "–")
-
-
-class TestSession:
-    def session(self, tiny: Corpus, folder: Path, **changes: Any) -> Session:
-        settings = StudyParameters(profile="smoke", corpus="emopia", n_jobs=1, **changes)
-        found = Session(settings, RunStore(folder))
+    def make(profile: Any = "smoke", **changes: Any) -> Study:
+        settings = Settings(profile=profile, corpus="emopia", n_jobs=1, **changes)
+        found = Study(settings, store=RunStore(tmp_path))
         splits = {"split_cls": 1, "split_midibert": 1, "cv10": 10}
-        cards = {n: {"folds": k, "leaky": n == "split_midibert"} for n, k in splits.items()}
+        cards = {
+            name: {
+                **{"folds": folds, "leaky": name == "split_midibert"},
+                **{"test_clips_with_sibling_in_train": 4, "clips": {"test": 4}},
+            }
+            for name, folds in splits.items()
+        }
         card = {"fingerprint": tiny.fingerprint, "splits": cards}
         found.__dict__.update(corpus=tiny, card=card)
         return found
 
-    def test_the_same_systems_with_and_without_leak(self, tiny: Corpus, tmp_path: Path) -> None:
-        session = self.session(tiny, tmp_path, systems=["Constant", "Song-lookup"])
-        assert zhao2023.leaky_split(session) == "split_midibert"
-        leaky, same = zhao2023.leaky(session), zhao2023.without_leak(session)
-        assert set(leaky.predictions["split"]) == {"split_midibert"}
-        table: Any = tables.leak_table(same.predictions, leaky.predictions, {})
-        assert table.set_index("system").loc["Song-lookup", "leaky"] == 1.0
-        assert tables.leak_findings(table) == ""
-        assert (
-            tables.leak_findings(
-                tables.leak_table(same.predictions.iloc[:0], leaky.predictions, {})
+    return make
+
+
+class TestRows:
+    def test_all_published_cells_have_a_row(self) -> None:
+        cells = paper.PUBLISHED
+        assert cells[paper.PROPOSED, "V", "accuracy"] == 0.869
+        assert cells["QM-MidiBERT", "4Q", "accuracy"] == 0.719
+        assert cells[paper.WITHOUT_ATTENTION, "A", "accuracy"] == 0.858
+        assert len(cells) == 18 + 3 + 12
+        for table in TABLES:
+            assert len(table.rows) == published("zhao2023", table.number)["row"].nunique()
+            assert all((row, "4Q", "accuracy") in cells for row in table.rows)
+
+    @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.text)
+    def test_claims_are_those_of_the_published_values(self, claim: Any) -> None:
+        for comparison in claim.comparisons:
+            better, worse = (
+                paper.PUBLISHED[row, comparison.task, "accuracy"]
+                for row in (comparison.better, comparison.worse)
             )
-            == ""
+            if comparison.margin is None:
+                assert better > worse
+            else:
+                assert abs(better - worse) <= comparison.margin
+
+    def test_questions_are_about_rows(self) -> None:
+        pairs = [c for question in QUESTIONS for c in question.comparisons]
+        assert {name for c in pairs for name in (c.better, c.worse)} <= set(KNOWN_ROWS)
+
+    def test_numbers_of_parameters(self, study: Callable[..., Study]) -> None:
+        rows = {**paper.PROPOSED_ROW, paper.UNTRAINED: paper.LANGUAGE_MODELS[paper.UNTRAINED]}
+        counts: Any = model_card.parameter_counts(study("cpu"), rows)
+        assert counts.index.tolist() == [*rows]
+        assert counts.loc[paper.PROPOSED, "default"] == 15_396_876
+        assert counts.loc[paper.PROPOSED, "here"] < 1_000_000
+        assert counts.loc[paper.UNTRAINED, "default"] > 86_673_920
+
+
+class TestLeak:
+    def table(self, **official: float) -> pd.DataFrame:
+        leaky = {"Constant": 0.2, "Song-lookup": 0.8, "MidiBERT": 1.0}
+        same, other = (
+            pd.concat([predicted(name, right) for name, right in rows.items()])
+            for rows in ({"Constant": 0.2, "Song-lookup": 0.2, **official}, leaky)
         )
+        return paper.leak_table(same, other, {("MidiBERT", "4Q", "accuracy"): 0.634})
 
-    def test_small_profiles_leave_out(self, tiny: Corpus, tmp_path: Path) -> None:
-        session = self.session(tiny, tmp_path, compute=False)
-        assert zhao2023.shown_tasks(session) == ["4Q"]
-        runs = zhao2023.cross_validation(session, zhao2023.CROSS_VALIDATED)
-        assert {spec.fold for spec in runs.planned} == {0}
-        assert runs.specs == []
-        assert runs.predictions.empty
-        whole = StudyParameters(profile="cpu", tasks=["4Q", "V"], compute=False)
-        assert zhao2023.shown_tasks(Session(whole, RunStore(tmp_path))) == ["4Q", "V"]
+    def test_what_a_leak_is_worth(self) -> None:
+        table = self.table(MidiBERT=0.4)
+        rows = table.set_index("system").to_dict("index")
+        assert rows["MidiBERT"]["difference"] == pytest.approx(0.6)
+        assert 0.3 < rows["MidiBERT"]["low"] < 0.6 < rows["MidiBERT"]["high"] < 0.9
+        assert rows["Constant"]["low"] < 0 < rows["Constant"]["high"]
+        assert paper.leak_text(table).loc["MidiBERT", "published"] == ".634"
+        text = paper.leak_gains(table)
+        assert "(1) gain +.600 on average on the leaky split" in text
+        assert "the interval lies above 0 for MidiBERT." in text
+        assert "Song-lookup reaches .800 there; above it: MidiBERT." in text
+        assert text.endswith("Published values of language models below it: MidiBERT .634.")
 
-    def test_a_corpus_without_leak(self, tmp_path: Path) -> None:
-        session = Session(StudyParameters(profile="smoke"), RunStore(tmp_path))
-        session.__dict__["card"] = {"splits": {"official": {"leaky": False, "folds": 1}}}
-        assert zhao2023.leaky_split(session) is None
-        assert zhao2023.leaky(session).planned == []
+    def test_systems_that_were_not_run_on_both(self) -> None:
+        table = self.table()
+        assert table["system"].tolist() == ["Constant", "Song-lookup"]
+        assert "published" not in paper.leak_text(table)
+        assert paper.leak_gains(table) == ""
+        assert paper.leak_gains(table.iloc[:0]) == ""
+
+    def test_the_same_systems_with_and_without_leak(self, study: Callable[..., Study]) -> None:
+        own = study(systems=["Constant", "Song-lookup"])
+        assert paper.leaky_split(own) == "split_midibert"
+        leaky, same = paper.run_leaky(own), paper.run(own, paper.LEAK)
+        assert leaky is not None
+        assert leaky.place == "leaky split"
+        assert set(leaky.predictions["split"]) == {"split_midibert"}
+        table: Any = paper.leak_table(same.predictions, leaky.predictions, {})
+        assert table.set_index("system").loc["Song-lookup", "leaky"] == 1.0
+        expected = "On split_midibert, 4 of 4 test clips have a sibling in training."
+        assert paper.leak_summary(own, table) == expected
+
+    def test_a_corpus_without_leak(self, study: Callable[..., Study]) -> None:
+        own = study()
+        own.__dict__["card"] = {"splits": {"official": {"leaky": False, "folds": 1}}}
+        assert paper.run_leaky(own) is None
+        assert paper.leak_summary(own, None) == "No split of corpus emopia leaks songs."
 
 
-def made_up(weights_of: Any, change_of: Any, *, n: int = 24, seeds: int = 2) -> Attended:
+class TestRuns:
+    def planned(
+        self, own: Study, table: Table, split: str, monkeypatch: pytest.MonkeyPatch
+    ) -> set[tuple[str, str, int]]:
+        """System, task and fold of what a table wants."""
+        monkeypatch.setattr(own, "_possible", lambda planned: planned)
+        found = paper.run(own, table, split=split)
+        return {(spec.system, spec.task, spec.fold) for spec in found.planned}
+
+    def test_small_profiles_leave_out(
+        self, study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        own = study(compute=False)
+        cv = self.planned(own, paper.ABLATED_IN_CV, "cv", monkeypatch)
+        assert cv == {(row, "4Q", 0) for row in paper.ABLATED_IN_CV.rows}
+        official = self.planned(own, paper.TABLE_I, "single", monkeypatch)
+        assert {task for row, task, _ in official if row == paper.PROPOSED} == {"4Q"}
+        assert {task for row, task, _ in official if row == "Audio-LR"} == {"4Q", "A", "V"}
+
+    def test_other_profiles_do_not(
+        self, study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        own = study("cpu", compute=False, tasks=["V", "4Q"])
+        assert paper.shown_tasks(own) == ("V", "4Q")
+        cv = self.planned(own, paper.ABLATED_IN_CV, "cv", monkeypatch)
+        assert len(cv) == 5 * 2 * 10
+
+    def test_language_models_are_run_on_four_quadrants_whatever_the_tasks(
+        self, tmp_path: Path
+    ) -> None:
+        changes: dict[str, Any] = {"tasks": ["V"], "systems": ["Symbolic-SVM"], "n_jobs": 1}
+        own = Study(Settings(profile="smoke", **changes), store=RunStore(tmp_path))
+        assert paper.run(own, paper.TABLE_II).tasks == ["4Q"]
+
+    def test_missing_encoders_say_which_command_makes_them(
+        self, study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in ("midibert", "tables"):
+            known = f"mer.papers.zhao2023.{module}.is_registered"
+            monkeypatch.setattr(known, lambda name: name == "midibert-small")
+        own = study(systems=["MidiBERT", "QM-MidiBERT", "MidiBERT, no pre-training"])
+        planned = own.specs(paper.LANGUAGE_MODELS, tasks=["4Q"])
+        results = Results(own, planned, own._possible(planned), [paper.TABLE_II], "official split")
+        assert results.missing_text == (
+            "- QM-MidiBERT (split_cls: 4Q): **was not run**; first train the encoder with "
+            "`mer train qm-midibert-small`."
+        )
+        systems = own.sized(paper.LANGUAGE_MODELS).values()
+        assert paper.encoder_table(systems).index.tolist() == ["midibert-small"]
+
+    def test_accuracy_of_encoders(self, study: Callable[..., Study]) -> None:
+        systems = study().sized(paper.LANGUAGE_MODELS).values()
+        table: Any = paper.encoder_table(systems)
+        assert table.index.tolist() == ["midibert-small", "qm-midibert-small"]
+        assert all(is_registered(name) for name in table.index)
+        assert table.loc["midibert-small", ["notes", "key"]].tolist() == ["4,451,543", "–"]
+
+
+def made_up(weight_of: Any, change_of: Any, *, n: int = 24, seeds: int = 2) -> Attention:
     """Attention and answers as two functions of seed, clip number and factor number say."""
-    weight_rows, answer_rows = [], []
-    for seed in range(seeds):
-        for k in range(n):
-            part = EXAMPLE if k >= n - 2 else TEST
-            clip = {
-                "seed": seed,
-                "part": part,
-                "id": f"c{k:02d}",
-                "group": f"s{k // 2}",
-                "quadrant": k % 4 + 1,
-                "label": 1,
-            }
-            for number, to in enumerate(FACTORS):
-                weight = weights_of(seed, k, number)
-                weight_rows += [
-                    {**clip, "head": head, "from": source, "to": to, "weight": weight}
-                    for head in (1, 2)
-                    for source in FACTORS
-                ]
-            for number, removed in enumerate((NOTHING, *FACTORS), start=-1):
-                moved = 0.0 if number < 0 else change_of(seed, k, number)
-                answer_rows.append({**clip, "removed": removed, "p_1": 0.6 - moved})
-    answers = pd.DataFrame(answer_rows)
-    return Attended("4Q", pd.DataFrame(weight_rows), answers.assign(p_2=1 - answers["p_1"]))
+    weights, answers = [], []
+    for seed, k in np.ndindex(seeds, n):
+        part = EXAMPLE if k >= n - 2 else TEST
+        clip = {"seed": seed, "part": part, "id": f"c{k:02d}", "group": f"s{k // 2}"}
+        clip |= {"quadrant": k % 4 + 1, "label": 1}
+        own = {factor: weight_of(seed, k, f) for f, factor in enumerate(FACTORS)}
+        weights += [{**clip, "head": h, "from": s, **own} for h in (1, 2) for s in FACTORS]
+        moves: dict[str, float] = {NOTHING: 0.0}
+        moves |= {factor: change_of(seed, k, f) for f, factor in enumerate(FACTORS)}
+        answers += [{**clip, "removed": name, "p_1": 0.6 - move} for name, move in moves.items()]
+    frame = pd.DataFrame(answers)
+    return Attention("4Q", pd.DataFrame(weights), frame.assign(p_2=1 - frame["p_1"]))
 
 
 def leaning(seed: int, k: int, number: int) -> float:
@@ -260,19 +233,20 @@ def leaning(seed: int, k: int, number: int) -> float:
 class TestAttention:
     def test_uniform_weights_are_no_distance_away(self) -> None:
         found = made_up(lambda *_: 1 / 3, lambda *_: 0.1)
-        assert factor_attention.distances(found)["mean"].to_numpy() == pytest.approx([0, 0])
-        table = factor_attention.by_quadrant(found)
+        assert attention.distances(found)["mean"].to_numpy() == pytest.approx([0, 0])
+        table = attention.by_quadrant(found)
         assert table["quadrant"].unique().tolist() == [0, 1, 2, 3, 4]
         assert table["mean"].to_numpy() == pytest.approx(1 / 3)
-        assert factor_importance.rank_correlation(found, n_resamples=20).mean == 0
+        assert attention.rank_correlation(found, n_resamples=20).mean == 0
 
     def test_means_by_head_and_pair(self) -> None:
         found = made_up(leaning, lambda *_: 0.1).part(TEST)
         expected = np.mean([[leaning(0, k, f) for f in range(3)] for k in range(22)], axis=0)
-        for table in (factor_attention.by_head(found), factor_attention.by_pair(found)):
+        for by in (["seed", "head"], ["from"]):
+            table = attention.mean_attention(found, by)
             assert list(table) == list(FACTORS)
             np.testing.assert_allclose(table, np.broadcast_to(expected, table.shape))
-        apart = factor_attention.distances(found).set_index("kind")["mean"]
+        apart = attention.distances(found).set_index("kind")["mean"]
         assert apart["from uniform"] == pytest.approx(0.2 + 0.01 * 10.5)
         assert 0 < apart["from the model's mean"] < 0.1
 
@@ -282,57 +256,56 @@ class TestAttention:
             return 0.2 + sign * (leaning(seed, k, number) - 1 / 3) / 3
 
         found = made_up(leaning, change)
-        judged: Any = factor_importance.judge_questions([found])
+        judged: Any = attention.judge_questions([found])
         assert judged["verdict"].tolist() == [verdict, verdict]
         assert judged.loc[1, "difference"] == pytest.approx(sign)
         assert judged["n"].tolist() == [22, 22]
-        text: Any = factor_importance.importance_text(found)
+        text: Any = attention.importance_text(found)
         assert text.loc["symbolic", "most attention in"] == "100%"
 
     def test_answers_without_a_factor(self) -> None:
         found = made_up(leaning, lambda seed, k, number: 0.3 if number == 2 else 0.05)
-        frame = factor_importance.changes(found.part(TEST))
+        frame = attention.changes(found.part(TEST))
         assert len(frame) == 2 * 22 * 3
         by_factor: Any = frame.groupby("factor")[["change", "other", "right"]].mean()
         assert by_factor.loc["tone color"].tolist() == pytest.approx([0.3, 1, 0])
         assert by_factor.loc["harmony"].tolist() == pytest.approx([0.05, 0, 1])
         own = frame[(frame["factor"] == "symbolic") & (frame["id"] == "c03")]
         assert own["attention"].to_numpy() == pytest.approx(leaning(0, 3, 0))
-        assert factor_importance.accuracy(found) == 1
-        told = factor_importance.findings([found])
-        assert "most attention goes to the symbolic factor" in told
-        assert "Without the tone color factor answers change most: another class for 100%" in told
+        text: Any = attention.importance_text(found)["accuracy without it"]
+        assert text.tolist() == ["1.000", "1.000", ".000", "1.000"]
+        summary = attention.attention_summary([found])
+        assert "the symbolic factor gets most attention" in summary
+        assert "Without the tone color factor answers change most: 100% of the clips" in summary
 
     def test_figures(self) -> None:
         found = made_up(leaning, lambda *_: 0.1)
         for figure in (
-            factor_figures.heads(found),
-            factor_figures.quadrants([found, found]),
-            factor_figures.importance(found),
+            attention.heads_figure(found),
+            attention.quadrants_figure([found, found]),
+            attention.importance_figure([found]),
+            attention.examples_figure([found]),
         ):
-            assert figure.get_size_inches()[0] == WIDTH
+            assert figure.get_size_inches()[0] == plots.WIDTH
             figure.draw_without_rendering()
 
-
-def test_what_a_fitted_system_tells_survives_storing(
-    tiny_parts: tuple[Corpus, Corpus, Corpus], tiny: Corpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from test_zhao2023 import fitted, small
-
-    from mer.systems.zhao2023 import attention_weights
-
-    model, test = fitted(small(), tiny_parts), tiny_parts[2]
-    monkeypatch.setattr(factor_attention, "examples", lambda: test.select(test.ids[:2]))
-    (spec,) = specs_of("Multifaceted")
-    table = factor_attention.look(model, spec, tiny, tiny.split("split_cls").folds[0])
-    assert len(table) == 4 + 2
-    found = Attended("4Q", *(factor_attention._long(table, kind) for kind in ("weight", "p")))
-    own = found.part(TEST).weights.set_index(["id", "head", "from", "to"])["weight"]
-    expected = attention_weights(model, list(test)).set_index(["id", "head", "from", "to"])
-    np.testing.assert_allclose(own.loc[expected.index], expected["weight"])
-    assert found.part(EXAMPLE).answers["removed"].value_counts().to_dict() == dict.fromkeys(
-        (NOTHING, *FACTORS), 2
-    )
-    assert factor_attention.received(found.part(TEST)).sum(axis=1).to_numpy() == pytest.approx(
-        1, abs=0.01
-    )
+    def test_tables_of_a_fitted_system(
+        self,
+        tiny: Corpus,
+        tiny_parts: tuple[Corpus, Corpus, Corpus],
+        study: Callable[..., Study],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        model, test = fitted(small(), tiny_parts), list(tiny_parts[2])
+        monkeypatch.setattr(attention, "examples", lambda: {"Q1": test[0]})
+        spec = study().specs(paper.PROPOSED_ROW, tasks=["4Q"])[0]
+        tables = [
+            function(model, spec, tiny, tiny.split("split_cls").folds[0])
+            for function in (attention.weights_of, attention.answers_of)
+        ]
+        found = Attention("4Q", *tables)
+        own = found.part(TEST).weights.set_index(["id", "head", "from"])[[*FACTORS]]
+        expected = attention.attention_weights(model, test).set_index(["id", "head", "from"])
+        pd.testing.assert_frame_equal(own, expected)
+        assert found.part(EXAMPLE).answers["removed"].tolist() == [NOTHING, *FACTORS]
+        assert attention.mean_attention(found).sum(axis=1).to_numpy() == pytest.approx(1, abs=0.01)

@@ -12,22 +12,32 @@ import pytest
 import soundfile
 import torch
 from conftest import write_midi
+from rows import ROWS
 
+from mer import weights
 from mer.audio import waveform
 from mer.clips import Clip, Corpus, Labels
 from mer.errors import ParameterError
 from mer.features import spectral
 from mer.features.note_events import FIRST, PAD, START, note_events
 from mer.features.notes import read_notes
+from mer.features.spectral import pooled
 from mer.models.symbolic_encoder import SymbolicEncoder
-from mer.study.session import read_predictions
-from mer.study.specs import RunSpec
+from mer.papers.zhu2023 import attention, systems
+from mer.papers.zhu2023.systems import (
+    DomainItem,
+    SymbolicAcoustic,
+    attention_map,
+    event_order,
+    events_batch,
+)
+from mer.study.profiles import Profile, get_profile
+from mer.study.results import read_predictions
+from mer.study.specs import plan
 from mer.study.store import PREDICTION_DECIMALS, Run, RunStore
-from mer.systems import domains, get_system
-from mer.systems.base import Context
-from mer.systems.domains import DomainItem, DomainNetwork, event_order, events_batch, pooled
-from mer.systems.windowed import FittedNetwork
-from mer.systems.zhu2023 import SymbolicAcoustic, attention_map
+from mer.study.weights import train_weights
+from mer.systems.base import Context, Fitted
+from mer.systems.network import FittedNetwork
 from mer.tasks import get_task
 from mer.training.windows import window_starts
 
@@ -43,9 +53,11 @@ HEADS = {
     "Symbolic & Acoustic, MAESTRO + Pop1K7": ("A", "V"),
 }
 PROPOSED = "Symbolic & Acoustic"
-SHARED: dict[str, Any] = {"epochs": 1, "window_seconds": 1.5, "width": 16, "dropout": 0.0}
-SYMBOLIC: dict[str, Any] = {"layers": 1, "heads": 2, "pretraining": "none"}
-ACOUSTIC: dict[str, Any] = {"n_mels": 20, "n_fft": 256}
+SMALL: dict[str, Any] = {
+    **{"epochs": 1, "window_seconds": 1.5, "width": 16, "dropout": 0.0},
+    **{"layers": 1, "heads": 2, "pretraining": "none"},
+    **{"n_mels": 20, "n_fft": 256},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -55,21 +67,20 @@ def perfect_transcriber(monkeypatch: pytest.MonkeyPatch) -> None:
     def notes_of(clip: Clip, *, sample_rate: int) -> np.ndarray:
         return np.empty((0, 4)) if clip.midi is None else read_notes(clip.midi)
 
-    monkeypatch.setattr(domains, "transcribed_notes", notes_of)
+    monkeypatch.setattr(systems, "transcribed_notes", notes_of)
 
 
-def small(name: str = PROPOSED, **changes: Any) -> DomainNetwork:
-    parameters = dict(SHARED)
-    if name != "Acoustic-only":
-        parameters |= SYMBOLIC
-    if name != "Symbolic-only":
-        parameters |= ACOUSTIC
-    system = get_system(name, {**parameters, **changes})
-    assert isinstance(system, DomainNetwork)
+def row(name: str, **changes: Any) -> SymbolicAcoustic:
+    system = ROWS[name].configured(changes)
+    assert isinstance(system, SymbolicAcoustic)
     return system
 
 
-def fitted(system: DomainNetwork, parts: Parts, task: str = "4Q") -> FittedNetwork:
+def small(name: str = PROPOSED, **changes: Any) -> SymbolicAcoustic:
+    return row(name, **{**SMALL, **changes})
+
+
+def fitted(system: SymbolicAcoustic, parts: Parts, task: str = "4Q") -> FittedNetwork:
     return system.fit(parts[0], parts[1], Context(get_task(task), seed=0, device="cpu"))
 
 
@@ -89,8 +100,7 @@ def sine_clip(folder: Path, seconds: float, amplitude: float = 0.5) -> Clip:
 class TestRegistered:
     @pytest.mark.parametrize("name", HEADS)
     def test_published_training(self, name: str) -> None:
-        system = get_system(name)
-        assert isinstance(system, DomainNetwork)
+        system = row(name)
         assert (system.batch_size, system.learning_rate, system.weight_decay) == (64, 1e-4, 0.0)
         assert system.inputs == ("audio + MIDI" if "released" in name else "audio")
         assert system.head_names(4) == HEADS[name]
@@ -98,7 +108,7 @@ class TestRegistered:
 
     def test_revisions_name_what_the_result_depends_on(self) -> None:
         both = {"rendering", "spectral", "note_events", "symbolic_encoder", "multi_domain"}
-        found = {name: set(get_system(name).revisions) for name in HEADS}
+        found = {name: set(row(name).revisions) for name in HEADS}
         assert found[PROPOSED] == both | {"transcriber", "encoder_weights"}
         assert found["Symbolic & Acoustic, no pre-training"] == both | {"transcriber"}
         assert found["Symbolic & Acoustic, released MIDI"] == both | {"notes", "encoder_weights"}
@@ -130,18 +140,14 @@ class TestRegistered:
 
 class TestAcousticFeature:
     def test_means_of_the_mixed_feature(self, tiny: Corpus) -> None:
-        system = get_system("Acoustic-only", {"pool": 3})
-        assert isinstance(system, domains.AcousticDomain)
-        found = system.acoustic_feature(tiny[0])
+        found = row("Acoustic-only", pool=3).item(tiny[0]).feature
         whole = spectral.stacked(waveform(tiny[0]), 22050)
         assert found.shape == (150, -(-whole.shape[1] // 3))
         assert found.dtype == np.float16
         np.testing.assert_allclose(found[:, 4], whole[:, 12:15].mean(axis=1), rtol=1e-3, atol=1e-3)
 
     def test_spectrum_in_decibels(self, tiny: Corpus) -> None:
-        system = get_system("STFT-input", {"pool": 1})
-        assert isinstance(system, domains.AcousticDomain)
-        found = system.acoustic_feature(tiny[0])
+        found = row("STFT-input", pool=1).item(tiny[0]).feature
         assert found.shape[0] == 513
         power = spectral.power_spectrogram(waveform(tiny[0]))
         np.testing.assert_allclose(found, 10 * np.log10(np.maximum(power, 1e-10)), atol=0.05)
@@ -154,9 +160,7 @@ class TestAcousticFeature:
 
     @pytest.mark.parametrize("seconds", [0.01, 0.2])
     def test_short_audio_goes_on_in_silence(self, tmp_path: Path, seconds: float) -> None:
-        system = small("Acoustic-only", pool=4)
-        assert isinstance(system, domains.AcousticDomain)
-        feature = system.acoustic_feature(sine_clip(tmp_path, seconds))
+        feature = small("Acoustic-only", pool=4).item(sine_clip(tmp_path, seconds)).feature
         assert feature.shape[1] >= 8
         assert feature[:20, 0].max() > -80
         assert np.all(feature[:20, -1] == -100)
@@ -207,7 +211,7 @@ class TestWindows:
     @pytest.mark.parametrize("seconds", [1.0, 2.5])
     def test_sound_and_note_stand_at_one_step(self, tmp_path: Path, seconds: float) -> None:
         system = small(pool=2)
-        item = system.features(one_note_clip(tmp_path, seconds))
+        item = system.item(one_note_clip(tmp_path, seconds))
         rms = item.feature[-1].astype(float)
         loud = int(np.argmax(rms > 0.5 * rms.max()))
         assert abs(loud - item.onsets[1]) < 1.5
@@ -215,7 +219,7 @@ class TestWindows:
 
     def test_windows_of_a_clip_hold_every_note_once(self, tiny: Corpus) -> None:
         system = small()
-        item = system.features(tiny[0])
+        item = system.item(tiny[0])
         length = item.length // 3
         starts = [s for s in window_starts(item.length, length) if s % length == 0]
         windows = [(item, s, s + length) for s in starts] + [(item, 3 * length, item.length)]
@@ -270,7 +274,7 @@ class TestFitted:
         first = fitted(small(name), tiny_parts, task)
         predictions = first.predict(tiny_parts[2])
         first.save(tmp_path / "stored")
-        again = FittedNetwork.load(tmp_path / "stored")
+        again = Fitted.load(tmp_path / "stored")
         pd.testing.assert_frame_equal(again.predict(tiny_parts[2]), predictions, check_exact=True)
         assert ("head_A" in predictions) == (task == "4Q" and name != "Symbolic-only")
 
@@ -314,7 +318,7 @@ class TestPretraining:
             asked.append(name)
             return parameters, {}
 
-        monkeypatch.setattr(domains, "load_weights", load_weights)
+        monkeypatch.setattr(systems, "load_weights", load_weights)
         return asked
 
     @pytest.mark.parametrize(
@@ -329,11 +333,10 @@ class TestPretraining:
     def test_training_starts_from_the_weights(
         self, stored: list[str], name: str, weights: list[str]
     ) -> None:
-        system = get_system(name)
-        assert isinstance(system, domains.SymbolicDomain)
-        network: Any = system.network(4)
+        system, item = row(name), DomainItem(8, feature=np.zeros((150, 8), np.float16))
+        network: Any = system.network(4, item)
         before = network.symbolic.embeddings[0].weight.clone()
-        system.load_pretrained(network.symbolic)
+        system.prepare(network, [item])
         torch.manual_seed(5)
         fresh: Any = SymbolicEncoder()
         after = fresh.embeddings[0].weight if weights else before
@@ -347,7 +350,7 @@ class TestPretraining:
         model = fitted(small("Symbolic-only", **default), tiny_parts)
         assert stored == ["encoder-maestro"]
         model.save(tmp_path / "stored")
-        FittedNetwork.load(tmp_path / "stored").predict(tiny_parts[2])
+        Fitted.load(tmp_path / "stored").predict(tiny_parts[2])
         assert stored == ["encoder-maestro"]
 
 
@@ -399,13 +402,36 @@ class TestAttentionMap:
         system = small(pool=1)
         model, clip = fitted(system, tiny_parts), tiny_parts[2][0]
         found = attention_map(model, clip, start_seconds=99.0)
-        length = system.features(clip).length
+        length = system.item(clip).length
         assert found.steps[0] == pytest.approx((length - system.window) * system.step_seconds)
 
     def test_only_where_domains_meet(self, tiny_parts: Parts) -> None:
         model = fitted(small("Acoustic-only"), tiny_parts)
-        with pytest.raises(ParameterError, match="'Acoustic-only' has no cross-domain attention"):
+        with pytest.raises(ParameterError, match="this system has no cross-domain attention"):
             attention_map(model, tiny_parts[2][0])
+
+
+class TestPackagedModel:
+    def test_is_of_the_size_that_its_file_says(self, tiny_parts: Parts) -> None:
+        model = attention.load_fitted()
+        assert model.system == get_profile("cpu").sized(PROPOSED, attention.proposed)
+        values = model.predict(tiny_parts[2]).drop(columns="id").to_numpy()
+        assert values.shape == (4, 6)
+        np.testing.assert_allclose(values[:, :4].sum(axis=1), 1, atol=1e-6)
+
+    def test_comes_back_as_it_was_trained(
+        self, tiny: Corpus, tiny_parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(weights, "weights_folder", lambda: tmp_path)
+        monkeypatch.setattr(attention, "load", lambda name: tiny)
+        monkeypatch.setattr(Profile, "sized", lambda profile, name, system: small(name))
+        train_weights(attention.WEIGHTS, folder=tmp_path, trainers=attention.TRAINERS)
+        loaded = attention.load_fitted()
+        assert loaded.system == small()
+        models = (loaded, fitted(small(), tiny_parts))
+        found, expected = (model.predict(tiny_parts[2]).set_index("id") for model in models)
+        # Stored with half the digits
+        np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 def test_heads_are_stored_with_a_run(tiny_parts: Parts, tmp_path: Path) -> None:
@@ -413,7 +439,8 @@ def test_heads_are_stored_with_a_run(tiny_parts: Parts, tmp_path: Path) -> None:
     predictions = fitted(system, tiny_parts).predict(test).round(PREDICTION_DECIMALS)
     predictions.insert(1, "group", test.groups)
     predictions.insert(2, "target", get_task("4Q").targets(test) + 1)
-    spec = RunSpec(system.name, "4Q", "tiny", "s", 0, 0, "", system.parameters, system.revisions)
+    place: dict[str, Any] = {"corpus": "tiny", "fingerprint": "", "split": "s"}
+    (spec,) = plan({PROPOSED: system}, ["4Q"], **place, folds=[0], seeds=[0])
     store = RunStore(tmp_path)
     store.write(Run(spec, predictions, details={"audio": "rendered", "clips": {"test": len(test)}}))
     read = read_predictions(store, [spec])

@@ -1,34 +1,29 @@
-"""Accompaniment figures for the left hand, keys, guitar and bass, written as short texts.
+"""Accompaniment figures and drum grooves, written as short texts.
 
 A figure gives one bar as words, one for each equal part of it. Letters of a word sound
 together: `b` bass, `B` bass in octaves, `8` bass an octave up, `5` the fifth above the bass,
 `c` the whole chord, `0` to `3` one voice of the chord from below, `a` a step towards the next
 bass. The word `-` holds what sounds, `.` is silence.
+
+A groove gives one bar as a line of sixteenth notes for each drum: `X` accented, `x` plain, `o`
+soft, `.` silent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from mer.composing import Meter, Note
 from mer.composing.harmony import Span, nearest, voicing
-from mer.composing.notation import Meter, Note
 
 
 class Figure(NamedTuple):
-    """An accompaniment figure.
+    """An accompaniment figure: the words of one bar, equally long, for each meter.
 
-    Attributes
-    ----------
-    name : str
-    energy : float
-        Density that it suits, 0-1.
-    pedal : bool
-        Whether notes ring to the end of the chord.
-    bars : mapping of str to str
-        The words of one bar, equally long, for each meter.
+    The energy is the density that it suits, 0-1; with the pedal, notes ring to the chord's end.
     """
 
     name: str
@@ -78,28 +73,83 @@ BASS = (
 PAD = _figure("pad", 0.0, "c -", "c", "c -", pedal=True)
 
 
+DRUMS = {
+    **{"kick": 36, "stick": 37, "snare": 38, "low tom": 45, "hat": 42, "open": 46},
+    **{"high tom": 48, "crash": 49, "ride": 51, "shaker": 70},
+}
+"""General MIDI pitches; `hat` is closed and `open` the open hi-hat."""
+
+_ACCENTS = {"X": 8.0, "x": 0.0, "o": -16.0}
+_STEP = 0.25
+
+
+class Groove(NamedTuple):
+    """One bar of drums: steps by MIDI pitch, and the energy that they suit, 0-1."""
+
+    name: str
+    energy: float
+    lines: dict[int, str]
+
+
+def _groove(name: str, energy: float, text: str) -> Groove:
+    words = text.split()
+    lines = zip(words[::2], words[1::2], strict=True)
+    return Groove(name, energy, {DRUMS[drum]: line for drum, line in lines})
+
+
+GROOVES = {
+    "4/4": (
+        _groove("shaker", 0.0, "shaker o...o...o...o... kick o..............."),
+        _groove("ballad", 0.2, "kick x.........o..... stick ....x.......x... hat o...o...o...o..."),
+        _groove(
+            "slow rock", 0.4, "kick x.......x.o..... snare ....x.......x... hat x.o.x.o.x.o.x.o."
+        ),
+        _groove("rock", 0.6, "kick X.....x.x....... snare ....X.......X... hat x.x.x.x.x.x.x.x."),
+        _groove(
+            "sixteenths", 0.7, "kick X..x..x...x..... snare ....X..o.o..X... hat xoxoxoxoxoxoxoxo"
+        ),
+        _groove(
+            "four on the floor",
+            0.8,
+            "kick X...X...X...X... snare ....x.......x... open ..x...x...x...x.",
+        ),
+        _groove(
+            "driving", 1.0, "kick X.x...x.X.x..x.. snare ....X.......X..o ride X.x.X.x.X.x.X.x."
+        ),
+    ),
+    "3/4": (
+        _groove("shaker", 0.0, "shaker o...o...o... kick o..........."),
+        _groove("soft waltz", 0.25, "kick x........... stick ....o...o... ride x...o...o..."),
+        _groove("waltz", 0.5, "kick X.........o. snare ....x...x... hat x.o.x.o.x.o."),
+        _groove("quick waltz", 0.75, "kick X.....x..... snare ....X...X... hat x.x.x.x.x.x."),
+        _groove("driving", 1.0, "kick X.x...x...x. snare ....X...X.o. ride X.x.X.x.X.x."),
+    ),
+    "6/8": (
+        _groove("shaker", 0.0, "shaker o.....o..... kick o..........."),
+        _groove("lullaby", 0.25, "kick x........... stick ......x..... ride x.o.o.x.o.o."),
+        _groove("slow six", 0.5, "kick X.........o. snare ......X..... hat x.o.o.x.o.o."),
+        _groove("six", 0.75, "kick X...x...x... snare ......X...o. hat x.x.x.x.x.x."),
+        _groove("driving", 1.0, "kick X.x.x.o.x.x. snare ......X....o ride X.x.x.X.x.x."),
+    ),
+}
+
+Pattern = TypeVar("Pattern", Figure, Groove)
+
+
 def choose(
-    figures: Sequence[Figure], energy: float, taste: Sequence[float], previous: Figure | None
-) -> Figure:
-    """The figure whose energy is nearest; the taste of a song shifts each, habit keeps one."""
+    patterns: Sequence[Pattern], energy: float, taste: Sequence[float], previous: Pattern | None
+) -> Pattern:
+    """The pattern whose energy is nearest; the taste of a song shifts each, habit keeps one."""
 
-    def distance(item: tuple[Figure, float]) -> float:
-        figure, shift = item
-        return abs(figure.energy + shift - energy) - (0.12 if figure is previous else 0.0)
+    def distance(item: tuple[Pattern, float]) -> float:
+        pattern, shift = item
+        return abs(pattern.energy + shift - energy) - (0.12 if pattern is previous else 0.0)
 
-    return min(zip(figures, taste, strict=False), key=distance)[0]
+    return min(zip(patterns, taste, strict=False), key=distance)[0]
 
 
 class Chords(NamedTuple):
-    """Chords of a phrase as pitches.
-
-    Attributes
-    ----------
-    spans : sequence of Span
-    basses : list of int
-    voicings : list of list of int
-        Ascending.
-    """
+    """Chords of a phrase as MIDI pitches; voicings ascend."""
 
     spans: Sequence[Span]
     basses: list[int]
@@ -116,22 +166,8 @@ def voice(
 ) -> Chords:
     """Pitches for the chords of a phrase, by voice leading.
 
-    Parameters
-    ----------
-    spans : sequence of Span
-    tonic : int
-        Pitch class.
-    centres : tuple of float
-        MIDI pitches around which bass and chord lie.
-    inversions : float
-        Probability of the third in the bass.
-    rng : np.random.Generator
-    previous : list of int, optional
-        Last voicing of the phrase before.
-
-    Returns
-    -------
-    Chords
+    Bass and chord lie around the pitches `centres`; `inversions` is the probability of the third
+    in the bass, and `previous` the last voicing of the phrase before.
     """
     bass_centre, chord_centre = centres
     basses: list[int] = []
@@ -150,19 +186,7 @@ def voice(
 def play(figure: Figure, chords: Chords, meter: Meter, hold: float, final: bool) -> list[Note]:
     """Notes of a figure over the chords of a phrase.
 
-    Parameters
-    ----------
-    figure : Figure
-    chords : Chords
-    meter : Meter
-    hold : float
-        Part of its written length that a note sounds.
-    final : bool
-        Whether the last bar is a held chord.
-
-    Returns
-    -------
-    list of Note
+    Each sounds for a part `hold` of its written length; if `final`, the last bar is a held chord.
     """
     words = figure.bars[meter.name].split()
     end_of_phrase = chords.spans[-1].start + chords.spans[-1].length
@@ -193,9 +217,7 @@ def _tones(chords: Chords, number: int) -> dict[str, list[int]]:
         "a": [following - step // 2 if abs(following - bass) > 2 else bass],
         "c": upper,
     }
-    for voice_number in range(4):
-        tones[str(voice_number)] = [upper[min(voice_number, len(upper) - 1)]]
-    return tones
+    return tones | {str(voice): [upper[min(voice, len(upper) - 1)]] for voice in range(4)}
 
 
 def _strikes(
@@ -206,21 +228,62 @@ def _strikes(
     first = next(word for word in words if word not in "-.")
     if closing:
         return [(span.start, end, first)]
-    starts: list[float] = []
-    struck: list[str] = []
+    struck: list[tuple[float, str]] = []
     unit = bar / len(words)
-    n_steps = max(1, round(span.length / unit))
-    for step in range(n_steps):
+    for step in range(max(1, round(span.length / unit))):
         time = span.start + step * unit
         word = words[int((time % bar) / unit + 1e-9) % len(words)]
         if word == "-" and step == 0:
             word = first
         if word != "-":
-            starts.append(time)
-            struck.append(word)
-    stops = [*starts[1:], end]
+            struck.append((time, word))
+    following = [*struck[1:], (end, "")]
     return [
         (start, stop, word)
-        for start, stop, word in zip(starts, stops, struck, strict=True)
+        for (start, word), (stop, _) in zip(struck, following, strict=True)
         if word != "."
+    ]
+
+
+def play_drums(
+    groove: Groove, meter: Meter, n_bars: int, final: bool, rng: np.random.Generator
+) -> list[Note]:
+    """Drums of one phrase: the groove, a fill at the end, a crash at a loud beginning.
+
+    A clip ends (`final`) on a kick without a cymbal, which would ring for seconds.
+    """
+    notes = []
+    for bar in range(n_bars):
+        start = bar * meter.bar
+        last = bar == n_bars - 1
+        if last and final:
+            notes += [Note(start, 0.25, DRUMS[drum]) for drum in ("kick", "hat")]
+            continue
+        until = meter.bar
+        if last and rng.random() < 0.3 + 0.6 * groove.energy:
+            until -= meter.pulse
+            notes += _fill(start + until, start + meter.bar, groove.energy)
+        notes += [
+            Note(start + step * _STEP, 0.2, drum, _ACCENTS[mark])
+            for drum, line in groove.lines.items()
+            for step, mark in enumerate(line)
+            if mark != "." and step * _STEP < until
+        ]
+    if groove.energy > 0.6 and n_bars > 1:
+        notes = [
+            note
+            for note in notes
+            if note.onset > 0 or note.pitch in (DRUMS["kick"], DRUMS["snare"])
+        ]
+        notes.append(Note(0.0, 0.25, DRUMS["crash"], 4.0))
+    return notes
+
+
+def _fill(start: float, end: float, energy: float) -> list[Note]:
+    step = 0.25 if energy > 0.5 else 0.5
+    drums = ("snare", "snare", "high tom", "low tom", "low tom", "low tom")
+    times = np.arange(start, end - 1e-6, step).tolist()
+    return [
+        Note(time, 0.2, DRUMS[drums[number]], -6.0 + 3.0 * number)
+        for number, time in enumerate(times)
     ]

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from mer.composing import accompaniment, drums
+from mer.composing import Note, accompaniment
+from mer.composing.accompaniment import Pattern
 from mer.composing.emotion import Cues
 from mer.composing.harmony import Span, progression
 from mer.composing.melody import Phrase, melody
-from mer.composing.notation import Note
 from mer.composing.planning import SOURCES, ClipPlan, PhrasePlan
 
 SOURCE_OF_PART = {
-    "right hand": "other",
-    "left hand": "other",
-    "vocals": "vocals",
-    "bass": "bass",
-    "drums": "drums",
-    "keys": "other",
-    "pad": "other",
+    **{"vocals": "vocals", "bass": "bass", "drums": "drums"},
+    **dict.fromkeys(("right hand", "left hand", "keys", "pad"), "other"),
 }
 
 _LOWEST_OCTAVE = 60
@@ -34,18 +30,8 @@ Written = dict[str, tuple[list[Note], Cues]]
 class Arranger:
     """Writes the phrases of one clip in order, each going on from the one before.
 
-    Attributes
-    ----------
-    plan : ClipPlan
-    rng : np.random.Generator
-    n_phrases : int
-        Melodies written so far.
-    last_pitch : int or None
-        Where the melody ended.
-    figures : dict
-        Figure or groove that each part plays.
-    voicings : dict of str to list of int
-        Last chord of each part.
+    It counts the melodies it has written and stores where the last one ended, and of each part the
+    figure or groove that it plays and its last chord.
     """
 
     plan: ClipPlan
@@ -81,29 +67,22 @@ class Arranger:
         tune = self._tune(phrase, spans, cues, final, 72.0 + cues.register)
         centres = (43.0, 55.0 + 0.4 * cues.register)
         left = self._chords("left hand", spans, cues, final, centres)
-        return {
-            "right hand": (tune + self._octaves(tune, cues), cues),
-            "left hand": (left, cues),
-        }
+        return {"right hand": (tune + self._octaves(tune, cues), cues), "left hand": (left, cues)}
 
     def _band(self, phrase: PhrasePlan, spans: list[Span], final: bool) -> Written:
         cues = {source: self._cues(phrase, source) for source in SOURCES}
         other = cues["other"]
         chord_centre = 58.0 + 0.5 * other.register
         tune_centre = 68.0 + cues["vocals"].register
-        return {
-            "vocals": (
-                self._tune(phrase, spans, cues["vocals"], final, tune_centre),
-                cues["vocals"],
-            ),
-            "bass": (
-                self._chords("bass", spans, cues["bass"], final, (35.0, 48.0)),
-                cues["bass"],
-            ),
-            "drums": (self._drums(phrase, cues["drums"], final), cues["drums"]),
-            "keys": (self._chords("keys", spans, other, final, (48.0, chord_centre)), other),
-            "pad": (self._chords("pad", spans, other, final, (48.0, chord_centre + 5)), other),
+        # in this order, as all draw from one generator
+        notes = {
+            "vocals": self._tune(phrase, spans, cues["vocals"], final, tune_centre),
+            "bass": self._chords("bass", spans, cues["bass"], final, (35.0, 48.0)),
+            "drums": self._drums(phrase, cues["drums"], final),
+            "keys": self._chords("keys", spans, other, final, (48.0, chord_centre)),
+            "pad": self._chords("pad", spans, other, final, (48.0, chord_centre + 5)),
         }
+        return {part: (notes[part], cues[SOURCE_OF_PART[part]]) for part in notes}
 
     def _tune(
         self, phrase: PhrasePlan, spans: list[Span], cues: Cues, final: bool, centre: float
@@ -161,15 +140,17 @@ class Arranger:
             return accompaniment.PAD
         kind = "bass" if part == "bass" else "chordal"
         figures = accompaniment.BASS if part == "bass" else accompaniment.CHORDAL
-        taste = self.plan.song.taste[kind]
-        figure = accompaniment.choose(figures, density, taste, self.figures.get(part))
-        self.figures[part] = figure
-        return figure
+        return self._chosen(part, figures, density, self.plan.song.taste[kind])
 
     def _drums(self, phrase: PhrasePlan, cues: Cues, final: bool) -> list[Note]:
         song = self.plan.song
-        groove = drums.choose(
-            song.meter, cues.density, song.taste["drums"], self.figures.get("drums")
-        )
-        self.figures["drums"] = groove
-        return drums.play(groove, song.meter, phrase.n_bars, final, self.rng)
+        grooves = accompaniment.GROOVES[song.meter.name]
+        groove = self._chosen("drums", grooves, cues.density, song.taste["drums"])
+        return accompaniment.play_drums(groove, song.meter, phrase.n_bars, final, self.rng)
+
+    def _chosen(
+        self, part: str, patterns: Sequence[Pattern], density: float, taste: Sequence[float]
+    ) -> Pattern:
+        pattern = accompaniment.choose(patterns, density, taste, self.figures.get(part))
+        self.figures[part] = pattern
+        return pattern

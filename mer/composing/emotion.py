@@ -1,6 +1,6 @@
-"""From a place in the valence-arousal plane to musical parameters, by documented rules.
+"""From a point of the valence-arousal plane to musical parameters, by documented rules.
 
-Each rule says how far one cue follows valence and arousal. The directions are those on which
+Each rule gives the weights of valence and arousal in one cue. The directions are those on which
 the reviews agree; the sizes are ours, chosen so that the cues overlap between quadrants as they
 do in real music and plain descriptors recognise four quadrants well, but far from perfectly.
 
@@ -40,128 +40,56 @@ class CueRule:
 
     Attributes
     ----------
-    name, unit : str
+    unit : str
     valence, arousal : float
         Weights.
     noise : float
         Standard deviation.
     centre, spread : float
         In `unit`; the spread of a logarithmic cue is in octaves (doublings).
-    evidence : str
-        What listeners hear in the cue, and where that is reported.
     logarithmic : bool
     """
 
-    name: str
     unit: str
     valence: float
     arousal: float
     noise: float
     centre: float
     spread: float
-    evidence: str
     logarithmic: bool = False
 
     def value(self, valence: float, arousal: float, deviation: float) -> float:
-        """The cue at a place in the plane; `deviation` is the noise, in drive units."""
+        """The cue at a point of the plane; `deviation` is the noise, in drive units."""
         drive = math.tanh(self.valence * valence + self.arousal * arousal + deviation)
         if self.logarithmic:
             return float(self.centre * 2.0 ** (self.spread * drive))
         return self.centre + self.spread * drive
 
 
-RULES: Mapping[str, CueRule] = {
-    rule.name: rule
-    for rule in (
-        CueRule(
-            "tempo",
-            "beats per minute",
-            0.2,
-            0.7,
-            0.3,
-            98.0,
-            0.75,
-            "fast: happiness, anger, activity; slow: sadness, tenderness [1, 2, 3]",
-            logarithmic=True,
-        ),
-        CueRule(
-            "mode",
-            "major where positive",
-            1.2,
-            0.0,
-            0.5,
-            0.0,
-            1.0,
-            "major: happiness, serenity; minor: sadness, tension, anger [1, 3]",
-        ),
-        CueRule(
-            "register",
-            "semitones",
-            0.45,
-            0.2,
-            0.45,
-            0.0,
-            8.0,
-            "high: happiness, grace, serenity; low: sadness, agitation, seriousness [1, 2]",
-        ),
-        CueRule(
-            "loudness",
-            "MIDI velocity",
-            -0.1,
-            0.8,
-            0.3,
-            72.0,
-            30.0,
-            "loud: anger, excitement, joy; soft: sadness, tenderness, peace [1, 2, 3]",
-        ),
-        CueRule(
-            "articulation",
-            "0 legato to 1 staccato",
-            0.15,
-            0.6,
-            0.35,
-            0.4,
-            0.4,
-            "staccato: activity, gaiety, anger; legato: sadness, tenderness, peace [1, 2, 3]",
-        ),
-        CueRule(
-            "tension",
-            "0 consonant to 1 dissonant",
-            -0.7,
-            0.25,
-            0.45,
-            0.45,
-            0.45,
-            "simple, consonant harmony: happiness, serenity; dissonant: anger, sadness [1, 3]",
-        ),
-        CueRule(
-            "density",
-            "0 sparse to 1 dense",
-            0.1,
-            0.7,
-            0.35,
-            0.5,
-            0.5,
-            "many notes in time: activity, joy; few: peace, sadness [1, 3]",
-        ),
-        CueRule(
-            "pitch_range",
-            "factor of melodic intervals",
-            0.3,
-            0.3,
-            0.4,
-            1.0,
-            0.6,
-            "wide: joy, activity; narrow: sadness, calm [1, 2]",
-            logarithmic=True,
-        ),
-    )
+RULES = {
+    # fast: happiness, anger, activity; slow: sadness, tenderness [1, 2, 3]
+    "tempo": CueRule("beats per minute", 0.2, 0.7, 0.3, 98.0, 0.75, logarithmic=True),
+    # major: happiness, serenity; minor: sadness, tension, anger [1, 3]
+    "mode": CueRule("major where positive", 1.2, 0.0, 0.5, 0.0, 1.0),
+    # high: happiness, grace, serenity; low: sadness, agitation, seriousness [1, 2]
+    "register": CueRule("semitones", 0.45, 0.2, 0.45, 0.0, 8.0),
+    # loud: anger, excitement, joy; soft: sadness, tenderness, peace [1, 2, 3]
+    "loudness": CueRule("MIDI velocity", -0.1, 0.8, 0.3, 72.0, 30.0),
+    # staccato: activity, gaiety, anger; legato: sadness, tenderness, peace [1, 2, 3]
+    "articulation": CueRule("0 legato to 1 staccato", 0.15, 0.6, 0.35, 0.4, 0.4),
+    # simple, consonant harmony: happiness, serenity; dissonant: anger, sadness [1, 3]
+    "tension": CueRule("0 consonant to 1 dissonant", -0.7, 0.25, 0.45, 0.45, 0.45),
+    # many notes in time: activity, joy; few: peace, sadness [1, 3]
+    "density": CueRule("0 sparse to 1 dense", 0.1, 0.7, 0.35, 0.5, 0.5),
+    # wide: joy, activity; narrow: sadness, calm [1, 2]
+    "pitch_range": CueRule("factor of intervals", 0.3, 0.3, 0.4, 1.0, 0.6, logarithmic=True),
 }
+"""The rule of each cue, with the emotion that listeners perceive and the source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cues:
-    """Musical parameters at one place of a clip; units as in `RULES`."""
+    """Musical parameters at one point of a clip; units as in `RULES`."""
 
     tempo: float
     mode: float
@@ -177,19 +105,14 @@ class Cues:
 class Expression:
     """How one clip departs from the rules.
 
-    Attributes
-    ----------
-    deviation : mapping of str to float
-        Noise of each cue, in drive units.
-    sign : mapping of str to int
-        1, or -1 for a cue that contradicts the emotion.
+    The noise of each cue, in drive units, and 1, or -1 for one that contradicts the emotion.
     """
 
     deviation: Mapping[str, float]
     sign: Mapping[str, int]
 
     def cues(self, valence: float, arousal: float) -> Cues:
-        """Every cue at a place in the plane; `valence` and `arousal` in [-1, 1]."""
+        """Every cue at a point of the plane; `valence` and `arousal` in [-1, 1]."""
         return Cues(
             **{
                 name: rule.value(
@@ -201,29 +124,11 @@ class Expression:
 
 
 def draw_expression(song_noise: np.ndarray, rng: np.random.Generator) -> Expression:
-    """An expression whose noise is partly that of its song.
-
-    Parameters
-    ----------
-    song_noise : np.ndarray, shape (len(RULES),)
-        Standard normal.
-    rng : np.random.Generator
-
-    Returns
-    -------
-    Expression
-    """
+    """An expression whose noise is partly that of its song (standard normal, a value a rule)."""
     own = rng.standard_normal(len(RULES))
     noise = math.sqrt(SONG_SHARE) * song_noise + math.sqrt(1 - SONG_SHARE) * own
     against = rng.random(len(RULES)) < CONTRADICTION
     return Expression(
-        {rule.name: rule.noise * float(e) for rule, e in zip(RULES.values(), noise, strict=True)},
+        {name: RULES[name].noise * float(e) for name, e in zip(RULES, noise, strict=True)},
         {name: -1 if flip else 1 for name, flip in zip(RULES, against, strict=True)},
     )
-
-
-def quadrant_of(valence: float, arousal: float) -> int:
-    """Russell's quadrant, 1-4; zero counts as low."""
-    if arousal > 0:
-        return 1 if valence > 0 else 2
-    return 4 if valence > 0 else 3

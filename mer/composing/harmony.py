@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mer.composing.notation import Meter
+from mer.composing import Meter
 
 SCALES = {True: (0, 2, 4, 5, 7, 9, 11), False: (0, 2, 3, 5, 7, 8, 10)}
 """Semitones above the tonic of major (True) and natural minor (False)."""
@@ -15,43 +15,26 @@ SCALES = {True: (0, 2, 4, 5, 7, 9, 11), False: (0, 2, 3, 5, 7, 8, 10)}
 PITCH_NAMES = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
 
 INTERVALS = {
-    "maj": (0, 4, 7),
-    "min": (0, 3, 7),
-    "dim": (0, 3, 6),
-    "maj7": (0, 4, 7, 11),
-    "min7": (0, 3, 7, 10),
-    "7": (0, 4, 7, 10),
-    "hdim7": (0, 3, 6, 10),
-    "dim7": (0, 3, 6, 9),
-    "sus4": (0, 5, 7),
-    "maj(9)": (0, 2, 4, 7),
-    "min(9)": (0, 2, 3, 7),
+    **{"maj": (0, 4, 7), "min": (0, 3, 7), "dim": (0, 3, 6), "sus4": (0, 5, 7)},
+    **{"maj7": (0, 4, 7, 11), "min7": (0, 3, 7, 10), "7": (0, 4, 7, 10)},
+    **{"hdim7": (0, 3, 6, 10), "dim7": (0, 3, 6, 9)},
+    **{"maj(9)": (0, 2, 4, 7), "min(9)": (0, 2, 3, 7)},
 }
+"""Semitones above the root, by Harte's shorthand."""
 
 _ROMAN = {
     True: {
-        "I": (0, "maj"),
-        "ii": (2, "min"),
-        "iii": (4, "min"),
-        "IV": (5, "maj"),
-        "V": (7, "maj"),
-        "vi": (9, "min"),
-        "vii": (11, "dim"),
+        **{"I": (0, "maj"), "ii": (2, "min"), "iii": (4, "min"), "IV": (5, "maj")},
+        **{"V": (7, "maj"), "vi": (9, "min"), "vii": (11, "dim")},
     },
     False: {
-        "i": (0, "min"),
-        "ii": (2, "dim"),
-        "III": (3, "maj"),
-        "iv": (5, "min"),
-        "v": (7, "min"),
-        "V": (7, "maj"),
-        "VI": (8, "maj"),
-        "VII": (10, "maj"),
+        **{"i": (0, "min"), "ii": (2, "dim"), "III": (3, "maj"), "iv": (5, "min")},
+        **{"v": (7, "min"), "V": (7, "maj"), "VI": (8, "maj"), "VII": (10, "maj")},
         "vii": (11, "dim"),
     },
 }
 
-# each successor stands as often as its weight
+# each successor is repeated as often as its weight
 _SUCCESSORS = {
     True: {
         "I": "IV IV IV vi vi vi ii ii V V iii",
@@ -87,15 +70,7 @@ _NINTHS = {"maj": "maj(9)", "min": "min(9)"}
 
 
 class Chord(NamedTuple):
-    """A chord relative to the tonic.
-
-    Attributes
-    ----------
-    root : int
-        Semitones above the tonic, 0-11.
-    quality : str
-        Harte's shorthand; a key of `INTERVALS`.
-    """
+    """A chord: semitones of its root above the tonic, 0-11, and a key of `INTERVALS`."""
 
     root: int
     quality: str
@@ -121,12 +96,8 @@ class Span(NamedTuple):
 class HarmonicStyle:
     """What the clips of a song share in their harmony.
 
-    Attributes
-    ----------
-    loop : int or None
-        Index into `LOOPS`; None for functional progressions.
-    inversions : float
-        Probability that a chord stands on its third.
+    `loop` is an index into `LOOPS`, or None for functional progressions; `inversions` the
+    probability that the bass of a chord is its third.
     """
 
     loop: int | None
@@ -142,34 +113,15 @@ def progression(
     style: HarmonicStyle,
     rng: np.random.Generator,
 ) -> list[Span]:
-    """Chords of one phrase.
+    """Chords of one phrase, one or two for each bar; starts count from its beginning.
 
-    Parameters
-    ----------
-    n_bars : int
-    meter : Meter
-    major : bool
-    cadence : {"half", "authentic", "deceptive"}
-        How the phrase ends.
-    tension : float
-        0 (triads) to 1 (sevenths, suspensions, secondary dominants, diminished chords).
-    style : HarmonicStyle
-    rng : np.random.Generator
-
-    Returns
-    -------
-    list of Span
-        One or two for each bar; starts count from the beginning of the phrase.
+    It ends with a "half", "authentic" or "deceptive" cadence. The tension reaches from 0
+    (triads) to 1 (sevenths, suspensions, secondary dominants, diminished chords).
     """
-    bars = _degrees(n_bars, major, cadence, style, rng)
-    spans = []
-    for number, bar in enumerate(bars):
-        start = number * meter.bar
-        if len(bar) == 1:
-            spans.append(Span(start, meter.bar, _chord(bar[0], major)))
-        else:
-            spans.append(Span(start, meter.half, _chord(bar[0], major)))
-            spans.append(Span(start + meter.half, meter.bar - meter.half, _chord(bar[1], major)))
+    spans: list[Span] = []
+    for number, bar in enumerate(_degrees(n_bars, major, cadence, style, rng)):
+        chords = [Chord(*_ROMAN[major][degree]) for degree in bar]
+        spans += _bar(number * meter.bar, meter, *chords)
     coloured = _coloured(spans, major, tension, meter, rng)
     if cadence == "authentic":
         coloured[-1] = coloured[-1]._replace(chord=spans[-1].chord)
@@ -205,8 +157,12 @@ def _degrees(
     return bars
 
 
-def _chord(degree: str, major: bool) -> Chord:
-    return Chord(*_ROMAN[major][degree])
+def _bar(start: float, meter: Meter, *chords: Chord) -> list[Span]:
+    """One chord for a whole bar, or two that share it."""
+    if len(chords) == 1:
+        return [Span(start, meter.bar, chords[0])]
+    spans = ((start, meter.half), (start + meter.half, meter.bar - meter.half))
+    return [Span(*span, chord) for span, chord in zip(spans, chords, strict=True)]
 
 
 def _coloured(
@@ -220,12 +176,10 @@ def _coloured(
         if not last and length == meter.bar and rng.random() < 0.3 * tension:
             applied = _applied_dominant(following, rng)
             if applied is not None:
-                coloured.append(Span(start, meter.half, _extended(chord, tension, rng)))
-                coloured.append(Span(start + meter.half, length - meter.half, applied))
+                coloured += _bar(start, meter, _extended(chord, tension, rng), applied)
                 continue
         if chord == Chord(7, "maj") and length == meter.bar and rng.random() < 0.1 + 0.3 * tension:
-            coloured.append(Span(start, meter.half, Chord(7, "sus4")))
-            coloured.append(Span(start + meter.half, length - meter.half, Chord(7, "maj")))
+            coloured += _bar(start, meter, Chord(7, "sus4"), Chord(7, "maj"))
             continue
         coloured.append(Span(start, length, _extended(chord, tension, rng)))
     return coloured
@@ -279,21 +233,7 @@ def scale_over(chord: Chord, major: bool) -> list[int]:
 
 
 def voicing(pitch_classes: list[int], centre: float, previous: list[int] | None) -> list[int]:
-    """Close position of a chord that moves least from the previous one.
-
-    Parameters
-    ----------
-    pitch_classes : list of int
-    centre : float
-        MIDI pitch around which the chord should lie.
-    previous : list of int or None
-        Pitches of the chord before.
-
-    Returns
-    -------
-    list of int
-        MIDI pitches, ascending.
-    """
+    """Close position of a chord near a MIDI pitch that moves least from the previous one."""
     order = sorted(pitch_classes)
     best: list[int] = []
     best_cost = float("inf")

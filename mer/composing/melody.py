@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mer.composing import Meter, Note
 from mer.composing.emotion import Cues
 from mer.composing.harmony import Span, nearest, scale_over
-from mer.composing.notation import Meter, Note
 
 SLOT = 0.25
 """Grid of a motif, in quarter notes."""
@@ -21,15 +21,10 @@ _STEPS = (-2, -1, -1, 0, 1, 1, 2, 3, -3)
 
 @dataclass(frozen=True, slots=True)
 class Motif:
-    """One bar of melodic material.
+    """One bar of melodic material, a value for each sixteenth.
 
-    Attributes
-    ----------
-    priority : tuple of float
-        For each sixteenth of the bar how much it wants a note: the n highest make the rhythm
-        of n notes, so that one motif is recognised at any density.
-    contour : tuple of int
-        Scale steps above the anchor at each sixteenth.
+    The n highest priorities make the rhythm of n notes, so that one motif is recognised at any
+    density; the contour gives scale steps above the anchor.
     """
 
     priority: tuple[float, ...]
@@ -43,23 +38,7 @@ class Motif:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """What the melody of one phrase follows.
-
-    Attributes
-    ----------
-    motifs : sequence of Motif
-        The main one and the contrasting one.
-    meter : Meter
-    spans : sequence of Span
-        Chords, from the start of the phrase.
-    tonic : int
-        Pitch class.
-    major : bool
-    cues : Cues
-    n_bars : int
-    final : bool
-        Whether the clip ends here.
-    """
+    """What the melody of one phrase follows: main and contrasting motif, chords, and so on."""
 
     motifs: Sequence[Motif]
     meter: Meter
@@ -97,21 +76,9 @@ def melody(
     """Melody of one phrase.
 
     The first bar states the motif, the second repeats it or moves it by a step, the third
-    brings the contrasting one, the last is a cadence; the line rises to an arch.
-
-    Parameters
-    ----------
-    phrase : Phrase
-    centre : float
-        MIDI pitch around which the melody lies.
-    previous : int or None
-        Last pitch of the phrase before.
-    rng : np.random.Generator
-
-    Returns
-    -------
-    list of Note
-        Onsets from the start of the phrase; durations reach to the next onset.
+    brings the contrasting one, the last is a cadence; the line rises to an arch. It lies around
+    the MIDI pitch `centre` and goes on from the last pitch of the phrase before. Onsets count
+    from the start of the phrase; durations reach to the next onset.
     """
     meter = phrase.meter
     onsets: list[float] = []

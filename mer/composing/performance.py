@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mer.composing.notation import Meter, Note
+from mer.composing import Meter, Note
 
 TICKS_PER_QUARTER = 480
 
@@ -21,14 +21,8 @@ _ACCENT_OF_WEIGHT = {3: 5.0, 2: 3.0, 1: 1.0, 0: -2.0, -1: -4.0}
 class Touch(NamedTuple):
     """How a part is played.
 
-    Attributes
-    ----------
-    level : float
-        Velocity relative to the loudness of the clip.
-    jitter : float
-        Standard deviation of onsets, in seconds.
-    lead : float
-        By how much it precedes the beat, in seconds: a pianist's melody comes early.
+    Velocity relative to the loudness of the clip; standard deviation of onsets and by how much
+    they precede the beat, in seconds: a pianist's melody comes early.
     """
 
     level: float
@@ -38,18 +32,9 @@ class Touch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where in the clip a phrase stands and how it is played.
+    """Position of a phrase in the clip, in quarter notes, and how it is played.
 
-    Attributes
-    ----------
-    start : float
-        Quarter notes from the beginning of the clip.
-    length : float
-        In quarter notes.
-    quarters_per_minute : float
-    meter : Meter
-    swing : float
-        Place of an off-beat eighth within its beat; 0.5 is even.
+    `swing` is the position of an off-beat eighth within its beat; 0.5 is even.
     """
 
     start: float
@@ -66,16 +51,6 @@ def perform(
 
     Velocity follows the accents of the metre, an arch over the phrase and chance; onsets
     scatter by a few milliseconds.
-
-    Parameters
-    ----------
-    notes : sequence of Note
-        Onsets from the start of the phrase.
-    frame : Frame
-    touch : Touch
-    loudness : float
-        MIDI velocity.
-    rng : np.random.Generator
 
     Returns
     -------
@@ -102,21 +77,16 @@ def _swung(onset: np.ndarray, swing: float) -> np.ndarray:
     if swing == 0.5:
         return onset
     beat = np.floor(onset)
-    place = onset - beat
+    within = onset - beat
     return beat + np.where(
-        place < 0.5, place * swing / 0.5, swing + (place - 0.5) * (1 - swing) / 0.5
+        within < 0.5, within * swing / 0.5, swing + (within - 0.5) * (1 - swing) / 0.5
     )
 
 
 def to_ticks(played: np.ndarray, end: float) -> np.ndarray:
     """Round to ticks, keep inside the clip, and end a note before its pitch is struck again.
 
-    Parameters
-    ----------
-    played : np.ndarray, shape (n, 4)
-        As `perform` returns.
-    end : float
-        End of the clip, in quarter notes.
+    `played` is what `perform` returns, `end` the end of the clip in quarter notes.
 
     Returns
     -------
@@ -143,15 +113,7 @@ def to_ticks(played: np.ndarray, end: float) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class TempoMap:
-    """Tempo changes of a clip.
-
-    Attributes
-    ----------
-    ticks : np.ndarray, shape (n,), int
-        First one 0.
-    microseconds : np.ndarray, shape (n,), int
-        Length of a quarter note from each tick on, as MIDI stores it.
-    """
+    """Tempo changes of a clip: ticks, and the microseconds of a quarter note from each on."""
 
     ticks: np.ndarray
     microseconds: np.ndarray
@@ -167,20 +129,10 @@ class TempoMap:
 def tempo_map(frames: Sequence[Frame], rubato: float, duration: float) -> TempoMap:
     """Tempo curve: every phrase flows towards its middle and slows at its end.
 
-    Parameters
-    ----------
-    frames : sequence of Frame
-        The phrases, in order.
-    rubato : float
-        Depth of the curve, as a fraction of the tempo.
-    duration : float
-        Seconds that the clip shall last; all tempi are scaled to meet it.
-
-    Returns
-    -------
-    TempoMap
+    `rubato` is the depth of the curve, as a fraction of the tempo; all tempi are scaled so that
+    the clip lasts `duration` seconds.
     """
-    places, lengths = [], []
+    starts_of, lengths = [], []
     for number, frame in enumerate(frames):
         step = frame.meter.half if frame.meter.name != "3/4" else frame.meter.bar
         starts = np.arange(0, frame.length - 1e-9, step)
@@ -189,9 +141,9 @@ def tempo_map(frames: Sequence[Frame], rubato: float, duration: float) -> TempoM
         curve = np.where(closing, curve * (1 - rubato), curve)
         if number == len(frames) - 1:
             curve = np.where(closing, curve * (1 - rubato), curve)
-        places.append(frame.start + starts)
+        starts_of.append(frame.start + starts)
         lengths.append(60.0 / (frame.quarters_per_minute * curve))
-    ticks = np.rint(np.concatenate(places) * TICKS_PER_QUARTER).astype(np.int64)
+    ticks = np.rint(np.concatenate(starts_of) * TICKS_PER_QUARTER).astype(np.int64)
     quarter = np.concatenate(lengths)
     end = round((frames[-1].start + frames[-1].length) * TICKS_PER_QUARTER)
     total = float(np.sum(np.diff(np.append(ticks, end)) * quarter) / TICKS_PER_QUARTER)

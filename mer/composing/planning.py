@@ -1,10 +1,10 @@
-"""What is decided before a note is written: songs, their clips, segments and phrases.
+"""Plan of the corpus: songs, their clips, segments and phrases.
 
 In a band the sources carry emotion unequally. Tempo and mode are common to all and follow the
 clip. Loudness, density and articulation of a source follow its own share of the arousal; the
 register and pitch range of the vocals, and the register and harmonic tension of the other
 instruments, their share of the valence. One source follows all of the arousal and one all of the
-valence, as `meta["carrier"]` tells; the others follow `WEAK_SOURCE` of it.
+valence, as `meta["carrier"]` names them; the others follow `WEAK_SOURCE` of it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mer.composing.accompaniment import BASS, CHORDAL
-from mer.composing.drums import GROOVES
-from mer.composing.emotion import RULES, Expression, draw_expression, quadrant_of
+from mer.clips import quadrant_of
+from mer.composing import METERS, Meter
+from mer.composing.accompaniment import BASS, CHORDAL, GROOVES
+from mer.composing.emotion import RULES, Expression, draw_expression
 from mer.composing.harmony import LOOPS, HarmonicStyle
 from mer.composing.melody import Motif, draw_motif
-from mer.composing.notation import METERS, Meter
 
 SOURCES = ("vocals", "bass", "drums", "other")
 
@@ -46,14 +46,7 @@ _SIGNS = {1: (1, 1), 2: (-1, 1), 3: (-1, -1), 4: (1, -1)}
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """Instruments of a band.
-
-    Attributes
-    ----------
-    name : str
-    programs : mapping of str to int
-        General MIDI program of each pitched part, from 0.
-    """
+    """Instruments of a band: the General MIDI program, from 0, of each pitched part."""
 
     name: str
     programs: Mapping[str, int]
@@ -74,18 +67,13 @@ class Song:
 
     Attributes
     ----------
-    id : str
     arrangement : {"piano", "band"}
     tonic : int
         Pitch class.
-    meter : Meter
     motifs : tuple of Motif
         Main and contrasting.
-    style : HarmonicStyle
     taste : mapping of str to tuple of float
         Shifts of the energy of each figure: "chordal", "bass", "drums".
-    swing : float
-    ensemble : Ensemble
     carrier : mapping of str to str
         Source that carries "valence" and "arousal" most strongly.
     noise : np.ndarray, shape (len(RULES),)
@@ -120,18 +108,7 @@ class Song:
 
 @dataclass(frozen=True, slots=True)
 class PhrasePlan:
-    """One phrase of a clip.
-
-    Attributes
-    ----------
-    segment : int
-    n_bars : int
-    valence, arousal : float
-    major : bool
-    tempo : float
-        Pulses a minute.
-    cadence : {"half", "authentic", "deceptive"}
-    """
+    """One phrase of a clip; `tempo` in pulses a minute, `cadence` as in `progression`."""
 
     segment: int
     n_bars: int
@@ -144,15 +121,7 @@ class PhrasePlan:
 
 @dataclass(frozen=True, slots=True)
 class ClipPlan:
-    """One clip before it is composed.
-
-    Attributes
-    ----------
-    id : str
-    song : Song
-    expression : Expression
-    phrases : tuple of PhrasePlan
-    """
+    """One clip before it is composed."""
 
     id: str
     song: Song
@@ -162,19 +131,9 @@ class ClipPlan:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where a clip stands in its corpus.
+    """Song of a clip and its number in the song, from 0; what a mixed corpus uses for the song.
 
-    Attributes
-    ----------
-    song : int
-        Number of its song.
-    clip : int
-        Number within the song, from 0.
-    quadrant : int
-        Of the first clip of the song.
-    meter : Meter
-    arrangement : {"piano", "band"}
-        What a mixed corpus uses for the song.
+    `quadrant` is that of the first clip of the song.
     """
 
     song: int
@@ -185,20 +144,20 @@ class Slot:
 
 
 def locate(seed: int, index: int) -> Slot:
-    """Where clip `index` stands.
+    """Emotion of clip `index`.
 
     A block holds eight songs, two for each quadrant, with `CLIPS_OF_SONGS` clips. First come
     the first clips of all its songs, then the second ones, and so on, so that small corpora
     hold songs of every quadrant.
     """
-    block, place = divmod(index, BLOCK)
+    block, position = divmod(index, BLOCK)
     rng = np.random.default_rng([seed, 0, block])
     sizes = rng.permutation(CLIPS_OF_SONGS)
     quadrants = np.concatenate([rng.permutation(4), rng.permutation(4)]) + 1
     meters = rng.permutation(_METERS_OF_SONGS)
     bands = rng.permutation(8) % 2
     order = [(n, song) for n in range(max(sizes)) for song in range(8) if sizes[song] > n]
-    clip, song = order[place]
+    clip, song = order[position]
     return Slot(
         song=block * 8 + song,
         clip=clip,
@@ -211,7 +170,7 @@ def locate(seed: int, index: int) -> Slot:
 def draw_song(seed: int, slot: Slot, arrangement: str) -> Song:
     """The song of a slot; `arrangement` may be "mixed"."""
     rng = np.random.default_rng([seed, 1, slot.song])
-    valence, arousal = _place_in(slot.quadrant, rng.uniform(0.2, 1.0, 2))
+    valence, arousal = _point_in(slot.quadrant, rng.uniform(0.2, 1.0, 2))
     loop = int(rng.integers(len(LOOPS[True]))) if rng.random() < 0.35 else None
     swings = slot.meter.name == "4/4" and rng.random() < 0.15
     return Song(
@@ -234,7 +193,7 @@ def draw_song(seed: int, slot: Slot, arrangement: str) -> Song:
     )
 
 
-def _place_in(quadrant: int, sizes: Sequence[float] | np.ndarray) -> tuple[float, float]:
+def _point_in(quadrant: int, sizes: Sequence[float] | np.ndarray) -> tuple[float, float]:
     valence, arousal = _SIGNS[quadrant]
     return valence * float(sizes[0]), arousal * float(sizes[1])
 
@@ -242,21 +201,7 @@ def _place_in(quadrant: int, sizes: Sequence[float] | np.ndarray) -> tuple[float
 def plan_clip(
     seed: int, index: int, arrangement: str, duration: float, trajectories: bool
 ) -> ClipPlan:
-    """Plan of clip `index` of a corpus; the same whatever the size of the corpus.
-
-    Parameters
-    ----------
-    seed, index : int
-    arrangement : {"piano", "band", "mixed"}
-    duration : float
-        In seconds.
-    trajectories : bool
-        Whether the emotion changes within the clip.
-
-    Returns
-    -------
-    ClipPlan
-    """
+    """Plan of clip `index` of a corpus; parameters as in `mer.composing.score.compose`."""
     slot = locate(seed, index)
     song = draw_song(seed, slot, arrangement)
     quadrant = slot.quadrant
@@ -265,14 +210,14 @@ def plan_clip(
     if slot.clip and rng.random() > KEEPS_QUADRANT:
         quadrant = (quadrant + int(rng.integers(1, 4)) - 1) % 4 + 1
     sizes = np.abs([song.valence, song.arousal]) + rng.normal(0, 0.15, 2)
-    main = _place_in(quadrant, np.clip(sizes, 0.12, 1.0))
-    places, shares = [main], [1.0]
+    main = _point_in(quadrant, np.clip(sizes, 0.12, 1.0))
+    points, shares = [main], [1.0]
     if trajectories:
-        places, shares = _trajectory(main, duration, rng)
+        points, shares = _trajectory(main, duration, rng)
     phrases = [
         phrase
-        for segment, (place, share) in enumerate(zip(places, shares, strict=True))
-        for phrase in _phrases(song, expression, segment, place, share * duration, rng)
+        for segment, (point, share) in enumerate(zip(points, shares, strict=True))
+        for phrase in _phrases(song, expression, segment, point, share * duration, rng)
     ]
     phrases[-1] = replace(phrases[-1], cadence="authentic")
     return ClipPlan(f"{song.id}-{slot.clip + 1}", song, expression, tuple(phrases))
@@ -281,7 +226,7 @@ def plan_clip(
 def _trajectory(
     main: tuple[float, float], duration: float, rng: np.random.Generator
 ) -> tuple[list[tuple[float, float]], list[float]]:
-    """Places and shares of two to four segments; the main one is the longest.
+    """Points and shares of two to four segments; the main one is the longest.
 
     Neighbouring segments lie in different quadrants; a quadrant may come back.
     """
@@ -289,27 +234,27 @@ def _trajectory(
     longest = int(rng.integers(n_segments))
     shares = rng.uniform(0.7, 1.0, n_segments)
     shares[longest] = 1.1 * n_segments**0.5
-    places = [main] * n_segments
+    points = [main] * n_segments
     for step in (1, -1):
         stop = n_segments if step > 0 else -1
         for number in range(longest + step, stop, step):
-            here = quadrant_of(*places[number - step])
+            here = quadrant_of(*points[number - step])
             other = (here + int(rng.integers(1, 4)) - 1) % 4 + 1
-            places[number] = _place_in(other, rng.uniform(0.3, 1.0, 2))
-    return places, (shares / shares.sum()).tolist()
+            points[number] = _point_in(other, rng.uniform(0.3, 1.0, 2))
+    return points, (shares / shares.sum()).tolist()
 
 
 def _phrases(
     song: Song,
     expression: Expression,
     segment: int,
-    place: tuple[float, float],
+    point: tuple[float, float],
     seconds: float,
     rng: np.random.Generator,
 ) -> list[PhrasePlan]:
     """Phrases of four bars that fill a segment, with a slight drift of the emotion."""
     meter = song.meter
-    cues = expression.cues(*place)
+    cues = expression.cues(*point)
     bar_seconds = meter.bar / meter.pulse * 60.0 / (cues.tempo * meter.pace)
     lengths = phrase_lengths(seconds / bar_seconds)
     drift = rng.normal(0, 0.07, (len(lengths), 2)).cumsum(axis=0)
@@ -318,7 +263,7 @@ def _phrases(
     for number, n_bars in enumerate(lengths):
         valence, arousal = (
             float(np.clip(np.sign(v) * max(abs(v) + np.sign(v) * d, 0.05), -1, 1))
-            for v, d in zip(place, drift[number], strict=True)
+            for v, d in zip(point, drift[number], strict=True)
         )
         answer = number % 2 == 1 or number == len(lengths) - 1
         cadence = "half"
@@ -332,8 +277,7 @@ def _phrases(
 def phrase_lengths(bars: float) -> list[int]:
     """Phrases of four bars for about as many bars; the last takes what is left.
 
-    Longer pieces get an even number of bars, and no phrase has a single bar unless the whole
-    piece does.
+    Longer pieces get an even number of bars; only a piece of one bar has a phrase of one bar.
     """
     total = max(1, round(bars))
     if total >= 6 and total % 2:

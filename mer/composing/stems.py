@@ -46,11 +46,9 @@ def stems(clip: Clip, sample_rate: int = 22050) -> dict[str, np.ndarray]:
     if not clip.midi.is_file():
         raise MissingDataError(f"{clip.midi} does not exist; load the corpus 'composed' again")
     source_of = {part["name"]: part["source"] for part in clip.meta["parts"]}
-    present = set(source_of.values())
     rendered = {
         source: _alone(clip.midi, source, source_of, sample_rate)
-        for source in SOURCES
-        if source in present
+        for source in set(source_of.values())
     }
     size = max(samples.size for samples in rendered.values())
     silence = np.zeros(0, dtype=np.float32)
@@ -62,7 +60,7 @@ def stems(clip: Clip, sample_rate: int = 22050) -> dict[str, np.ndarray]:
 def _alone(midi: Path, source: str, source_of: dict[str, str], sample_rate: int) -> np.ndarray:
     """One source with all others muted.
 
-    The muted parts are played too: FluidSynth places a note by up to a buffer (64 samples)
+    The muted parts are played too: FluidSynth shifts a note by up to a buffer (64 samples)
     differently when other events are taken out of the file.
     """
     from symusic import ControlChange, Score

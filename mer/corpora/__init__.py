@@ -15,11 +15,11 @@ CORPORA = (
     *("emopia", "composed", "composed_band", "composed_trajectories", "maestro", "pop1k7"),
     *("emotify", "mirex_mood", "pmemo", "emotion_in_music", "four_quadrants"),
 )
-LABELLED = (
-    *("emopia", "composed", "composed_band", "composed_trajectories"),
-    *("emotify", "mirex_mood", "pmemo", "emotion_in_music", "four_quadrants"),
-)
+LABELLED = tuple(name for name in CORPORA if name not in ("maestro", "pop1k7"))
 """Those with emotion labels, on which systems can be trained and tested."""
+
+_COMPOSED = {"composed_band": "load_band", "composed_trajectories": "load_trajectories"}
+"""Their loaders; other corpora have a module of their name."""
 
 
 def load(name: str, **options: Any) -> Corpus:
@@ -39,15 +39,14 @@ def load(name: str, **options: Any) -> Corpus:
     MissingDataError, InvalidDataError
         If the dataset is missing or damaged.
     """
-    loader = _module(name).load
+    loader = getattr(module_of(name), _COMPOSED.get(name, "load"))
     known = inspect.signature(loader).parameters
     for option in options:
         if option not in known:
             raise ParameterError(
                 f"corpus {name!r} takes no option {option!r}; it takes: {', '.join(known)}"
             )
-    corpus: Corpus = loader(**options)
-    return corpus
+    return loader(**options)
 
 
 def remote_of(name: str) -> Remote:
@@ -58,7 +57,7 @@ def remote_of(name: str) -> Remote:
     ParameterError
         If there is no such corpus, it needs no download, or its authors give it out themselves.
     """
-    module = _module(name)
+    module = module_of(name)
     remote: Remote | None = getattr(module, "REMOTE", None)
     if remote is None and hasattr(module, "OBTAIN"):
         raise ParameterError(
@@ -69,7 +68,14 @@ def remote_of(name: str) -> Remote:
     return remote
 
 
-def _module(name: str) -> ModuleType:
+def module_of(name: str) -> ModuleType:
+    """The module that loads a corpus and has its `LICENCE` and `CITATION`.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such corpus.
+    """
     if name not in CORPORA:
         raise ParameterError(f"unknown corpus {name!r}; the corpora are: {', '.join(CORPORA)}")
-    return import_module(f"mer.corpora.{name}")
+    return import_module(f"mer.corpora.{'composed' if name in _COMPOSED else name}")

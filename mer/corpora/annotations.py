@@ -13,7 +13,7 @@ from mer.corpora.tables import read_table
 from mer.errors import InvalidDataError, MissingDataError
 
 AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus", ".aiff", ".aif")
-"""Suffixes looked for, all of them formats that libsndfile reads, the first one first."""
+"""Suffixes of recordings, formats that libsndfile reads; an earlier one goes first."""
 
 NAMES_SHOWN = 40
 """Most names that a warning lists."""
@@ -27,14 +27,8 @@ class CorpusWarning(UserWarning):
 class AnnotationTable:
     """A form in which static valence and arousal annotations are distributed.
 
-    Attributes
-    ----------
-    paths : tuple of str
-        The files, below the folder of the dataset; all of them are read.
-    id, valence, arousal : str
-        Names of the columns.
-    scale : tuple of float
-        Ends of the scale of both annotations.
+    Paths of the files, all read, below the folder of the dataset; names of the columns; and the
+    ends of the scale of both annotations.
     """
 
     paths: tuple[str, ...]
@@ -42,6 +36,11 @@ class AnnotationTable:
     valence: str
     arousal: str
     scale: tuple[float, float]
+
+
+def passed_on(*paths: str) -> AnnotationTable:
+    """The form, from 1 to 9, in which other repositories pass annotations on."""
+    return AnnotationTable(paths, "song_id", "valence_mean", "arousal_mean", (1.0, 9.0))
 
 
 def read_annotations(
@@ -56,7 +55,7 @@ def read_annotations(
     folder : Path
         Of the dataset.
     forms : sequence of AnnotationTable
-        The first one of which the first file is there is read.
+        The first one whose first file exists is read.
     obtain : str
         How to get the dataset, for the message.
 
@@ -70,25 +69,35 @@ def read_annotations(
     MissingDataError
         If there is no such file.
     InvalidDataError
-        If a song stands twice, or an annotation is not a number of the scale; names the file,
+        If a song occurs twice, or an annotation is not a number of the scale; names the file,
         the row (the header is row 1) and the value.
     """
-    form = next((form for form in forms if (folder / form.paths[0]).is_file()), None)
-    if form is None:
-        raise MissingDataError(f"{folder / forms[0].paths[0]} does not exist; {obtain}")
+    form = next((form for form in forms if (folder / form.paths[0]).is_file()), forms[0])
+    columns = (form.valence, form.arousal)
     labels: dict[str, Labels] = {}
     for path in (folder / name for name in form.paths):
-        rows = read_table(path, (form.id, form.valence, form.arousal))
+        rows = read_table(path, (form.id, *columns), obtain=obtain)
         for number, row in enumerate(rows, start=2):
-            where = f"{path}, row {number}"
-            if row[form.id] in labels:
-                raise InvalidDataError(f"{where}: song {row[form.id]!r} stands more than once")
-            valence, arousal = (
-                on_scale(row[column], form.scale, f"{where}: {column} of song {row[form.id]!r}")
-                for column in (form.valence, form.arousal)
-            )
-            labels[row[form.id]] = Labels(valence=valence, arousal=arousal)
+            where, song = f"{path}, row {number}", row[form.id]
+            if song in labels:
+                raise InvalidDataError(f"{where}: song {song!r} stands more than once")
+            valence, arousal = read_emotion(row, form.scale, where, f"song {song!r}", columns)
+            labels[song] = Labels(valence=valence, arousal=arousal)
     return labels
+
+
+def read_emotion(
+    row: Mapping[str, str],
+    scale: tuple[float, float],
+    where: str,
+    what: str,
+    columns: tuple[str, str] = ("valence", "arousal"),
+) -> tuple[float, float]:
+    """Valence and arousal of a row, brought to [-1, 1]; `where` and `what` it is for messages."""
+    valence, arousal = (
+        on_scale(row[column], scale, f"{where}: {column} of {what}") for column in columns
+    )
+    return valence, arousal
 
 
 def on_scale(text: str | None, scale: tuple[float, float], what: str) -> float:
@@ -112,10 +121,10 @@ def on_scale(text: str | None, scale: tuple[float, float], what: str) -> float:
 
 def audio_files(folder: Path) -> dict[str, Path]:
     """Audio files right below a folder, by name without suffix; none if there is no folder."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for suffix in reversed(AUDIO_SUFFIXES):
-        found |= {path.stem: path for path in folder.glob(f"*{suffix}")}
-    return found
+        paths |= {path.stem: path for path in folder.glob(f"*{suffix}")}
+    return paths
 
 
 def artist_group(artist: str) -> str:
@@ -142,14 +151,13 @@ def annotated_corpus(
 
     Parameters
     ----------
-    name : str
     clips : iterable of Clip
         All that are annotated, each with its audio file or None.
     audio : mapping of str to Path
         Every audio file that was found, by id; those of no clip are not used.
     where : Path
-        Folder in which audio was looked for.
-    licence, citation, splits, expected
+        Folder of the recordings.
+    name, licence, citation, splits, expected
         As in `Corpus`.
 
     Warns
@@ -167,7 +175,7 @@ def annotated_corpus(
         name, clips, licence=licence, citation=citation, splits=splits, expected=expected
     )
     silent = [clip.id for clip in clips if clip.audio is None]
-    unlabelled = sorted(set(audio) - set(whole.ids), key=_natural)
+    unlabelled = sorted(set(audio) - set(whole.ids), key=lambda name: (len(name), name))
     if unlabelled:
         report(name, "audio files have no annotation and are left out", where, unlabelled)
     if len(silent) == len(clips):
@@ -179,17 +187,20 @@ def annotated_corpus(
         )
     elif silent:
         report(name, "annotated clips have no audio file and are left out", where, silent)
-        return _without(whole, silent, splits, expected)
+        gone = frozenset(silent)
+        return Corpus(
+            name,
+            [clip for clip in clips if clip.id not in gone],
+            licence=licence,
+            citation=citation,
+            splits={name: partial(_restricted, whole, name, gone) for name in splits},
+            expected=expected,
+        )
     return whole
 
 
 def report(name: str, what: str, where: Path, names: Sequence[str]) -> None:
-    """Warn of something about a corpus: how often, where, and which.
-
-    Warns
-    -----
-    CorpusWarning
-    """
+    """Warn (`CorpusWarning`) of something about a corpus: how often, where, and which."""
     shown = ", ".join(names[:NAMES_SHOWN])
     rest = len(names) - NAMES_SHOWN
     more = f" and {rest} more" if rest > 0 else ""
@@ -197,27 +208,6 @@ def report(name: str, what: str, where: Path, names: Sequence[str]) -> None:
         f"corpus {name!r}: {len(names)} {what} ({where}): {shown}{more}",
         CorpusWarning,
         stacklevel=4,
-    )
-
-
-def _natural(name: str) -> tuple[int, str]:
-    return len(name), name
-
-
-def _without(
-    whole: Corpus,
-    silent: Sequence[str],
-    splits: Mapping[str, Callable[[Corpus], Split]],
-    expected: Mapping[str, int],
-) -> Corpus:
-    gone = frozenset(silent)
-    return Corpus(
-        whole.name,
-        [clip for clip in whole if clip.id not in gone],
-        licence=whole.licence,
-        citation=whole.citation,
-        splits={name: partial(_restricted, whole, name, gone) for name in splits},
-        expected=expected,
     )
 
 

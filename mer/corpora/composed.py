@@ -1,23 +1,33 @@
 """The embedded corpus: scores composed from valence and arousal by documented rules.
 
 It needs no download. Emotion, notes, chords, segments and sources of every clip are known
-exactly; see `mer.composing.emotion` for the rules.
+exactly; see `mer.composing.emotion` for the rules. Played by a band, its sources carry the emotion
+unequally: `meta["carrier"]` of a clip names the sources that follow all of its valence and
+arousal. Where the emotion changes, the label of a clip as a whole is wrong for some of its
+segments, and which is known: `meta["segments"]` and `meta["change_times"]`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from mer.clips import Clip, Corpus, Split
-from mer.composing.description import describe, labels_of
-from mer.composing.midi import to_midi
-from mer.composing.score import REVISION, compose
-from mer.corpora.folds import NESTED, nested_cross_validation, quadrant
-from mer.errors import ParameterError
-from mer.evaluation.splits import grouped_folds, grouped_holdout
+import numpy as np
+
+from mer.clips import Clip, Corpus
+from mer.composing.score import REVISION, compose, describe, labels_of, to_midi
+from mer.corpora.folds import (
+    NESTED,
+    cross_validation,
+    holdout,
+    nested_cross_validation,
+    quadrant,
+)
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.files import atomic_path
 from mer.paths import cache_folder
 
@@ -69,10 +79,10 @@ def load(
     Corpus
         Named "composed", "composed_band" if a band plays, or "composed_trajectories" if the
         emotion changes. Clips have a MIDI file in the cache folder and no audio: it is rendered
-        on use. Groups are songs: one to four clips with the
-        same key, motifs and instruments, which mostly, not always, share their quadrant. `meta`
-        is described at `mer.composing.description.describe`. Splits: "official" (70/15/15),
-        "cv5", "cv10" and "nested5x5", all song-disjoint and stratified by quadrant.
+        on use. Groups are songs: one to four clips with the same key, motifs and instruments,
+        which mostly, not always, share their quadrant. `meta` is described at
+        `mer.composing.score.describe`. Splits: "official" (70/15/15), "cv5", "cv10" and
+        "nested5x5", all song-disjoint and stratified by quadrant.
 
     Raises
     ------
@@ -88,25 +98,73 @@ def load(
     }
     folder = _folder(parameters)
     clips = [_clip(folder, parameters, index) for index in range(size)]
+    name = "composed_band" if arrangement == "band" else "composed"
+    if trajectories:
+        name = "composed_trajectories"
     return Corpus(
-        _name(arrangement, trajectories),
+        name,
         clips,
         licence=LICENCE,
         citation=CITATION,
         splits={
-            "official": lambda corpus: _holdout(corpus, seed),
-            "cv5": lambda corpus: _folds(corpus, 5, seed),
-            "cv10": lambda corpus: _folds(corpus, 10, seed),
-            NESTED: lambda corpus: nested_cross_validation(corpus, seed=seed, stratum=quadrant),
+            "official": lambda corpus: replace(holdout(corpus, seed=seed), name="official"),
+            "cv5": partial(cross_validation, n_folds=5, seed=seed),
+            "cv10": partial(cross_validation, n_folds=10, seed=seed),
+            NESTED: partial(nested_cross_validation, seed=seed, stratum=quadrant),
         },
         expected={"clips": size, "midi": size},
     )
 
 
-def _name(arrangement: Arrangement, trajectories: bool) -> str:
-    if trajectories:
-        return "composed_trajectories"
-    return "composed_band" if arrangement == "band" else "composed"
+def load_band(*, size: int = 160, seed: int = 0, duration: float = 30.0) -> Corpus:
+    """The corpus "composed_band"; parameters and errors are those of `load`."""
+    return load(size=size, seed=seed, arrangement="band", duration=duration)
+
+
+def load_trajectories(*, size: int = 160, seed: int = 0, duration: float = 30.0) -> Corpus:
+    """The corpus "composed_trajectories", for a piano; parameters and errors as of `load`."""
+    return load(size=size, seed=seed, duration=duration, trajectories=True)
+
+
+def quadrant_shares(clip: Clip, times: np.ndarray) -> np.ndarray:
+    """How much of each piece of a composed clip is in each quadrant.
+
+    Parameters
+    ----------
+    clip : Clip
+        Of a composed corpus.
+    times : np.ndarray, shape (n, 2)
+        Begin and end of the pieces in seconds, as `mer.segments.segment_times` gives them. What
+        lies beyond the clip's end, where the last notes fade, counts as its last emotion.
+
+    Returns
+    -------
+    np.ndarray, shape (n, 4)
+        Shares of Q1 to Q4, each row of sum 1.
+
+    Raises
+    ------
+    MissingDataError
+        If the clip has no emotion over time.
+    InvalidDataError
+        If a piece does not end after it begins, or begins before the clip.
+    """
+    if "segments" not in clip.meta:
+        raise MissingDataError(
+            f"clip {clip.id!r} does not tell its emotion over time; take a composed corpus"
+        )
+    begin, end = np.asarray(times, dtype=float).reshape(-1, 2).T
+    if not np.all((begin >= 0) & (end > begin)):
+        raise InvalidDataError(
+            "a piece begins before 0 s or does not end after it begins; expected rows of begin "
+            "and end in seconds"
+        )
+    known = clip.meta["segments"]
+    starts = np.array([segment["start"] for segment in known])
+    ends = np.append(starts[1:], np.inf)
+    shared = np.minimum.outer(end, ends) - np.maximum.outer(begin, starts)
+    quadrants = np.eye(4)[[segment["quadrant"] - 1 for segment in known]]
+    return np.maximum(shared, 0.0) @ quadrants / (end - begin)[:, None]
 
 
 def _check(size: Any, seed: Any, arrangement: Any, duration: Any, trajectories: Any) -> None:
@@ -134,41 +192,15 @@ def _folder(parameters: dict[str, Any]) -> Path:
 
 
 def _clip(folder: Path, parameters: dict[str, Any], index: int) -> Clip:
-    composition = compose(
-        parameters["seed"],
-        index,
-        parameters["arrangement"],
-        parameters["duration"],
-        parameters["trajectories"],
-    )
-    clip_id = composition.plan.id
-    path = folder / f"{clip_id}.mid"
-    _write_once(path, to_midi(composition))
+    composition = compose(index=index, **parameters)
+    path, content = folder / f"{composition.plan.id}.mid", to_midi(composition)
+    if not (path.is_file() and path.read_bytes() == content):
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
     return Clip(
-        id=clip_id,
+        id=composition.plan.id,
         group=composition.plan.song.id,
         midi=path,
         labels=labels_of(composition),
         meta=describe(composition),
     )
-
-
-def _write_once(path: Path, content: bytes) -> None:
-    """Write a file unless it stands there already, whole."""
-    if path.is_file() and path.read_bytes() == content:
-        return
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def _stratified(corpus: Corpus) -> tuple[list[str], list[str], list[int]]:
-    return corpus.ids, corpus.groups, [clip.labels.quadrant or 0 for clip in corpus]
-
-
-def _holdout(corpus: Corpus, seed: int) -> Split:
-    return Split("official", (grouped_holdout(*_stratified(corpus), seed=seed),))
-
-
-def _folds(corpus: Corpus, n_folds: int, seed: int) -> Split:
-    folds = grouped_folds(*_stratified(corpus), n_folds, seed)
-    return Split(f"cv{n_folds}", tuple(folds))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 from mer.clips import Clip, Corpus, Fold, Labels, Split
 from mer.corpora.folds import cross_validation
 from mer.corpora.remote import Remote, RemoteFile
-from mer.corpora.tables import read_table
+from mer.corpora.tables import read_lines, read_table
 from mer.errors import InvalidDataError, MissingDataError
 from mer.paths import data_folder
 
@@ -135,7 +134,7 @@ def _recording(folder: Path, name: str) -> Path | None:
 
 
 def _published_split(folder: Path, name: str, corpus: Corpus) -> Split:
-    train, valid, test = (tuple(_READERS[name](folder / name, part)) for part in _PARTS)
+    train, valid, test = (_part(folder / name, part) for part in ("train", "valid", "test"))
     sizes = (len(train), len(valid), len(test))
     if len(corpus) == EXPECTED["clips"] and sizes != SPLIT_SIZES[name]:
         raise InvalidDataError(
@@ -144,28 +143,12 @@ def _published_split(folder: Path, name: str, corpus: Corpus) -> Split:
     return Split(name, (Fold(train, valid, test),), leaky=name == "split_midibert")
 
 
-_PARTS = ("train", "valid", "test")
-
-
-def _read_zenodo(folder: Path, part: str) -> Iterable[str]:
-    path = folder / f"{'val' if part == 'valid' else part}_clip.csv"
-    return [Path(row["clip_name"]).stem for row in read_table(path, ["clip_name"])]
-
-
-def _read_classification(folder: Path, part: str) -> Iterable[str]:
-    path = folder / f"{'val' if part == 'valid' else part}.csv"
-    return [row["fname"] for row in read_table(path, ["fname"])]
-
-
-def _read_midibert(folder: Path, part: str) -> Iterable[str]:
-    path = folder / f"{part}.txt"
-    if not path.is_file():
-        raise MissingDataError(f"{path} does not exist")
-    return path.read_text(encoding="utf-8").split()
-
-
-_READERS: dict[str, Callable[[Path, str], Iterable[str]]] = {
-    "split": _read_zenodo,
-    "split_cls": _read_classification,
-    "split_midibert": _read_midibert,
-}
+def _part(folder: Path, part: str) -> tuple[str, ...]:
+    """Clips of one part of a split; each split has a layout of its own."""
+    if folder.name == "split_midibert":
+        return tuple(read_lines(folder / f"{part}.txt"))
+    short = "val" if part == "valid" else part
+    if folder.name == "split_cls":
+        return tuple(row["fname"] for row in read_table(folder / f"{short}.csv", ["fname"]))
+    rows = read_table(folder / f"{short}_clip.csv", ["clip_name"])
+    return tuple(Path(row["clip_name"]).stem for row in rows)

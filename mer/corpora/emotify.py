@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mer.clips import Clip, Corpus, Labels
-from mer.corpora.annotations import annotated_corpus, audio_files, on_scale
+from mer.corpora.annotations import annotated_corpus, audio_files, read_emotion
 from mer.corpora.folds import regression_splits
 from mer.corpora.tables import read_table
 from mer.errors import InvalidDataError, MissingDataError
@@ -49,8 +49,8 @@ def load(folder: Path | None = None) -> Corpus:
     listener felt in one track; each emotion has a valence and an arousal in `lexicon.csv` (1-9).
     The valence of a rating is the mean valence of its emotions, brought to [-1, 1] by
     (x - 5) / 4; the valence of a track is the mean over its ratings; the same for arousal.
-    Ratings in which no emotion was chosen (103 of 8,407) say nothing on either and do not count.
-    These are targets of felt emotion, and projections: what the nine emotions tell beyond
+    Ratings in which no emotion was chosen (103 of 8,407) do not count.
+    These are targets of felt emotion, and projections: what the nine emotions express beyond
     valence and arousal is lost, and power, say, has the arousal of the word. The quadrant is
     derived from them, too: high is above the median over all rated tracks, so that each half of
     the tracks is high in valence, and in arousal.
@@ -134,13 +134,11 @@ def ratings(folder: Path | None = None) -> pd.DataFrame:
     folder = folder or data_folder() / "emotify"
     words = _lexicon(folder / "lexicon.csv")
     path = folder / "data.csv"
-    if not path.is_file():
-        raise MissingDataError(f"{path} does not exist; {OBTAIN}")
-    rows = [
-        _rating(row, f"{path}, row {number}")
-        for number, row in enumerate(read_table(path, ("track id", "genre", *EMOTIONS)), start=2)
-    ]
-    table = pd.DataFrame(rows, columns=["id", "track", *EMOTIONS])
+    rows = read_table(path, ("track id", "genre", *EMOTIONS), obtain=OBTAIN)
+    table = pd.DataFrame(
+        [_rating(row, f"{path}, row {number}") for number, row in enumerate(rows, start=2)],
+        columns=["id", "track", *EMOTIONS],
+    )
     table = table.sort_values("track", kind="stable", ignore_index=True)
     return table.assign(**_projected(table[list(EMOTIONS)].to_numpy(dtype=float), words))
 
@@ -167,26 +165,20 @@ def _projected(chosen: np.ndarray, words: Mapping[str, np.ndarray]) -> dict[str,
 
 def _lexicon(path: Path) -> dict[str, np.ndarray]:
     """Valence and arousal of the nine emotions, each of shape (9,), in [-1, 1]."""
-    if not path.is_file():
-        raise MissingDataError(
-            f"{path} does not exist; expected a table with columns emotion, valence and arousal "
-            f"(1-9) for {', '.join(EMOTIONS)}, such as the norms of Warriner et al. (2013)"
-        )
-    rows = read_table(path, ("emotion", "valence", "arousal"))
+    expected = (
+        "expected a table with columns emotion, valence and arousal (1-9) for "
+        f"{', '.join(EMOTIONS)}, such as the norms of Warriner et al. (2013)"
+    )
+    rows = read_table(path, ("emotion", "valence", "arousal"), obtain=expected)
     by_word = {row["emotion"]: (number, row) for number, row in enumerate(rows, start=2)}
     missing = [emotion for emotion in EMOTIONS if emotion not in by_word]
     if missing:
         raise InvalidDataError(f"{path} has no emotion {missing[0]!r}")
-    return {
-        name: np.asarray(
-            [
-                on_scale(row[name], _WORDS_SCALE, f"{path}, row {number}: {name} of {emotion!r}")
-                for emotion in EMOTIONS
-                for number, row in (by_word[emotion],)
-            ]
-        )
-        for name in ("valence", "arousal")
-    }
+    values = [
+        read_emotion(row, _WORDS_SCALE, f"{path}, row {number}", repr(row["emotion"]))
+        for number, row in (by_word[emotion] for emotion in EMOTIONS)
+    ]
+    return dict(zip(("valence", "arousal"), np.asarray(values).T, strict=True))
 
 
 def _rating(row: dict[str, str], where: str) -> tuple[str | int, ...]:
@@ -209,8 +201,8 @@ def _rating(row: dict[str, str], where: str) -> tuple[str | int, ...]:
 
 
 def _clip(track_id: str, rows: pd.DataFrame, audio: Path | None) -> Clip:
-    told = rows["valence"].notna()
-    if not told.any():
+    rated = rows["valence"].notna()
+    if not rated.any():
         raise MissingDataError(
             f"track {track_id!r} has {len(rows)} ratings, in none of which an emotion was chosen; "
             "its valence and arousal are not known"
@@ -224,7 +216,7 @@ def _clip(track_id: str, rows: pd.DataFrame, audio: Path | None) -> Clip:
             "genre": track_id.partition("/")[0],
             "track": int(rows["track"].iloc[0]),
             "ratings": len(rows),
-            "ratings without emotion": int((~told).sum()),
+            "ratings without emotion": int((~rated).sum()),
             "emotions": {emotion: float(rows[emotion].mean()) for emotion in EMOTIONS},
         },
     )

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-import pandas as pd
-
 from mer.clips import Clip, Corpus, Labels
 from mer.corpora.annotations import (
     AnnotationTable,
@@ -17,6 +15,7 @@ from mer.corpora.annotations import (
     annotated_corpus,
     artist_group,
     audio_files,
+    passed_on,
     read_annotations,
 )
 from mer.corpora.folds import regression_splits, unstratified
@@ -40,17 +39,6 @@ OBTAIN = (
 
 
 @dataclass(frozen=True, slots=True)
-class SongTable:
-    """A table of artists: path below the folder of the dataset, and names of its columns."""
-
-    path: str
-    id: str
-    artist: str
-    title: str
-    genre: str
-
-
-@dataclass(frozen=True, slots=True)
 class Release:
     """One of the two datasets.
 
@@ -59,28 +47,24 @@ class Release:
     name, folder : str
         Of the corpus, and of its folder below `$MER_DATA`.
     forms : tuple of AnnotationTable
-    songs : tuple of SongTable
-        Those that are there are read.
+    songs : mapping of str to tuple of str
+        Tables of artists, those that are there: path, and columns of number, artist, title and
+        genre.
     audio : tuple of str
-        Folders of the recordings; the first one that is there is read.
+        Folders of the recordings; the first one that exists is read.
     expected : mapping of str to int
     """
 
     name: str
     folder: str
     forms: tuple[AnnotationTable, ...]
-    songs: tuple[SongTable, ...]
+    songs: Mapping[str, tuple[str, str, str, str]]
     audio: tuple[str, ...]
     expected: Mapping[str, int]
 
 
-_NINE_POINTS = (1.0, 9.0)
 _INFO = ("song_id", "Artist", "Song title", "Genre")
 _AVERAGED = "annotations averaged per song/song_level/static_annotations_averaged_songs"
-
-
-def _passed_on(*paths: str) -> AnnotationTable:
-    return AnnotationTable(paths, "song_id", "valence_mean", "arousal_mean", _NINE_POINTS)
 
 
 RELEASES = {
@@ -88,16 +72,14 @@ RELEASES = {
         "emotion_in_music",
         "emotion_in_music",
         (
-            AnnotationTable(
-                ("annotations/static_annotations.csv",),
-                "song_id",
-                "mean_valence",
-                "mean_arousal",
-                _NINE_POINTS,
+            replace(
+                passed_on("annotations/static_annotations.csv"),
+                valence="mean_valence",
+                arousal="mean_arousal",
             ),
-            _passed_on("static_annotations.csv"),
+            passed_on("static_annotations.csv"),
         ),
-        (SongTable("annotations/songs_info.csv", *_INFO), SongTable("songs_info.csv", *_INFO)),
+        {"annotations/songs_info.csv": _INFO, "songs_info.csv": _INFO},
         ("clips_45seconds", "clips_45sec/clips_45seconds", "clips_45sec"),
         {"clips": 744, "groups": 411},
     ),
@@ -105,16 +87,16 @@ RELEASES = {
         "deam",
         "deam",
         (
-            _passed_on(
+            passed_on(
                 f"annotations/{_AVERAGED}_1_2000.csv", f"annotations/{_AVERAGED}_2000_2058.csv"
             ),
-            _passed_on("static_annotations.csv"),
+            passed_on("static_annotations.csv"),
         ),
-        (
-            SongTable("metadata/metadata_2013.csv", *_INFO),
-            SongTable("metadata/metadata_2014.csv", "Id", "Artist", "Track", "Genre"),
-            SongTable("metadata/metadata_2015.csv", "id", "artist", "title", "genre"),
-        ),
+        {
+            "metadata/metadata_2013.csv": _INFO,
+            "metadata/metadata_2014.csv": ("Id", "Artist", "Track", "Genre"),
+            "metadata/metadata_2015.csv": ("id", "artist", "title", "genre"),
+        },
         ("MEMD_audio", "audio"),
         {"clips": 1802},
     ),
@@ -132,10 +114,10 @@ def load(
 
     DEAM contains the songs of EmoMusic under the same numbers. For these 744 the two releases
     contradict each other: what DEAM calls valence is EmoMusic's arousal (r = .9998), and the
-    other way round (r = .9999), see `column_correlations`. By genre, rock has the highest
+    other way round (r = .9999). By genre, rock has the highest
     arousal and classical music the lowest in EmoMusic's columns, as one would expect, so that
-    DEAM's are probably the exchanged ones. Nothing here tells whether that holds for the other
-    1,058 songs of DEAM too. Labels are given as published unless asked for otherwise.
+    DEAM's are probably the exchanged ones. It is unknown whether that holds for the other
+    1,058 songs of DEAM too. Labels are as published by default.
 
     Parameters
     ----------
@@ -183,9 +165,18 @@ def load(
     folder = folder or data_folder() / source.folder
     labels = read_annotations(folder, source.forms, OBTAIN)
     if columns == "exchanged":
-        labels = {song: _exchanged(label) for song, label in labels.items()}
+        labels = {
+            song: replace(label, valence=label.arousal, arousal=label.valence)
+            for song, label in labels.items()
+        }
     elif release == "deam":
-        _warn_of_columns()
+        warnings.warn(
+            "corpus 'deam': for the 744 songs of EmoMusic, valence and arousal stand in each "
+            "other's column as compared with EmoMusic, and probably wrongly so; labels are loaded "
+            "as published: columns='exchanged' exchanges them",
+            CorpusWarning,
+            stacklevel=2,
+        )
     where = next((folder / name for name in source.audio if (folder / name).is_dir()), None)
     where = where or folder / source.audio[0]
     audio, songs = audio_files(where), _songs(folder, source)
@@ -201,69 +192,23 @@ def load(
     )
 
 
-def column_correlations(first: Corpus, second: Corpus) -> pd.DataFrame:
-    """Pearson correlation of the labels of two corpora over the songs that they share.
-
-    Parameters
-    ----------
-    first, second : Corpus
-        Songs are matched by id.
-
-    Returns
-    -------
-    DataFrame
-        Rows "valence" and "arousal" of `first` by columns "valence" and "arousal" of `second`.
-
-    Raises
-    ------
-    ParameterError
-        If they share fewer than three songs.
-    """
-    names = ["valence", "arousal"]
-    frames = [corpus.to_frame().set_index("id")[names] for corpus in (first, second)]
-    joined = pd.concat(frames, axis=1, join="inner", keys=(1, 2))
-    if len(joined) < 3:
-        raise ParameterError(
-            f"corpora {first.name!r} and {second.name!r} share {len(joined)} songs; "
-            "expected 3 or more"
-        )
-    correlations = joined.astype(float).corr().to_numpy()
-    return pd.DataFrame(correlations[:2, 2:], index=names, columns=names)
-
-
-def _exchanged(label: Labels) -> Labels:
-    return replace(label, valence=label.arousal, arousal=label.valence)
-
-
-def _warn_of_columns() -> None:
-    warnings.warn(
-        "corpus 'deam': for the 744 songs of EmoMusic, valence and arousal stand in each other's "
-        "column as compared with EmoMusic, and probably wrongly so; labels are loaded as "
-        "published: columns='exchanged' exchanges them",
-        CorpusWarning,
-        stacklevel=3,
-    )
-
-
 def _songs(folder: Path, source: Release) -> dict[str, dict[str, str]] | None:
     """Artist, title and genre by song; None where no table is there."""
-    tables = [table for table in source.songs if (folder / table.path).is_file()]
+    tables = {path: names for path, names in source.songs.items() if (folder / path).is_file()}
     if not tables:
         warnings.warn(
-            f"corpus {source.name!r}: {folder / source.songs[0].path} does not exist, artists are "
-            "not known; each song is a group, so artists may stand on both sides of a split",
+            f"corpus {source.name!r}: {folder / next(iter(source.songs))} does not exist, artists "
+            "are not known; each song is a group, so artists may stand on both sides of a split",
             CorpusWarning,
             stacklevel=3,
         )
         return None
     songs = {}
-    for table in tables:
-        fields = {"artist": table.artist, "title": table.title, "genre": table.genre}
-        for row in read_table(folder / table.path, (table.id, *fields.values())):
+    for path, columns in tables.items():
+        for row in read_table(folder / path, columns):
             # Text of the published tables is padded with tabs
-            songs[row[table.id].strip()] = {
-                name: " ".join((row[column] or "").split()) for name, column in fields.items()
-            }
+            song, *texts = (" ".join((row[column] or "").split()) for column in columns)
+            songs[song] = dict(zip(("artist", "title", "genre"), texts, strict=True))
     return songs
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from mer.clips import Clip, Corpus, Labels
 from mer.corpora.annotations import annotated_corpus, artist_group, audio_files, report
-from mer.corpora.folds import cross_validation, holdout, ungrouped_cross_validation
+from mer.corpora.folds import classification_splits, quadrant
 from mer.corpora.tables import read_table
-from mer.errors import InvalidDataError, MissingDataError
+from mer.errors import InvalidDataError
 from mer.paths import data_folder
 
 VERSION = "MER_audio_taffc_dataset"
@@ -56,7 +55,7 @@ def load(folder: Path | None = None) -> Corpus:
         Ids are AllMusic's, such as "MT0010465830". Group is the artist, and the song itself where
         the artist is not known. `meta` has artist, title, moods and genres. Splits: "holdout"
         (70/15/15) and "cv10", artist-disjoint and stratified by quadrant, and "cv10_ungrouped",
-        in which artists stand on both sides.
+        in which artists are on both sides.
 
     Warns
     -----
@@ -74,12 +73,12 @@ def load(folder: Path | None = None) -> Corpus:
     folder = folder or data_folder() / "four_quadrants"
     if (folder / VERSION).is_dir():
         folder = folder / VERSION
-    quadrants, songs = _quadrants(folder / _ANNOTATIONS), _songs(folder / _METADATA)
+    quadrants = _quadrants(folder / _ANNOTATIONS)
+    rows = read_table(folder / _METADATA, _COLUMNS, encoding=_ENCODING, obtain=OBTAIN)
+    songs = {row["Song"]: row for row in rows}
     _check_tables(folder, quadrants, songs)
     audio = _recordings(folder, quadrants)
-    clips = [
-        _clip(song, quadrant, songs[song], audio.get(song)) for song, quadrant in quadrants.items()
-    ]
+    clips = [_clip(song, name, songs[song], audio.get(song)) for song, name in quadrants.items()]
     unknown = [clip.id for clip in clips if not clip.meta["artist"]]
     if unknown:
         what = "clips have no artist and are groups of their own"
@@ -91,20 +90,15 @@ def load(folder: Path | None = None) -> Corpus:
         where=folder,
         licence=LICENCE,
         citation=CITATION,
-        splits={
-            "holdout": holdout,
-            "cv10": partial(cross_validation, n_folds=10),
-            "cv10_ungrouped": partial(ungrouped_cross_validation, n_folds=10),
-        },
+        splits=classification_splits(quadrant),
         expected=EXPECTED,
     )
 
 
 def _quadrants(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        raise MissingDataError(f"{path} does not exist; {OBTAIN}")
     quadrants: dict[str, str] = {}
-    for number, row in enumerate(read_table(path, ("Song", "Quadrant")), start=2):
+    rows = read_table(path, ("Song", "Quadrant"), obtain=OBTAIN)
+    for number, row in enumerate(rows, start=2):
         where = f"{path}, row {number}: song {row['Song']!r}"
         if row["Song"] in quadrants:
             raise InvalidDataError(f"{where} stands more than once")
@@ -116,46 +110,40 @@ def _quadrants(path: Path) -> dict[str, str]:
     return quadrants
 
 
-def _songs(path: Path) -> dict[str, dict[str, str]]:
-    if not path.is_file():
-        raise MissingDataError(f"{path} does not exist; {OBTAIN}")
-    return {row["Song"]: row for row in read_table(path, _COLUMNS, encoding=_ENCODING)}
-
-
 def _check_tables(
     folder: Path, quadrants: dict[str, str], songs: dict[str, dict[str, str]]
 ) -> None:
-    for song, quadrant in quadrants.items():
-        found = songs[song]["Quadrant"] if song in songs else None
-        if found != quadrant:
-            what = "does not have it" if found is None else f"says {found!r}"
+    for song, name in quadrants.items():
+        listed = songs[song]["Quadrant"] if song in songs else None
+        if listed != name:
+            what = "does not have it" if listed is None else f"says {listed!r}"
             raise InvalidDataError(
-                f"{folder}: song {song!r} is of quadrant {quadrant!r} in {_ANNOTATIONS}; "
+                f"{folder}: song {song!r} is of quadrant {name!r} in {_ANNOTATIONS}; "
                 f"{_METADATA} {what}"
             )
 
 
 def _recordings(folder: Path, quadrants: dict[str, str]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for place in QUADRANTS:
-        files = audio_files(folder / place)
-        astray = [song for song in files if quadrants.get(song, place) != place]
+    paths: dict[str, Path] = {}
+    for name in QUADRANTS:
+        files = audio_files(folder / name)
+        astray = [song for song in files if quadrants.get(song, name) != name]
         if astray:
             raise InvalidDataError(
                 f"{files[astray[0]]} is annotated as {quadrants[astray[0]]}; expected it in the "
                 "folder of that quadrant: unpack the dataset again"
             )
-        found |= files
-    return found
+        paths |= files
+    return paths
 
 
-def _clip(song: str, quadrant: str, row: dict[str, str], audio: Path | None) -> Clip:
+def _clip(song: str, name: str, row: dict[str, str], audio: Path | None) -> Clip:
     artist = " ".join((row["Artist"] or "").split())
     return Clip(
         song,
         artist_group(artist) if artist else f"song {song}",
         audio,
-        labels=Labels(quadrant=int(quadrant[1])),
+        labels=Labels(quadrant=int(name[1])),
         meta={
             **{"artist": artist or None, "title": row["Title"]},
             **{"moods": _listed(row["MoodsStrSplit"]), "genres": _listed(row["GenresStr"])},

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-from mer.clips import Clip, Corpus, Labels, file_digest
+from mer.clips import Clip, Corpus, Labels, file_digest, quadrant_of
 from mer.corpora.annotations import (
     annotated_corpus,
     artist_group,
     audio_files,
-    on_scale,
+    read_emotion,
     report,
 )
-from mer.corpora.folds import cross_validation, holdout, ungrouped_cross_validation
-from mer.corpora.tables import read_table
-from mer.errors import InvalidDataError, MissingDataError
+from mer.corpora.folds import classification_splits
+from mer.corpora.tables import read_lines, read_table
+from mer.errors import InvalidDataError
 from mer.paths import data_folder
 from mer.tasks import N_CLUSTERS
 
@@ -76,7 +76,7 @@ def load(folder: Path | None = None) -> Corpus:
         where the artist is not known. MIDI files are of whole songs, not aligned with the 30-s
         recordings. `meta` has word, word source (of the lexicon), artist and title. Splits:
         "holdout" (70/15/15) and "cv10", artist-disjoint and stratified by cluster, and
-        "cv10_ungrouped", in which artists stand on both sides.
+        "cv10_ungrouped", in which artists are on both sides.
 
     Warns
     -----
@@ -92,7 +92,7 @@ def load(folder: Path | None = None) -> Corpus:
         If tables differ in length, or a cluster, word or value does not fit.
     """
     folder = folder or data_folder() / "mirex_mood"
-    clusters, words = _lines(folder / "clusters.txt"), _lines(folder / "categories.txt")
+    clusters, words = (read_lines(folder / f"{n}.txt", OBTAIN) for n in ("clusters", "categories"))
     rows = read_table(folder / "tracks.csv", ("Title", "Artist", "Filename"), delimiter=";")
     if not len(clusters) == len(words) == len(rows):
         raise InvalidDataError(
@@ -113,9 +113,7 @@ def load(folder: Path | None = None) -> Corpus:
                 **{"title": title, "weak_labels": list(WEAK_LABELS)},
             },
         )
-        for number, (cluster, word, row) in enumerate(
-            zip(clusters, words, rows, strict=True), start=1
-        )
+        for number, cluster, word, row in zip(count(1), clusters, words, rows, strict=False)
         for artist, title in (_credits(number, row),)
     ]
     unknown = [clip.id for clip in clips if clip.meta["artist"] is None]
@@ -129,11 +127,7 @@ def load(folder: Path | None = None) -> Corpus:
         where=folder / "Audio",
         licence=LICENCE,
         citation=CITATION,
-        splits={
-            "holdout": partial(holdout, stratum=cluster_of),
-            "cv10": partial(cross_validation, n_folds=10, stratum=cluster_of),
-            "cv10_ungrouped": partial(ungrouped_cross_validation, n_folds=10, stratum=cluster_of),
-        },
+        splits=classification_splits(cluster_of),
         expected=EXPECTED,
     )
 
@@ -143,28 +137,18 @@ def cluster_of(clip: Clip) -> int | None:
     return clip.labels.cluster
 
 
-def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        raise MissingDataError(f"{path} does not exist; {OBTAIN}")
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
 def _lexicon(path: Path) -> dict[str, _Word]:
-    if not path.is_file():
-        raise MissingDataError(
-            f"{path} does not exist; expected a table with columns word, valence, arousal (1-9) "
-            "and source for the words of categories.txt, such as the norms of Warriner et al. "
-            "(2013)"
-        )
+    expected = (
+        "expected a table with columns word, valence, arousal (1-9) and source for the words of "
+        "categories.txt, such as the norms of Warriner et al. (2013)"
+    )
+    rows = read_table(path, ("word", "valence", "arousal", "source"), obtain=expected)
     lexicon = {}
-    for number, row in enumerate(read_table(path, ("word", "valence", "arousal", "source")), 2):
-        valence, arousal = (
-            on_scale(
-                row[name], _WORDS_SCALE, f"{path}, row {number}: {name} of word {row['word']!r}"
-            )
-            for name in ("valence", "arousal")
+    for number, row in enumerate(rows, start=2):
+        where, word = f"{path}, row {number}", row["word"]
+        lexicon[word] = _Word(
+            *read_emotion(row, _WORDS_SCALE, where, f"word {word!r}"), row["source"]
         )
-        lexicon[row["word"]] = _Word(valence, arousal, row["source"])
     return lexicon
 
 
@@ -182,17 +166,11 @@ def _labels(
         )
     valence, arousal, _ = lexicon[word]
     return Labels(
-        quadrant=_quadrant(valence, arousal),
+        quadrant=quadrant_of(valence, arousal),
         valence=valence,
         arousal=arousal,
         cluster=int(cluster.split()[1]),
     )
-
-
-def _quadrant(valence: float, arousal: float) -> int:
-    if arousal > 0:
-        return 1 if valence > 0 else 2
-    return 4 if valence > 0 else 3
 
 
 def _credits(number: int, row: dict[str, str]) -> tuple[str | None, str | None]:
@@ -203,12 +181,12 @@ def _credits(number: int, row: dict[str, str]) -> tuple[str | None, str | None]:
 
 
 def _midi_files(folder: Path) -> dict[str, Path]:
-    found = {path.stem: path for path in folder.glob("*.mid")}
+    paths = {path.stem: path for path in folder.glob("*.mid")}
     damaged = sorted(
         name
         for name, digest in DAMAGED_MIDI.items()
-        if name in found and file_digest(found[name]) == digest
+        if name in paths and file_digest(paths[name]) == digest
     )
     if damaged:
         report("mirex_mood", "MIDI files are damaged and left out", folder, damaged)
-    return {name: path for name, path in found.items() if name not in damaged}
+    return {name: path for name, path in paths.items() if name not in damaged}

@@ -10,11 +10,12 @@ from mer.corpora.annotations import (
     annotated_corpus,
     artist_group,
     audio_files,
+    passed_on,
     read_annotations,
 )
 from mer.corpora.folds import regression_splits, unstratified
 from mer.corpora.tables import read_table
-from mer.errors import InvalidDataError, MissingDataError
+from mer.errors import InvalidDataError
 from mer.paths import data_folder
 
 VERSION = "PMEmo2019"
@@ -32,23 +33,12 @@ EXPECTED = {"clips": 767, "groups": 395}
 
 FORMS = (
     AnnotationTable(
-        ("annotations/static_annotations.csv",),
-        id="musicId",
-        valence="Valence(mean)",
-        arousal="Arousal(mean)",
+        *(("annotations/static_annotations.csv",), "musicId", "Valence(mean)", "Arousal(mean)"),
         scale=(0.0, 1.0),
     ),
-    AnnotationTable(
-        ("static_annotations.csv",),
-        id="song_id",
-        valence="valence_mean",
-        arousal="arousal_mean",
-        scale=(1.0, 9.0),
-    ),
+    passed_on("static_annotations.csv"),
 )
 """As published; and as other repositories pass the labels on, brought to 1-9 (8 x + 1)."""
-
-_METADATA = ("musicId", "title", "artist")
 
 
 def load(folder: Path | None = None) -> Corpus:
@@ -110,9 +100,7 @@ def load(folder: Path | None = None) -> Corpus:
 
 
 def _songs(path: Path) -> dict[str, dict[str, str]]:
-    if not path.is_file():
-        raise MissingDataError(f"{path} does not exist; {OBTAIN}")
-    rows = read_table(path, _METADATA)
+    rows = read_table(path, ("musicId", "title", "artist"), obtain=OBTAIN)
     for number, row in enumerate(rows, start=2):
         if not row["artist"]:
             raise InvalidDataError(f"{path}, row {number}: song {row['musicId']!r} has no artist")

@@ -51,21 +51,17 @@ def load(folder: Path | None = None) -> Corpus:
             f"{folder} does not exist; expected Pop1K7 there: run 'mer data fetch pop1k7' or set "
             "MER_DATA to the folder that holds 'pop1k7'"
         )
-    found = (folder / "midi_transcribed").glob("src_*/*")
-    paths = sorted((path for path in found if path.suffix in _SUFFIXES), key=_place)
+    files = (folder / "midi_transcribed").glob("src_*/*")
+    paths = [path for path in files if path.suffix in _SUFFIXES]
     if not paths:
         raise MissingDataError(f"{folder} holds no file midi_transcribed/src_*/*.midi")
     return Corpus(
         "pop1k7",
-        [_clip(path) for path in paths],
+        [_clip(p) for p in sorted(paths, key=lambda p: (p.parent.name, len(p.stem), p.stem))],
         licence=LICENCE,
         citation=CITATION,
         expected=EXPECTED,
     )
-
-
-def _place(path: Path) -> tuple[str, int, str]:
-    return path.parent.name, len(path.stem), path.stem
 
 
 def _clip(path: Path) -> Clip:

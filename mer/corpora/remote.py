@@ -13,14 +13,7 @@ from mer.errors import InvalidDataError, MissingDataError, ParameterError
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A single file that goes with a dataset.
-
-    Attributes
-    ----------
-    url, sha256 : str
-    path : str
-        Where it goes, below the folder of the dataset.
-    """
+    """A single file that goes with a dataset; `path` is below the folder of the dataset."""
 
     url: str
     sha256: str
@@ -29,18 +22,9 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A dataset's archive, and files that are published elsewhere.
+    """A dataset's archive, and files, published elsewhere, that are added to what it holds.
 
-    Attributes
-    ----------
-    name : str
-    url : str
-    sha256 : str or None
-        Checksum, None where none was published or known.
-    folder : str
-        Name of the folder that the loader reads.
-    files : tuple of RemoteFile
-        Added to what the archive holds.
+    The checksum is None where none is known; `folder` names the folder that the loader reads.
     """
 
     name: str
@@ -62,11 +46,6 @@ def fetch(remote: Remote, destination: Path, *, url: str | None = None) -> Path:
         Usually `$MER_DATA`.
     url : str, optional
         A mirror to use instead of the address of `remote`.
-
-    Returns
-    -------
-    Path
-        The folder.
 
     Raises
     ------

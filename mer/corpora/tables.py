@@ -10,7 +10,12 @@ from mer.errors import InvalidDataError, MissingDataError
 
 
 def read_table(
-    path: Path, columns: Sequence[str], *, delimiter: str = ",", encoding: str = "utf-8"
+    path: Path,
+    columns: Sequence[str],
+    *,
+    delimiter: str = ",",
+    encoding: str = "utf-8",
+    obtain: str = "",
 ) -> list[dict[str, str]]:
     """Rows of a CSV file, by column name; spaces after a delimiter do not count.
 
@@ -20,6 +25,8 @@ def read_table(
     columns : sequence of str
         Columns that it must have.
     delimiter, encoding : str
+    obtain : str
+        How to get the file, for the message if it is missing.
 
     Returns
     -------
@@ -33,17 +40,34 @@ def read_table(
     InvalidDataError
         If it is not such a table, or a column is missing.
     """
-    if not path.is_file():
-        raise MissingDataError(f"{path} does not exist")
+    _check_exists(path, obtain)
     try:
         with path.open(newline="", encoding=encoding) as file:
             reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
-            found, rows = reader.fieldnames or [], list(reader)
+            header, rows = reader.fieldnames or [], list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidDataError(f"{path} is not a table in {encoding.upper()}: {error}") from None
-    missing = [column for column in columns if column not in found]
+    missing = [column for column in columns if column not in header]
     if missing:
         raise InvalidDataError(
             f"{path} has no column {missing[0]!r}; expected {', '.join(columns)}"
         )
     return rows
+
+
+def read_lines(path: Path, obtain: str = "") -> list[str]:
+    """Lines of a text file without the spaces around them, but for empty ones.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file; the message includes `obtain`.
+    """
+    _check_exists(path, obtain)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _check_exists(path: Path, obtain: str) -> None:
+    if not path.is_file():
+        raise MissingDataError(f"{path} does not exist{obtain and f'; {obtain}'}")

@@ -1,1 +1,1 @@
-"""Metrics, group-disjoint splits and uncertainty, on arrays and data frames."""
+"""Metrics, group-disjoint splits and bootstrap resamples, on arrays and data frames."""

@@ -1,4 +1,4 @@
-"""What each input of a fused model contributes, and whether it goes with a region of the labels.
+"""Contributions of the inputs of a fused model, and their association with regions of labels.
 
 References
 ----------
@@ -105,10 +105,6 @@ def exchanged(
     targets : array_like, shape (n_clips, n_outputs)
     groups : array_like, shape (n_clips,)
 
-    Returns
-    -------
-    Contributions
-
     Raises
     ------
     ParameterError
@@ -120,14 +116,14 @@ def exchanged(
         raise ParameterError("all clips are of one group; expected clips of two groups or more")
     weights = (other / other.sum(axis=1, keepdims=True))[:, :, None]
     given = predict(x)
-    found = []
+    parts = []
     for source in range(x.shape[1]):
         pairs = np.repeat(x[:, None], len(x), axis=1)
         pairs[:, :, source] = x[None, :, source]
         without = predict(pairs.reshape(-1, *x.shape[1:])).reshape(len(x), len(x), -1)
         changes = _compared(given[:, None], without, y[:, None])
-        found.append([(weights * change).sum(axis=1) for change in changes])
-    return _stacked(found)
+        parts.append([(weights * change).sum(axis=1) for change in changes])
+    return _stacked(parts)
 
 
 def left_out(given: ArrayLike, without: Sequence[ArrayLike], targets: ArrayLike) -> Contributions:
@@ -135,15 +131,10 @@ def left_out(given: ArrayLike, without: Sequence[ArrayLike], targets: ArrayLike)
 
     Parameters
     ----------
-    given : array_like, shape (n_clips, n_outputs)
-        Predictions of the model with all sources.
+    given, targets : array_like, shape (n_clips, n_outputs)
+        Predictions of the model with all sources, and labels.
     without : sequence of array_like, each of shape (n_clips, n_outputs)
         Predictions of the models without one source, in the order of the sources.
-    targets : array_like, shape (n_clips, n_outputs)
-
-    Returns
-    -------
-    Contributions
     """
     whole, y = np.asarray(given, dtype=float), np.asarray(targets, dtype=float)
     return _stacked([_compared(whole, np.asarray(less, dtype=float), y) for less in without])
@@ -156,8 +147,8 @@ def _compared(
     return change, np.abs(change), (without - targets) ** 2 - (given - targets) ** 2
 
 
-def _stacked(found: Sequence[Sequence[np.ndarray]]) -> Contributions:
-    return Contributions(*(np.stack(kind, axis=1) for kind in zip(*found, strict=True)))
+def _stacked(parts: Sequence[Sequence[np.ndarray]]) -> Contributions:
+    return Contributions(*(np.stack(kind, axis=1) for kind in zip(*parts, strict=True)))
 
 
 def shares(values: ArrayLike) -> np.ndarray:
@@ -188,7 +179,7 @@ def association(
     Returns
     -------
     Association
-        Cramér's V [3]_ is 0 where one class tells nothing about the other, 1 where it tells it;
+        Cramér's V [3]_ is 0 where one class is independent of the other, 1 where it determines it;
         0 too if all clips are of one class.
 
     Notes
@@ -200,22 +191,21 @@ def association(
     second = np.unique(np.asarray(columns), return_inverse=True)[1]
     blocks = _blocks_by_size(np.asarray(groups))
     rng = np.random.default_rng(seed)
-    found = _cramers_v(first, second)
+    observed = _cramers_v(first, second)
     as_large = 0
     for _ in range(n_permutations):
         exchanged_columns = second.copy()
         for block in blocks:
             exchanged_columns[block] = second[rng.permutation(block)]
-        as_large += _cramers_v(first, exchanged_columns) >= found - 1e-12
-    return Association(found, (as_large + 1) / (n_permutations + 1))
+        as_large += _cramers_v(first, exchanged_columns) >= observed - 1e-12
+    return Association(observed, (as_large + 1) / (n_permutations + 1))
 
 
 def _blocks_by_size(groups: np.ndarray) -> list[np.ndarray]:
-    """For each group size the places of the clips, shape (n_groups, size)."""
-    codes = np.unique(groups, return_inverse=True)[1]
-    members = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
-    sizes = sorted({len(places) for places in members})
-    return [np.stack([places for places in members if len(places) == n]) for n in sizes]
+    """For each group size the indices of the clips, shape (n_groups, size)."""
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    sizes = sorted({len(clips) for clips in members})
+    return [np.stack([clips for clips in members if len(clips) == n]) for n in sizes]
 
 
 def _cramers_v(rows: np.ndarray, columns: np.ndarray) -> float:
@@ -229,17 +219,9 @@ def _cramers_v(rows: np.ndarray, columns: np.ndarray) -> float:
 
 
 def agreement_by_chance(first: ArrayLike, second: ArrayLike) -> float:
-    """How often two namings of the same clips would agree if they were independent.
+    """How often two namings of the same clips, shape (n,), would agree if they were independent.
 
-    Parameters
-    ----------
-    first, second : array_like, shape (n,)
-        Names; each keeps how often it gives each of them.
-
-    Returns
-    -------
-    float
-        In [0, 1].
+    Each keeps how often it gives each name.
     """
     one, other = np.asarray(first), np.asarray(second)
     return float(sum((one == name).mean() * (other == name).mean() for name in np.unique(one)))

@@ -3,12 +3,14 @@
 A classification frame has one row a clip: `target`, the class counted from 1 (1-4 for Q1-Q4; 1
 and 2 for low and high), and `p_1` ... `p_k`, the probability of each class. A regression frame has
 `target_valence` and `valence`, and so on for every dimension.
+
+Metrics take two rows of equal length, targets and predictions; they raise `ParameterError` if these
+are empty, differ in shape or hold something that is not finite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,46 +23,16 @@ HIGH_QUADRANTS = {"A": (1, 2), "V": (1, 4)}
 
 
 def accuracy(target: ArrayLike, predicted: ArrayLike) -> float:
-    """Share of clips whose class is predicted.
-
-    Parameters
-    ----------
-    target, predicted : array_like of int, shape (n,)
-        Class indices.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    ParameterError
-        If the arrays are empty, differ in shape or hold something that is not finite.
-    """
-    return float(sk.accuracy_score(*_pair(target, predicted)))
+    """Share of clips whose class is predicted."""
+    true, given = _pair(target, predicted)
+    return float(np.mean(true == given))
 
 
 def macro_f1(target: ArrayLike, predicted: ArrayLike) -> float:
     """F1 of each class, averaged without weights (macro average).
 
-    The average runs over the classes that stand in `target` or in `predicted`; F1 is 0 for one
-    that stands in only one of them.
-
-    Parameters
-    ----------
-    target, predicted : array_like of int, shape (n,)
-        Class indices.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    ParameterError
-        As in `accuracy`.
+    The average is over the classes in `target` or `predicted`; F1 is 0 for one that is in
+    only one of them.
     """
     return float(sk.f1_score(*_pair(target, predicted), average="macro", zero_division=0))
 
@@ -68,22 +40,7 @@ def macro_f1(target: ArrayLike, predicted: ArrayLike) -> float:
 def f1(target: ArrayLike, predicted: ArrayLike, positive: int) -> float:
     """F1 of one class: the harmonic mean of its precision and recall.
 
-    Parameters
-    ----------
-    target, predicted : array_like of int, shape (n,)
-        Class indices.
-    positive : int
-        The class.
-
-    Returns
-    -------
-    float
-        In [0, 1]; 0 where the class is never predicted, or never right.
-
-    Raises
-    ------
-    ParameterError
-        As in `accuracy`.
+    It is 0 where the class is never predicted, or never right.
     """
     true, given = _pair(target, predicted)
     return float(sk.f1_score(true == positive, given == positive, zero_division=0))
@@ -92,20 +49,7 @@ def f1(target: ArrayLike, predicted: ArrayLike, positive: int) -> float:
 def confusion_matrix(target: ArrayLike, predicted: ArrayLike, n_classes: int) -> np.ndarray:
     """Number of clips of each true class (row) that were given each class (column).
 
-    Parameters
-    ----------
-    target, predicted : array_like of int, shape (n,)
-        Class indices, in [0, n_classes).
-    n_classes : int
-
-    Returns
-    -------
-    np.ndarray of int, shape (n_classes, n_classes)
-
-    Raises
-    ------
-    ParameterError
-        As in `accuracy`, or if an index is out of range.
+    Classes are counted from 0; a `ParameterError` is raised, too, if one is out of range.
     """
     true, given = _pair(target, predicted)
     if min(true.min(), given.min()) < 0 or max(true.max(), given.max()) >= n_classes:
@@ -114,59 +58,25 @@ def confusion_matrix(target: ArrayLike, predicted: ArrayLike, n_classes: int) ->
 
 
 def rmse(target: ArrayLike, predicted: ArrayLike) -> float:
-    """Root of the mean squared error, in the unit of the target.
-
-    Parameters
-    ----------
-    target, predicted : array_like of float, shape (n,)
-
-    Returns
-    -------
-    float
-        0 or more.
-
-    Raises
-    ------
-    ParameterError
-        As in `accuracy`.
-    """
-    return float(sk.root_mean_squared_error(*_pair(target, predicted)))
+    """Root of the mean squared error, in the unit of the target."""
+    true, given = _pair(target, predicted)
+    return float(np.sqrt(np.mean((true - given) ** 2)))
 
 
 def r2(target: ArrayLike, predicted: ArrayLike) -> float:
     """Coefficient of determination: 1 - squared error / squared deviation from the mean target.
 
-    Parameters
-    ----------
-    target, predicted : array_like of float, shape (n,)
-
-    Returns
-    -------
-    float
-        At most 1; 0 for always answering the mean target, below 0 for less than that.
-
-    Raises
-    ------
-    ParameterError
-        As in `accuracy`, or if all targets are equal, for which R2 has no value.
+    It is 0 for always answering the mean target and below 0 for less than that. A `ParameterError`
+    is raised, too, if all targets are equal, for which R2 has no value.
     """
     true, given = _pair(target, predicted)
     if np.ptp(true) == 0:
         raise ParameterError("all targets are equal; R2 needs at least two different ones")
-    return float(sk.r2_score(true, given))
+    return float(1 - np.sum((true - given) ** 2) / np.sum((true - true.mean()) ** 2))
 
 
 def answers(frame: pd.DataFrame) -> np.ndarray:
-    """Class of the largest probability in each row, counted from 1; the lower one on a tie.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        With columns p_1 ... p_k.
-
-    Returns
-    -------
-    np.ndarray of int, shape (n,)
+    """Class of the largest of p_1 ... p_k in each row, counted from 1; the lower one on a tie.
 
     Raises
     ------
@@ -174,31 +84,16 @@ def answers(frame: pd.DataFrame) -> np.ndarray:
         If the frame is empty, a column of the sequence is missing, or a row is not a
         probability distribution.
     """
-    return probabilities(frame).argmax(axis=1) + 1
+    return _probabilities(frame).argmax(axis=1) + 1
 
 
-def probabilities(frame: pd.DataFrame) -> np.ndarray:
-    """Columns p_1 ... p_k as an array, checked.
-
-    Parameters
-    ----------
-    frame : DataFrame
-
-    Returns
-    -------
-    np.ndarray, shape (n, k)
-        Rows in [0, 1] with sum 1, to within 1e-3.
-
-    Raises
-    ------
-    ParameterError
-        As in `answers`.
-    """
-    found = _probability_columns(frame)
-    expected = [f"p_{k + 1}" for k in range(max(len(found), 2))]
-    if set(found) != set(expected) or frame.empty:
+def _probabilities(frame: pd.DataFrame) -> np.ndarray:
+    """Columns p_1 ... p_k, shape (n, k), checked."""
+    names = _probability_columns(frame)
+    expected = [f"p_{k + 1}" for k in range(max(len(names), 2))]
+    if set(names) != set(expected) or frame.empty:
         raise ParameterError(
-            f"found {len(frame)} rows with probability columns {found}; "
+            f"found {len(frame)} rows with probability columns {names}; "
             f"expected some rows with {expected}"
         )
     values = frame[expected].to_numpy(dtype=float)
@@ -208,19 +103,8 @@ def probabilities(frame: pd.DataFrame) -> np.ndarray:
     return values
 
 
-def classification_report(frame: pd.DataFrame) -> dict[str, Any]:
-    """Metrics of a classification frame.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns target and p_1 ... p_k, one row a clip.
-
-    Returns
-    -------
-    dict
-        `n` (clips), `accuracy`, `macro_f1` and `confusion` (list of k lists: true class by
-        answered class); JSON-native.
+def classification_report(frame: pd.DataFrame) -> dict[str, float]:
+    """Number of clips `n`, `accuracy` and `macro_f1` of a classification frame.
 
     Raises
     ------
@@ -229,31 +113,15 @@ def classification_report(frame: pd.DataFrame) -> dict[str, Any]:
         distribution.
     """
     given = answers(frame)
-    n_classes = len(_probability_columns(frame))
-    target = _targets(frame, n_classes)
-    return {
-        "n": len(frame),
-        "accuracy": accuracy(target, given),
-        "macro_f1": macro_f1(target, given),
-        "confusion": confusion_matrix(target - 1, given - 1, n_classes).tolist(),
-    }
+    target = _targets(frame, len(_probability_columns(frame)))
+    scores = {"accuracy": accuracy(target, given), "macro_f1": macro_f1(target, given)}
+    return {"n": len(frame), **scores}
 
 
 def regression_report(
     frame: pd.DataFrame, dimensions: Sequence[str] = ("valence", "arousal")
 ) -> dict[str, float]:
-    """Metrics of a regression frame.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns target_<dimension> and <dimension>, one row a clip.
-    dimensions : sequence of str
-
-    Returns
-    -------
-    dict
-        `n` (clips), and for each dimension `rmse_<dimension>` and `r2_<dimension>`; JSON-native.
+    """Number of clips `n`, and `rmse_<dimension>` and `r2_<dimension>` of a regression frame.
 
     Raises
     ------
@@ -271,20 +139,16 @@ def regression_report(
     return report
 
 
-def implied(
-    frame: pd.DataFrame, *, by: Literal["answer", "probability"] = "answer"
-) -> dict[str, pd.DataFrame]:
-    """What four-quadrant predictions imply for arousal and for valence.
+def implied(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Arousal and valence implied by four-quadrant predictions.
 
-    Q1 and Q2 are of high arousal, Q1 and Q4 of high valence (Russell's circumplex).
+    Q1 and Q2 are of high arousal, Q1 and Q4 of high valence (Russell's circumplex). The quadrant
+    with the largest probability is taken for certain, so that the three predictions agree.
 
     Parameters
     ----------
     frame : DataFrame
         Columns target (1-4 for Q1-Q4) and p_1 ... p_4.
-    by : {"answer", "probability"}
-        Take the quadrant with the largest probability for certain, so that the three answers
-        agree; or add the probabilities of the two high quadrants.
 
     Returns
     -------
@@ -294,24 +158,18 @@ def implied(
     Raises
     ------
     ParameterError
-        If the frame is not one of four classes, or `by` is unknown.
+        If the frame is not one of four classes.
     """
-    if by not in ("answer", "probability"):
-        raise ParameterError(f"by is {by!r}; expected 'answer' or 'probability'")
-    quadrants = probabilities(frame)
-    if quadrants.shape[1] != 4:
-        raise ParameterError(f"found {quadrants.shape[1]} classes; expected the four quadrants")
-    if by == "answer":
-        quadrants = np.eye(4)[quadrants.argmax(axis=1)]
-    target = _targets(frame, 4)
-    kept = frame.drop(columns=_probability_columns(frame))
+    n_classes = _probabilities(frame).shape[1]
+    if n_classes != 4:
+        raise ParameterError(f"found {n_classes} classes; expected the four quadrants")
+    target, answer = _targets(frame, 4), answers(frame)
+    rest = frame.drop(columns=_probability_columns(frame))
     frames = {}
     for task, high in HIGH_QUADRANTS.items():
-        columns = np.asarray(high) - 1
-        p_high = quadrants[:, columns].sum(axis=1)
-        p_low = np.delete(quadrants, columns, axis=1).sum(axis=1)
+        p_high = np.isin(answer, high).astype(float)
         is_high = np.isin(target, high).astype(np.int64)
-        frames[task] = kept.assign(target=is_high + 1, p_1=p_low, p_2=p_high)
+        frames[task] = rest.assign(target=is_high + 1, p_1=1 - p_high, p_2=p_high)
     return frames
 
 

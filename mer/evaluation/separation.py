@@ -50,17 +50,17 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float:
             f"reference has shape {reference.shape} and estimate {estimate.shape}; expected one "
             "shape (n,) with n > 0"
         )
-    source, found = reference.astype(np.float64), estimate.astype(np.float64)
-    if not (np.isfinite(source).all() and np.isfinite(found).all()):
+    source, estimated = reference.astype(np.float64), estimate.astype(np.float64)
+    if not (np.isfinite(source).all() and np.isfinite(estimated).all()):
         raise ParameterError("reference or estimate has values that are not finite numbers")
     if np.abs(source).max() <= SILENCE:
         return math.nan
-    source, found = source - source.mean(), found - found.mean()
+    source, estimated = source - source.mean(), estimated - estimated.mean()
     energy = float(source @ source)
     if not energy > 0:  # a constant
         return math.nan
-    signal = float(source @ found) / energy * source
-    distortion = found - signal
+    signal = float(source @ estimated) / energy * source
+    distortion = estimated - signal
     return _decibels(float(signal @ signal), float(distortion @ distortion))
 
 

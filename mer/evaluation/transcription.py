@@ -1,6 +1,6 @@
 """Scores of a transcription against the notes that were played.
 
-A note is found where its pitch is right and its onset within 50 ms; with offsets, where it also
+A note is correct if its pitch is right and its onset within 50 ms; with offsets, if it also
 ends within 50 ms or 20 % of the played note's length, whichever is more (MIREX's note tracking
 [1]_); with velocities, where also its velocity, fitted to the played ones by one line for the
 whole recording, is within a tenth of their range [2]_. The matching is mir_eval's [3]_.
@@ -34,14 +34,14 @@ def note_scores(reference: np.ndarray, estimate: np.ndarray) -> dict[str, float]
     Parameters
     ----------
     reference, estimate : np.ndarray, shape (n, 4)
-        Onset and offset in seconds, MIDI pitch, velocity: the notes played, and those found.
+        Onset and offset in seconds, MIDI pitch, velocity: played and estimated notes.
 
     Returns
     -------
     dict of str to float
         `onset_precision`, `onset_recall`, `onset_f1`, and the same for `onset_offset` and
         `onset_offset_velocity`; in [0, 1]. All are 0 where only one side has notes, and NaN where
-        neither has, since nothing was there to find and nothing was found.
+        neither has.
 
     Raises
     ------
@@ -51,14 +51,14 @@ def note_scores(reference: np.ndarray, estimate: np.ndarray) -> dict[str, float]
     """
     _check(reference, "reference")
     _check(estimate, "estimate")
-    with_offsets = _matching(reference, estimate, _OFFSET_RATIO)
-    found = {
-        "onset": len(_matching(reference, estimate, None)),
+    with_offsets = matched_notes(reference, estimate, _OFFSET_RATIO)
+    matches = {
+        "onset": len(matched_notes(reference, estimate)),
         "onset_offset": len(with_offsets),
         "onset_offset_velocity": _count_with_velocity(reference, estimate, with_offsets),
     }
     scores = {}
-    for name, count in found.items():
+    for name, count in matches.items():
         scores[f"{name}_precision"] = _ratio(count, len(estimate), len(reference))
         scores[f"{name}_recall"] = _ratio(count, len(reference), len(estimate))
         scores[f"{name}_f1"] = _ratio(2 * count, len(reference) + len(estimate))
@@ -79,25 +79,31 @@ def _check(notes: np.ndarray, name: str) -> None:
         )
 
 
-def _matching(
-    reference: np.ndarray, estimate: np.ndarray, offset_ratio: float | None
+def matched_notes(
+    reference: np.ndarray, estimate: np.ndarray, offset_ratio: float | None = None
 ) -> np.ndarray:
-    """Rows of `reference` and `estimate` that belong together, shape (n_matched, 2)."""
+    """Notes that belong together by pitch and onset and, with an `offset_ratio`, by offset.
+
+    Returns
+    -------
+    np.ndarray, shape (n_matched, 2)
+        Rows of `reference` and `estimate`.
+    """
     from mir_eval.transcription import match_notes
 
     pairs = [np.empty((0, 2), dtype=np.int64)]
     for pitch in np.intersect1d(reference[:, 2], estimate[:, 2]):
         played = np.flatnonzero(reference[:, 2] == pitch)
-        heard = np.flatnonzero(estimate[:, 2] == pitch)
+        estimated = np.flatnonzero(estimate[:, 2] == pitch)
         matched = match_notes(
             reference[played, :2],
             np.ones(len(played)),
-            estimate[heard, :2],
-            np.ones(len(heard)),
+            estimate[estimated, :2],
+            np.ones(len(estimated)),
             offset_ratio=offset_ratio,
         )
         rows = np.asarray(matched, dtype=np.int64).reshape(-1, 2)
-        pairs.append(np.stack([played[rows[:, 0]], heard[rows[:, 1]]], axis=1))
+        pairs.append(np.stack([played[rows[:, 0]], estimated[rows[:, 1]]], axis=1))
     return np.concatenate(pairs)
 
 
@@ -107,9 +113,9 @@ def _count_with_velocity(reference: np.ndarray, estimate: np.ndarray, pairs: np.
         return 0
     low, high = reference[:, 3].min(), reference[:, 3].max()
     played = (reference[pairs[:, 0], 3] - low) / max(1, high - low)
-    heard = np.stack([estimate[pairs[:, 1], 3], np.ones(len(pairs))], axis=1)
-    line = np.linalg.lstsq(heard, played, rcond=None)[0]
-    return int(np.count_nonzero(np.abs(heard @ line - played) < _VELOCITY_TOLERANCE))
+    estimated = np.stack([estimate[pairs[:, 1], 3], np.ones(len(pairs))], axis=1)
+    line = np.linalg.lstsq(estimated, played, rcond=None)[0]
+    return int(np.count_nonzero(np.abs(estimated @ line - played) < _VELOCITY_TOLERANCE))
 
 
 def _ratio(count: int, total: int, other: int = 0) -> float:

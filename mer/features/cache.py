@@ -78,7 +78,7 @@ def source_of(clip: Clip, kind: str) -> Path:
     ----------
     clip : Clip
     kind : {"audio", "midi"}
-        For "audio" the MIDI file stands in where the clip has no recording: it is rendered.
+        For "audio" the MIDI file where the clip has no recording: it is rendered.
 
     Raises
     ------

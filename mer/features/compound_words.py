@@ -19,7 +19,6 @@ BAR_SECONDS = 2.0
 POSITIONS = 16
 LOWEST_PITCH, HIGHEST_PITCH = 22, 107
 DURATIONS = 64
-NEW_BAR, SAME_BAR = FIRST, FIRST + 1
 
 SIZES: tuple[int, ...] = tuple(
     FIRST + n for n in (2, POSITIONS, HIGHEST_PITCH - LOWEST_PITCH + 1, DURATIONS)
@@ -63,7 +62,7 @@ def compound_words(notes: np.ndarray) -> np.ndarray:
     ----------
     Chou et al.: MidiBERT-Piano: large-scale pre-training for symbolic music understanding. 2021.
     In its published code a bar is 1,920 ticks, whatever a beat has: 2.5 s in the files of EMOPIA.
-    What becomes of other pitches is not said there.
+    The paper does not say what happens to other pitches.
     """
     steps, order = _grid(notes)
     notes, steps = notes[order], steps[order]
@@ -82,24 +81,8 @@ def compound_words(notes: np.ndarray) -> np.ndarray:
 def velocity_classes(notes: np.ndarray) -> np.ndarray:
     """Dynamics of each note in six classes, from below 32, in bands of 16, to 96 and above.
 
-    Parameters
-    ----------
-    notes : np.ndarray, shape (n_notes, 4)
-        As from `mer.features.notes.read_notes`, in any order.
-
-    Returns
-    -------
-    np.ndarray, shape (n_notes,), int64
-        In [0, 6), in the order of `compound_words`.
-
-    Raises
-    ------
-    ParameterError
-        If a time is not finite.
-
-    References
-    ----------
-    Chou et al. 2021: the classes of velocity prediction (pp to ff).
+    Shape (n_notes,), int64, in the order of `compound_words`: the classes of velocity prediction
+    (pp to ff) of Chou et al. (2021). Parameters and errors as there.
     """
     _, order = _grid(notes)
     return np.searchsorted(_VELOCITY_EDGES, notes[order, 3], side="right").astype(np.int64)
@@ -128,53 +111,6 @@ def key_classes(words: np.ndarray) -> np.ndarray:
     histograms = np.bincount(cells.ravel(), weights.ravel(), minlength=12 * len(words))
     strengths = key_strengths(histograms.astype(float).reshape(-1, 12))
     return strengths.reshape(-1, KEY_CLASSES).argmax(axis=1)
-
-
-def decode_compound_words(words: np.ndarray) -> np.ndarray:
-    """Notes on the grid, counted from the first bar; silent bars are left out.
-
-    Parameters
-    ----------
-    words : np.ndarray, shape (4, n)
-
-    Returns
-    -------
-    np.ndarray, shape (n, 3), float64
-        Onset and offset in seconds, MIDI pitch.
-
-    Raises
-    ------
-    ParameterError
-        If a value is special or outside its vocabulary.
-    """
-    check_words(words, least=FIRST)
-    bars = np.cumsum(words[0] == NEW_BAR)
-    bars -= bars[:1].sum()
-    onsets = bars * BAR_SECONDS + (words[1] - FIRST) * _STEP_SECONDS
-    offsets = onsets + (words[3] - FIRST + 1) * _DURATION_SECONDS
-    return np.stack([onsets, offsets, words[2] - FIRST + LOWEST_PITCH], axis=1).astype(float)
-
-
-def check_words(words: np.ndarray, *, least: int = PAD) -> None:
-    """Raise if words do not fit the vocabulary.
-
-    Parameters
-    ----------
-    words : np.ndarray, shape (4, n)
-    least : int
-        Smallest value that is expected: `FIRST` if special values are not.
-
-    Raises
-    ------
-    ParameterError
-        If a field is missing, or a value is outside its vocabulary.
-    """
-    if words.ndim != 2 or len(words) != len(FIELDS):
-        raise ParameterError(f"words have shape {words.shape}; expected ({len(FIELDS)}, n)")
-    for field, size, values in zip(FIELDS, SIZES, words, strict=True):
-        outside = values[(values < least) | (values >= size)]
-        if outside.size:
-            raise ParameterError(f"{field} is {outside[0]}; expected {least}-{size - 1}")
 
 
 def _grid(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

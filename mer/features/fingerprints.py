@@ -28,17 +28,11 @@ _PITCH_SPACING = 1e6
 
 @dataclass(frozen=True, slots=True)
 class SharedNotes:
-    """Two pieces that share notes.
+    """Indices of two pieces that share notes, how many, and where.
 
-    Attributes
-    ----------
-    piece, reference : int
-        Their indices.
-    share : float
-        Share of the notes of the shorter one (the one with fewer notes) that the other has at
-        the same pitch within 50 ms, when the two are aligned; in [0, 1].
-    offset : float
-        Seconds: time in the piece minus time in the reference.
+    The share is that of the notes of the shorter one (the one with fewer notes) which the other
+    has at the same pitch within 50 ms, when the two are aligned; in [0, 1]. The offset is the
+    time in the piece minus the time in the reference, in seconds.
     """
 
     piece: int
@@ -58,7 +52,7 @@ def shared_pieces(
     Runs of three notes (pitches, and intervals between onsets in units of 100 ms) are looked up
     in an inverted index; those found vote for a pair and a time offset, as landmarks do in audio
     fingerprinting [1]_. A pair and offset with enough votes is aligned and its coinciding notes
-    are counted. Transcriptions of one recording by different programs are found, whatever the
+    are counted. Transcriptions of one recording by different programs match, whatever the
     cut; transposed or retimed copies and other performances of the same song are not.
 
     Parameters
@@ -92,7 +86,7 @@ def shared_pieces(
 
 
 class _Index:
-    """Where each n-gram stands: piece and onset, sorted by n-gram."""
+    """Piece and onset of each n-gram, sorted by n-gram."""
 
     def __init__(self, pieces: Sequence[np.ndarray]) -> None:
         grams = [_grams(notes) for notes in pieces]
@@ -107,9 +101,9 @@ class _Index:
         """Pieces, and their offsets from these notes, that enough n-grams vote for."""
         values, onsets = _grams(notes)
         first = np.searchsorted(self.values, values, side="left")
-        found = np.searchsorted(self.values, values, side="right") - first
-        where = np.repeat(first - np.cumsum(found) + found, found) + np.arange(found.sum())
-        offsets = self.onsets[where] - np.repeat(onsets, found)
+        counts = np.searchsorted(self.values, values, side="right") - first
+        where = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        offsets = self.onsets[where] - np.repeat(onsets, counts)
         # Two grids of bins, so that no offset is near the edge of both.
         for shift in (0.0, 0.5):
             bins = np.floor(offsets / _OFFSET_SECONDS + shift).astype(np.int64)

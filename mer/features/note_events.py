@@ -33,12 +33,13 @@ SIZES: tuple[int, ...] = tuple(
 def note_events(notes: np.ndarray) -> np.ndarray:
     """One event a note: pitch, harmonic, velocity, shift and duration.
 
-    *Harmonic* is the number of notes that sound at the note's onset (`harmonic_counts`; more
-    than 16 count as 16). Velocity has 32 bins. *Shift*, the time since the onset before, and
-    duration have steps of 10 ms up to 500 ms, then 61 geometric bins (ratio 1.05) up to 10 s, all
-    multiples of 10 ms. A shift is rounded against the decoded onset before it, so that rounding
-    errors do not add up; notes of one onset stay together. Every note lasts at least one step;
-    longer durations end at 10 s and longer silences are shortened to 10 s.
+    *Harmonic* is the number of notes that sound at the note's onset, itself included (more than
+    16 count as 16); a note sounds until just before its offset, both to 10 ms. Velocity has 32
+    bins. *Shift*, the time since the onset before, and duration have steps of 10 ms up to 500 ms,
+    then 61 geometric bins (ratio 1.05) up to 10 s, all multiples of 10 ms. A shift is rounded
+    against the decoded onset before it, so that rounding errors do not add up; notes of one onset
+    stay together. Every note lasts at least one step; longer durations end at 10 s and longer
+    silences are shortened to 10 s.
 
     Parameters
     ----------
@@ -78,75 +79,11 @@ def note_events(notes: np.ndarray) -> np.ndarray:
     return np.concatenate([start, FIRST + np.stack(values)], axis=1)
 
 
-def decode_note_events(events: np.ndarray) -> np.ndarray:
-    """Notes of a sequence of events, counted from its first onset.
-
-    Times are multiples of 10 ms, velocities the middle of their bin.
-
-    Parameters
-    ----------
-    events : np.ndarray, shape (5, 1 + n_notes)
-        As from `note_events` or `select_events`, without padding.
-
-    Returns
-    -------
-    np.ndarray, shape (n_notes, 4), float64
-        As from `mer.features.notes.read_notes`.
-
-    Raises
-    ------
-    ParameterError
-        If the first column is not `START`, or a later value is special or outside its vocabulary.
-    """
-    if not (events[:, :1] == START).all() or events.shape[1] < 1:
-        raise ParameterError(f"events begin with {events[:, :1].ravel()}; expected START ({START})")
-    body = events[:, 1:]
-    for field, size, values in zip(FIELDS, SIZES, body, strict=True):
-        outside = values[(values < FIRST) | (values >= size)]
-        if outside.size:
-            raise ParameterError(
-                f"{field} is {outside[0]}; expected a value of a note, {FIRST}-{size - 1}"
-            )
-    pitches, _, velocities, shifts, durations = body - FIRST
-    onsets = np.cumsum(_SHIFTS[shifts])
-    onsets -= onsets[:1].sum()
-    offsets = onsets + _DURATIONS[durations]
-    velocities = (velocities * 128 + 64) // VELOCITY_BINS
-    return np.stack([onsets * STEP_SECONDS, offsets * STEP_SECONDS, pitches, velocities], axis=1)
-
-
-def harmonic_counts(notes: np.ndarray) -> np.ndarray:
-    """Number of notes that sound at the onset of each note, itself included.
-
-    A note sounds from its onset until just before its offset, both to 10 ms; every note lasts
-    at least 10 ms.
-
-    Parameters
-    ----------
-    notes : np.ndarray, shape (n_notes, 4)
-        As from `mer.features.notes.read_notes`, in any order.
-
-    Returns
-    -------
-    np.ndarray, shape (n_notes,), int64
-        At least 1.
-    """
-    return _sounding(*_steps(notes))
-
-
 def select_events(events: np.ndarray, start: int, stop: int) -> np.ndarray:
     """A window of a sequence: its notes `start` to `stop` - 1 after a `START` column.
 
-    Parameters
-    ----------
-    events : np.ndarray, shape (5, 1 + n_notes)
-    start, stop : int
-        Notes, counted from 0. A window that reaches beyond the last note is cut there.
-
-    Returns
-    -------
-    np.ndarray, shape (5, 1 + n)
-        The values are unchanged: the first note keeps its shift from the note before the window.
+    A window that reaches beyond the last note is cut there. The values, shape (5, 1 + n), are
+    unchanged: the first note keeps its shift from the note before the window.
 
     Raises
     ------

@@ -20,7 +20,7 @@ def read_notes(midi: Path, *, pedal: bool = False) -> np.ndarray:
     midi : Path
     pedal : bool
         Whether a note sounds on while the sustain pedal is down (until the pedal goes up or the
-        same pitch is struck again): what is heard, and what a transcription gives.
+        same pitch is struck again), as in a transcription.
 
     Returns
     -------

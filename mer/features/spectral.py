@@ -100,12 +100,10 @@ def mel_spectrogram(
 
     Parameters
     ----------
-    y : array, shape (n,)
-        Mono samples in [-1, 1].
+    y, n_fft, hop_length
+        As in `power_spectrogram`.
     sample_rate : int
         In Hz.
-    n_fft, hop_length : int
-        Frame length and distance between frames in samples.
     n_mels : int
         Number of bands.
     fmin, fmax : float
@@ -117,10 +115,8 @@ def mel_spectrogram(
 
     Raises
     ------
-    InvalidDataError
-        If the samples cannot be used (see `power_spectrogram`).
-    ParameterError
-        If the band range does not lie within 0 and half the sample rate.
+    InvalidDataError, ParameterError
+        As `power_spectrogram`, and if the band range does not lie within 0 and half the rate.
     """
     power = power_spectrogram(y, n_fft=n_fft, hop_length=hop_length)
     return power_to_mel(power, sample_rate, n_mels=n_mels, fmin=fmin, fmax=fmax)
@@ -152,14 +148,7 @@ def clip_log_mel(
 ) -> np.ndarray:
     """Mel spectrogram of a clip's audio in decibels, cached; shape (n_mels, frames), float16.
 
-    Parameters are those of `log_mel`.
-
-    Raises
-    ------
-    MissingDataError
-        If the clip has no audio and no MIDI file.
-    InvalidDataError
-        If its audio cannot be used.
+    Parameters are those of `log_mel`, errors those of `mer.audio.waveform`.
     """
     settings = {"n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels}
     return cached(
@@ -182,23 +171,8 @@ def mfcc(
 ) -> Floats:
     """Mel-frequency cepstral coefficients: orthonormal DCT-II of `log_mel` over the bands.
 
-    Parameters
-    ----------
-    y, sample_rate, n_fft, hop_length, n_mels
-        As in `mel_spectrogram`.
-    n_mfcc : int
-        Number of coefficients, at most `n_mels`.
-
-    Returns
-    -------
-    array, shape (n_mfcc, frames), float32
-
-    Raises
-    ------
-    InvalidDataError
-        If the samples cannot be used (see `power_spectrogram`).
-    ParameterError
-        If there are more coefficients than bands.
+    Shape (n_mfcc, frames), float32. Parameters and errors are those of `mel_spectrogram`; there
+    are at most as many coefficients as bands.
     """
     bands = log_mel(y, sample_rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels)
     return cepstrum(bands, n_mfcc)
@@ -207,26 +181,12 @@ def mfcc(
 def chroma(y: Floats, sample_rate: int, *, n_fft: int = 2048, hop_length: int = 512) -> Floats:
     """Energy of the twelve pitch classes, each frame divided by its largest.
 
-    Row 0 is C. The default frame is longer than that of the other features, because semitones
-    below about 200 Hz lie closer than the bins of a shorter one.
-
-    Returns
-    -------
-    array, shape (12, frames), float32, in [0, 1]
-        A silent frame is all zero. Parameters and errors are those of `power_spectrogram`.
+    Shape (12, frames), float32, in [0, 1]; row 0 is C, a silent frame is all zero. The default
+    frame is longer than that of the other features, because semitones below about 200 Hz lie
+    closer than the bins of a shorter one. Parameters and errors are those of `power_spectrogram`.
     """
     power = power_spectrogram(y, n_fft=n_fft, hop_length=hop_length)
     return power_to_chroma(power, sample_rate)
-
-
-def spectral_centroid(
-    y: Floats, sample_rate: int, *, n_fft: int = 1024, hop_length: int = 512
-) -> Floats:
-    """Centre of gravity of the magnitude spectrum in Hz, shape (frames,), float32.
-
-    A silent frame has centroid 0. Parameters and errors are those of `power_spectrogram`.
-    """
-    return _centroid(stft_magnitude(y, n_fft=n_fft, hop_length=hop_length), sample_rate)
 
 
 def rms(y: Floats, *, frame_length: int = 1024, hop_length: int = 512) -> Floats:
@@ -250,26 +210,12 @@ def stacked(
 ) -> Floats:
     """Mixed acoustic feature of Zhu et al. [1]_, all rows from one Fourier transform.
 
-    The rows are, from the top, `log_mel` in dB, `mfcc`, `spectral_centroid` in Hz and `rms`
-    (linear), each exactly as its own function returns it. Their scales differ by orders of
+    The rows are, from the top, `log_mel` in dB, `mfcc`, the centre of gravity of the magnitude
+    spectrum in Hz (0 in silence) and `rms` (linear). Their scales differ by orders of
     magnitude: standardise each row with statistics of the training set before a network sees it.
 
-    Parameters
-    ----------
-    y, sample_rate, n_fft, hop_length, n_mels, n_mfcc
-        As in `mfcc`. The paper gives 20 coefficients; the other values are the defaults here.
-
-    Returns
-    -------
-    array, shape (n_mels + n_mfcc + 2, frames), float32
-        (150, frames) by default.
-
-    Raises
-    ------
-    InvalidDataError
-        If the samples cannot be used (see `power_spectrogram`).
-    ParameterError
-        If there are more coefficients than bands.
+    Shape (n_mels + n_mfcc + 2, frames), float32. Parameters and errors are those of `mfcc`. The
+    paper gives 20 coefficients; the other values are the defaults here.
 
     References
     ----------
@@ -323,6 +269,13 @@ def cepstrum(bands: Floats, n_mfcc: int) -> Floats:
     return dct(bands, axis=0, type=2, norm="ortho")[:n_mfcc]
 
 
+def pooled(feature: np.ndarray, size: int) -> np.ndarray:
+    """Mean over groups of `size` frames of a feature, (n_bins, frames); the last may be smaller."""
+    firsts = np.arange(0, feature.shape[1], size)
+    sums: np.ndarray = np.add.reduceat(feature, firsts, axis=1)
+    return sums / np.diff(firsts, append=feature.shape[1])
+
+
 def _frames(y: Floats, frame_length: int, hop_length: int) -> Floats:
     """Read-only view of the centred frames, shape (frames, frame_length)."""
     if frame_length < 2 or frame_length % 2 or hop_length < 1:
@@ -367,7 +320,6 @@ def _mel_filters(
             f"one band and 0 <= fmin < fmax <= {sample_rate / 2}"
         )
     librosa = load_librosa()
-
     filters = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=top)
     groups = []
     for start in range(0, n_mels, _BANDS_PER_GROUP):
@@ -381,5 +333,4 @@ def _mel_filters(
 @lru_cache(maxsize=16)
 def _chroma_filters(sample_rate: int, n_fft: int) -> Floats:
     librosa = load_librosa()
-
     return _frozen(librosa.filters.chroma(sr=sample_rate, n_fft=n_fft))

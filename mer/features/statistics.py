@@ -1,4 +1,4 @@
-"""Plain statistics that are defined, as 0, for nothing at all."""
+"""Statistics that are 0 for empty input."""
 
 from __future__ import annotations
 

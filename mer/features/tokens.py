@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from mer.errors import ParameterError
 from mer.libraries import load_librosa
 
 REVISION = 1
@@ -53,13 +52,9 @@ def midi_like(notes: np.ndarray) -> np.ndarray:
     offsets = np.maximum(np.rint(notes[:, 1] / STEP_SECONDS).astype(np.int64), onsets + 1)
     pitches = notes[:, 2].astype(np.int64)
     bins = notes[:, 3].astype(np.int64) * VELOCITY_BINS // 128
-    events = sorted(
-        [
-            (step, 1, pitch, velocity)
-            for step, pitch, velocity in zip(onsets, pitches, bins, strict=True)
-        ]
-        + [(step, 0, pitch, 0) for step, pitch in zip(offsets, pitches, strict=True)]
-    )
+    begins = [(step, 1, *note) for step, *note in zip(onsets, pitches, bins, strict=True)]
+    ends = [(step, 0, pitch, 0) for step, pitch in zip(offsets, pitches, strict=True)]
+    events = sorted(begins + ends)
     tokens = [START]
     now = events[0][0] if events else 0
     last_velocity = -1
@@ -79,78 +74,20 @@ def midi_like(notes: np.ndarray) -> np.ndarray:
 
 
 def midi_like_times(tokens: np.ndarray) -> np.ndarray:
-    """Time of each token of a MIDI-like sequence.
+    """Seconds of each MIDI-like token from the first onset, shape (n_tokens,), float64.
 
-    Parameters
-    ----------
-    tokens : np.ndarray, shape (n_tokens,)
-        As from `midi_like`.
-
-    Returns
-    -------
-    np.ndarray, shape (n_tokens,), float64
-        Seconds from the first onset, never falling; a time shift stands where it begins.
+    They never decrease; the time of a time shift is its start.
     """
     is_shift = (tokens >= _SHIFT) & (tokens < _VELOCITY)
     steps = np.where(is_shift, tokens - _SHIFT + 1, 0)
     return (np.cumsum(steps) - steps) * STEP_SECONDS
 
 
-def decode_midi_like(tokens: np.ndarray) -> np.ndarray:
-    """Notes of a MIDI-like sequence, counted from its first onset.
-
-    Times are multiples of 10 ms, velocities the middle of their bin. A note-off ends the oldest
-    sounding note of its pitch; notes still sounding at the end are ended there.
-
-    Parameters
-    ----------
-    tokens : np.ndarray, shape (n_tokens,)
-
-    Returns
-    -------
-    np.ndarray, shape (n_notes, 4)
-        As from `mer.features.notes.read_notes`.
-
-    Raises
-    ------
-    ParameterError
-        If a token is outside the vocabulary.
-    """
-    outside = tokens[(tokens < 0) | (tokens >= MIDI_LIKE_SIZE)]
-    if outside.size:
-        raise ParameterError(f"token {outside[0]} is outside the vocabulary 0-{MIDI_LIKE_SIZE - 1}")
-    notes: list[list[float]] = []
-    sounding: dict[int, list[int]] = {}
-    now, velocity = 0, 0
-    for token in tokens.tolist():
-        if token >= _VELOCITY:
-            velocity = ((token - _VELOCITY) * 128 + 64) // VELOCITY_BINS
-        elif token >= _SHIFT:
-            now += token - _SHIFT + 1
-        elif token >= _NOTE_OFF:
-            if queue := sounding.get(token - _NOTE_OFF):
-                notes[queue.pop(0)][1] = now
-        elif token >= _NOTE_ON:
-            sounding.setdefault(token - _NOTE_ON, []).append(len(notes))
-            notes.append([now, np.inf, token - _NOTE_ON, velocity])
-    table = np.asarray(notes, dtype=float).reshape(-1, 4)
-    table[:, 1] = np.minimum(table[:, 1], now)
-    table[:, :2] *= STEP_SECONDS
-    return table[np.lexsort((table[:, 2], table[:, 0]))]
-
-
 def estimate_beats(notes: np.ndarray) -> np.ndarray:
     """Beat times of a performance, by dynamic programming over its velocity-weighted onsets.
 
-    Parameters
-    ----------
-    notes : np.ndarray, shape (n_notes, 4)
-
-    Returns
-    -------
-    np.ndarray, shape (n_beats,)
-        Seconds, increasing, at least two: where no pulse is found, 120 beats per minute from the
-        first onset.
+    Shape (n_beats,): seconds, increasing, at least two. Where no pulse is found, 120 beats per
+    minute from the first onset.
 
     References
     ----------
@@ -238,10 +175,5 @@ def _cover(beats: np.ndarray, start: float, end: float) -> np.ndarray:
     first, last = beats[1] - beats[0], beats[-1] - beats[-2]
     before = max(int(np.ceil((beats[0] - start) / first)), 0)
     after = max(int(np.ceil((end - beats[-1]) / last)), 0)
-    return np.concatenate(
-        [
-            beats[0] - first * np.arange(before, 0, -1),
-            beats,
-            beats[-1] + last * np.arange(1, after + 1),
-        ]
-    )
+    head, tail = beats[0] - first * np.arange(before, 0, -1), last * np.arange(1, after + 1)
+    return np.concatenate([head, beats, beats[-1] + tail])

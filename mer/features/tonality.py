@@ -1,4 +1,7 @@
-"""Keys, chords and intervals in pitch-class histograms, from notes or from chroma."""
+"""Keys, chords and intervals in pitch-class histograms, from notes or from chroma.
+
+A histogram has shape (..., 12): the weight of each pitch class, C first, not negative.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +33,6 @@ _DISSONANCE = np.array([1.0, 0.6, 0.2, 0.15, 0.0, 0.5])
 def key_strengths(histogram: Array) -> Array:
     """Correlation of pitch-class histograms with the 24 key profiles (Krumhansl-Schmuckler).
 
-    Parameters
-    ----------
-    histogram : array, shape (..., 12)
-        Weight of each pitch class, C first.
-
     Returns
     -------
     array, shape (..., 2, 12)
@@ -50,17 +48,9 @@ def key_strengths(histogram: Array) -> Array:
 
 
 def chord_fit(histogram: Array) -> Array:
-    """Cosine similarity of pitch-class histograms with every chord of `CHORDS` on every root.
+    """Cosine similarity of histograms with every chord of `CHORDS` on every root.
 
-    Parameters
-    ----------
-    histogram : array, shape (..., 12)
-        Weight of each pitch class, C first, not negative.
-
-    Returns
-    -------
-    array, shape (..., len(CHORDS), 12)
-        In [0, 1]; 0 where the histogram is empty.
+    Shape (..., len(CHORDS), 12), in [0, 1]; 0 where the histogram is empty.
     """
     templates = np.zeros((len(CHORDS), 12, 12))
     for quality, members in enumerate(CHORDS.values()):
@@ -74,15 +64,7 @@ def chord_fit(histogram: Array) -> Array:
 def interval_classes(histogram: Array) -> Array:
     """Share of each interval class among the pairs of pitch classes that sound together.
 
-    Parameters
-    ----------
-    histogram : array, shape (..., 12)
-        Weight of each pitch class, C first, not negative.
-
-    Returns
-    -------
-    array, shape (..., 6)
-        Interval classes 1 to 6, summing to 1; all 0 where fewer than two pitch classes sound.
+    Shape (..., 6): classes 1 to 6, summing to 1; all 0 where fewer than two pitch classes sound.
     """
     pairs = np.stack(
         [(histogram * np.roll(histogram, -i, axis=-1)).sum(axis=-1) for i in range(1, 7)], axis=-1
@@ -92,12 +74,7 @@ def interval_classes(histogram: Array) -> Array:
 
 
 def tonnetz(histogram: Array) -> Array:
-    """Tonal centroid of pitch-class histograms, whose movement tells of harmonic change.
-
-    Parameters
-    ----------
-    histogram : array, shape (..., 12)
-        Weight of each pitch class, C first, not negative.
+    """Tonal centroid of pitch-class histograms, whose movement reflects harmonic change.
 
     Returns
     -------
@@ -119,10 +96,8 @@ def describe_keys(total: Array, windows: Array) -> dict[str, float]:
 
     Parameters
     ----------
-    total : array, shape (12,)
-        Weight of each pitch class in the whole clip, C first.
-    windows : array, shape (n, 12), n >= 1
-        The same in consecutive windows of several bars.
+    total, windows : array, shape (12,) and (n, 12), n >= 1
+        Histogram of the whole clip, and of consecutive windows of several bars.
 
     Returns
     -------
@@ -156,7 +131,7 @@ def describe_chords(windows: Array) -> dict[str, float]:
     Parameters
     ----------
     windows : array, shape (n, 12)
-        Weight of each pitch class, C first, in consecutive windows of about one chord; none empty.
+        Histograms of consecutive windows of about one chord; none empty.
 
     Returns
     -------
@@ -188,7 +163,7 @@ def describe_chords(windows: Array) -> dict[str, float]:
 def _best_chord(profile: Array, fit: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Quality and root that fit each window best.
 
-    Chords that fit alike are told apart by the weight of the root, then by the order of `CHORDS`;
+    Ties between chords are resolved by the weight of the root, then by the order of `CHORDS`;
     taking the first in the order of the pitches would depend on transposition.
     """
     preference = 1e-6 * profile[:, None, :] - 1e-8 * np.arange(len(CHORDS))[:, None]

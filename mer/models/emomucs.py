@@ -13,14 +13,16 @@ leaves out are those with which the parameters of table 1 come out.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
 from mer.errors import ParameterError
-from mer.models.pooled_convolution import FirstBlock, patch_moments
+from mer.models.layers import classifier
 
 REVISION = 1
 
@@ -33,6 +35,8 @@ Level = Literal["early", "mid", "late"]
 _SMALLEST_DEVIATION = 1.0
 """In dB: what is as good as constant, such as a source that is silent, is not blown up."""
 
+_KERNEL, _PADDING = 3, 1
+
 # Of the time axis, for clips of 1,360 frames (Choi et al.).
 _TIME_POOLS = (4, 4, 5, 4, 4)
 _MEL_POOLS = (2, 3, 2, 2, 4)
@@ -40,14 +44,156 @@ _REFERENCE_FRAMES = 1360
 _N_MELS = 96
 
 
-class SourceModel(nn.Module):
-    """A network on one input, or on several as its channels.
+def patch_moments(x: Tensor) -> Tensor:
+    """First and second moments of the zero-padded 3x3 patches of each clip.
 
     Parameters
     ----------
-    n_inputs, n_mels : int
+    x : Tensor, shape (batch, channels, height, width)
+
+    Returns
+    -------
+    Tensor, shape (batch, 1 + 9 * channels, 1 + 9 * channels), float32
+        Mean over positions of the outer product of (1, patch) with itself.
+    """
+    moments = []
+    for clip in x:
+        patches = functional.unfold(clip.unsqueeze(0).float(), _KERNEL, padding=_PADDING)[0]
+        rows = torch.cat([torch.ones_like(patches[:1]), patches])
+        moments.append(rows @ rows.T / rows.shape[1])
+    return torch.stack(moments)
+
+
+class _PooledConvolution(torch.autograd.Function):
+    """Largest output of a 3x3 convolution in each pooling cell; no gradient for the input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, pool: tuple[int, int]) -> Tensor:
+        kernel = weight.to(x.dtype).contiguous(memory_format=torch.channels_last)
+        parts = _shifted(x, pool)
+        best = functional.conv2d(parts[0], kernel, stride=pool)
+        risen = []
+        for part in parts[1:]:
+            found = functional.conv2d(part, kernel, stride=pool)
+            # Numbers instead of truth values: torch computes with them many times faster.
+            risen.append(torch.gt(found, best, out=torch.empty_like(found)))
+            best = torch.maximum(best, found)
+        ctx.save_for_backward(x, weight, *risen)
+        ctx.pool = pool
+        return best
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
+        x, weight, *risen = ctx.saved_tensors
+        rest, total = gradients[0].to(x.dtype), torch.zeros_like(weight)
+        first, *others = _shifted(x, ctx.pool)
+        for part, mask in zip(reversed(others), reversed(risen), strict=True):
+            share = rest * mask
+            rest = rest - share
+            total += conv2d_weight(part, weight.shape, share, stride=ctx.pool)
+        return None, total + conv2d_weight(first, weight.shape, rest, stride=ctx.pool), None
+
+
+def _shifted(x: Tensor, pool: tuple[int, int]) -> list[Tensor]:
+    """Input of a convolution in steps of cells, for each position within a pooling cell."""
+    height, width = x.shape[2] // pool[0], x.shape[3] // pool[1]
+    padded = functional.pad(x, (_PADDING,) * 4)
+    last = (pool[0] * (height - 1) + _KERNEL, pool[1] * (width - 1) + _KERNEL)
+    return [
+        padded[:, :, row : row + last[0], column : column + last[1]].contiguous(
+            memory_format=torch.channels_last
+        )
+        for row in range(pool[0])
+        for column in range(pool[1])
+    ]
+
+
+class FirstBlock(nn.Module):
+    """3x3 convolution, batch norm, ELU and max-pooling of an input without gradient.
+
+    In a VGG-style network on spectrograms most of the time goes into passes over the full-size
+    output of the first convolution. None is needed: batch norm and ELU only grow (or only fall)
+    with their input, so the largest value of a pooling cell before them is the largest after them;
+    and mean and variance of the output follow from those of the 3x3 patches of the input, which
+    stay the same from epoch to epoch.
+
+    Equal to `nn.Sequential(Conv2d(..., padding=1), BatchNorm2d, ELU, MaxPool2d)` up to rounding,
+    in training and in evaluation mode. Two things are better: the bias of the convolution, which
+    batch norm takes out again, gets no gradient of mere rounding errors, and mean and variance
+    are not those of rounded outputs.
+
+    Parameters
+    ----------
+    channels_in, channels_out : int
+    pool : tuple of int
+        Height and width of a pooling cell.
     """
 
+    def __init__(self, channels_in: int, channels_out: int, pool: tuple[int, int]) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels_in, channels_out, _KERNEL, padding=_PADDING)
+        self.norm = nn.BatchNorm2d(channels_out)
+        self.pool = pool
+
+    def forward(self, x: Tensor, moments: Tensor | None = None) -> Tensor:
+        """Shape (batch, channels_in, height, width) to (batch, channels_out, ...), pooled.
+
+        `moments` are those of `patch_moments`; they are computed in training mode if left out,
+        and not needed in evaluation mode.
+        """
+        kind = x.device.type
+        x = x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x.float()
+        weight = self.convolution.weight
+        if self.training:
+            moments = patch_moments(x) if moments is None else moments
+            mean, variance = self._batch_statistics(moments)
+            self._update(mean.detach(), variance.detach(), x[:, 0].numel())
+        else:
+            mean = self.norm.get_buffer("running_mean") - self.convolution.get_parameter("bias")
+            variance = self.norm.get_buffer("running_var")
+        scale = self.norm.weight * torch.rsqrt(variance + self.norm.eps)
+        # Where the batch norm falls, its largest output comes from the least convolution.
+        sign = torch.where(self.norm.weight < 0, -1.0, 1.0)
+        largest = _PooledConvolution.apply(x, weight * sign.view(-1, 1, 1, 1), self.pool)
+        shift = self.norm.bias - mean * scale
+        return functional.elu(_affine(largest, sign * scale, shift))
+
+    def _batch_statistics(self, moments: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (without the bias) and variance of the convolution's output, by channel."""
+        joint = moments.float().mean(dim=0)
+        weight = self.convolution.weight.flatten(1)
+        mean = weight @ joint[0, 1:]
+        covariance = joint[1:, 1:] - torch.outer(joint[0, 1:], joint[0, 1:])
+        return mean, ((weight @ covariance) * weight).sum(dim=1).clamp(min=0)
+
+    def _update(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        momentum, bias = self.norm.momentum, self.convolution.get_parameter("bias")
+        assert momentum is not None
+        with torch.no_grad():
+            self.norm.get_buffer("running_mean").lerp_(mean + bias, momentum)
+            unbiased = variance * count / max(count - 1, 1)
+            self.norm.get_buffer("running_var").lerp_(unbiased, momentum)
+
+
+def _affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """`x * scale + shift` by channel, in one pass that does not leave the data type of `x`."""
+    zero, one = torch.zeros_like(shift), torch.ones_like(shift)
+    return functional.batch_norm(x, zero, one, scale, shift, training=False, eps=0.0)
+
+
+class SourceModel(nn.Module):
+    """A network on one input, or on several as its channels.
+
+    Attributes
+    ----------
+    sizes : dict of str to int
+        Number of features at each level that the architecture has.
+    output : nn.Sequential
+        The last layers.
+    """
+
+    sizes: dict[Level, int]
+    output: nn.Sequential
     mean: Tensor
     scale: Tensor
 
@@ -76,18 +222,16 @@ class SourceModel(nn.Module):
         return torch.stack(parts)
 
     @property
-    @abstractmethod
     def last_layers(self) -> nn.Sequential:
-        """What gives the answer."""
+        """What gives the answer: dropout and dense layer."""
+        return self.output
 
-    @property
-    @abstractmethod
-    def sizes(self) -> dict[Level, int]:
-        """Number of features at each level that the architecture has."""
-
-    @abstractmethod
     def input_moments(self, x: Tensor) -> Tensor:
-        """What `forward` needs beside its input, a row a clip; it may be computed once."""
+        """What `forward` needs beside its input, a row a clip, nothing by default.
+
+        It may be computed once.
+        """
+        return torch.zeros(len(x), 0, device=x.device)
 
     @abstractmethod
     def features(self, x: Tensor, moments: Tensor | None = None, *, level: Level) -> Tensor:
@@ -128,21 +272,7 @@ class C1D(SourceModel):
         )
         self.hidden = nn.Sequential(nn.Dropout(dropout), nn.Linear(flat, 64), nn.ReLU())
         self.output = nn.Sequential(nn.Dropout(dropout), nn.Linear(64, N_OUTPUTS))
-        self._flat = flat
-
-    @property
-    def last_layers(self) -> nn.Sequential:
-        """Dropout and dense layer."""
-        return self.output
-
-    @property
-    def sizes(self) -> dict[Level, int]:
-        """Number of features at each level."""
-        return {"early": self._flat, "mid": 64, "late": N_OUTPUTS}
-
-    def input_moments(self, x: Tensor) -> Tensor:
-        """Nothing, shape (batch, 0)."""
-        return torch.zeros(len(x), 0, device=x.device)
+        self.sizes = {"early": flat, "mid": 64, "late": N_OUTPUTS}
 
     def features(self, x: Tensor, moments: Tensor | None = None, *, level: Level) -> Tensor:
         """Features at a level, shape (batch, sizes[level])."""
@@ -174,7 +304,7 @@ class C2D(SourceModel):
         self.blocks = nn.Sequential(
             *(
                 nn.Sequential(
-                    _dropout(dropout),
+                    nn.Dropout(dropout),
                     nn.Conv2d(32, 32, 3, padding=1),
                     nn.BatchNorm2d(32),
                     nn.MaxPool2d(pool),
@@ -183,17 +313,9 @@ class C2D(SourceModel):
                 for pool in pools[1:]
             )
         )
-        self.output = nn.Sequential(_dropout(dropout), nn.Linear(32, N_OUTPUTS))
-
-    @property
-    def last_layers(self) -> nn.Sequential:
-        """Dropout and dense layer."""
-        return self.output
-
-    @property
-    def sizes(self) -> dict[Level, int]:
-        """Number of features at each level; there is no dense layer for mid fusion."""
-        return {"early": 32, "late": N_OUTPUTS}
+        self.output = nn.Sequential(nn.Dropout(dropout), nn.Linear(32, N_OUTPUTS))
+        # There is no dense layer for mid fusion.
+        self.sizes = {"early": 32, "late": N_OUTPUTS}
 
     def input_moments(self, x: Tensor) -> Tensor:
         """Moments of the patches that the first convolution sees; see `patch_moments`."""
@@ -214,28 +336,12 @@ def c2d_pools(n_frames: int) -> list[tuple[int, int]]:
     return list(zip(_MEL_POOLS, times, strict=True))
 
 
-def _dropout(probability: float) -> nn.Module:
-    return nn.Dropout(probability) if probability else nn.Identity()
-
-
 class FusionHead(nn.Module):
-    """Dropout, dense layer of 32, ReLU, dropout, dense layer to valence and arousal.
-
-    Parameters
-    ----------
-    n_features : int
-    dropout : float
-    """
+    """Dropout, dense layer of 32, ReLU, dropout, dense layer to valence and arousal."""
 
     def __init__(self, n_features: int, dropout: float = 0.3) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Dropout(dropout),
-            nn.Linear(n_features, 32),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(32, N_OUTPUTS),
-        )
+        self.layers = classifier(n_features, 32, N_OUTPUTS, dropout)
 
     def forward(self, features: Tensor) -> Tensor:
         """Valence and arousal, shape (batch, 2), float32."""
@@ -251,8 +357,8 @@ class EmoMucs(nn.Module):
         Of one input each, in the order of the sources.
     fusion : {"early", "mid", "late"}
         Which features are joined; "mid" is for C1D alone.
-    dropout : float
-        In the head.
+    head : callable
+        Called with the number of joined features; gives a network like `FusionHead`.
 
     Raises
     ------
@@ -261,7 +367,11 @@ class EmoMucs(nn.Module):
     """
 
     def __init__(
-        self, models: Sequence[SourceModel], fusion: Level, *, dropout: float = 0.3
+        self,
+        models: Sequence[SourceModel],
+        fusion: Level,
+        *,
+        head: Callable[[int], nn.Module] = FusionHead,
     ) -> None:
         super().__init__()
         for model in models:
@@ -272,12 +382,13 @@ class EmoMucs(nn.Module):
                 )
         self.fusion = fusion
         self.models = nn.ModuleList(models)
-        self.head = FusionHead(sum(model.sizes[fusion] for model in models), dropout)
+        self.head: Any = head(sum(model.sizes[fusion] for model in models))
 
     @property
     def last_layers(self) -> nn.Sequential:
         """Of the head."""
-        return self.head.layers
+        layers: nn.Sequential = self.head.layers
+        return layers
 
     @property
     def sources(self) -> list[SourceModel]:

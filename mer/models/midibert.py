@@ -1,4 +1,4 @@
-"""MidiBERT: a BERT encoder of compound words and what classifies its states."""
+"""MidiBERT: a BERT encoder of compound words, and a sequence classifier."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mer.features.compound_words import FIELDS, KEY_CLASSES, SIZES, VELOCITY_CLASSES
-from mer.models.symbolic_encoder import SelfAttention, attend, sinusoidal_positions
+from mer.models.layers import AttentionPooling
+from mer.models.symbolic_encoder import (
+    EncoderLayer,
+    SelfAttention,
+    attend,
+    sinusoidal_positions,
+)
 
 REVISION = 1
 
@@ -90,7 +96,7 @@ class MidiBert(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
-            BertLayer(width, heads, feedforward, dropout, positions) for _ in range(layers)
+            _bert_layer(width, heads, feedforward, dropout, positions) for _ in range(layers)
         )
 
     def forward(self, words: Tensor) -> Tensor:
@@ -120,32 +126,18 @@ class MidiBert(nn.Module):
             return torch.stack(fields).sum(dim=0) + self.merge.bias
 
 
-class BertLayer(nn.Module):
-    """Self-attention and a feed-forward network, each added to its input and then normalised."""
-
-    def __init__(
-        self, width: int, heads: int, feedforward: int, dropout: float, positions: Positions
-    ) -> None:
-        super().__init__()
-        self.attention = _ATTENTIONS[positions](width, heads)
-        self.attention_norm = nn.LayerNorm(width)
-        self.feedforward = nn.Sequential(
-            nn.Linear(width, feedforward), nn.GELU(), nn.Linear(feedforward, width)
-        )
-        self.feedforward_norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
-        # That of BERT at its width; in narrower layers sums have fewer terms.
-        sd = _INITIAL_SD * math.sqrt(_INITIAL_WIDTH / width)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=sd)
-                nn.init.zeros_(module.bias)
-
-    def forward(self, states: Tensor) -> Tensor:
-        """States, shape (batch, n, width), after this layer."""
-        states = self.attention_norm(states + self.dropout(self.attention(states, None)))
-        normed: Tensor = self.feedforward_norm(states + self.dropout(self.feedforward(states)))
-        return normed
+def _bert_layer(
+    width: int, heads: int, feedforward: int, dropout: float, positions: Positions
+) -> EncoderLayer:
+    attention = _ATTENTIONS[positions](width, heads)
+    layer = EncoderLayer(attention, nn.GELU(), width, feedforward, dropout)
+    # That of BERT at its width; in narrower layers sums have fewer terms.
+    sd = _INITIAL_SD * math.sqrt(_INITIAL_WIDTH / width)
+    for module in layer.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=sd)
+            nn.init.zeros_(module.bias)
+    return layer
 
 
 class DistanceAttention(SelfAttention):
@@ -217,45 +209,7 @@ _ATTENTIONS: Mapping[Positions, type[SelfAttention]] = MappingProxyType(
 )
 
 
-class AttentionPooling(nn.Module):
-    """Several weighted means of the states, with learnt weights.
-
-    References
-    ----------
-    Lin et al.: A structured self-attentive sentence embedding. ICLR 2017, equations 5-7.
-    """
-
-    def __init__(self, width: int, hidden: int, hops: int) -> None:
-        super().__init__()
-        self.scores = nn.Sequential(
-            nn.Linear(width, hidden, bias=False), nn.Tanh(), nn.Linear(hidden, hops, bias=False)
-        )
-
-    def forward(self, states: Tensor) -> Tensor:
-        """Means, shape (batch, hops x width), of states, shape (batch, n, width)."""
-        weights = torch.softmax(self.scores(states), dim=1)
-        return torch.bmm(weights.transpose(1, 2), states).flatten(1)
-
-
-class _Classifier(nn.Module):
-    """Encoder, attention pooling and two fully connected layers."""
-
-    def __init__(
-        self,
-        encoder: MidiBert,
-        n_classes: int,
-        *,
-        attention: int = 128,
-        hops: int = 4,
-        classifier: int = 256,
-    ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.pooling = AttentionPooling(encoder.width, attention, hops)
-        self.classifier = _two_layers(hops * encoder.width, classifier, n_classes)
-
-
-class SequenceClassifier(_Classifier):
+class SequenceClassifier(nn.Module):
     """Encoder, attention pooling and two fully connected layers.
 
     Parameters
@@ -271,14 +225,27 @@ class SequenceClassifier(_Classifier):
     Chou et al. 2021, section on sequence-level classification; sizes as in the published code.
     """
 
+    def __init__(
+        self,
+        encoder: MidiBert,
+        n_classes: int,
+        *,
+        attention: int = 128,
+        hops: int = 4,
+        classifier: int = 256,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = AttentionPooling(encoder.width, attention, hops)
+        self.classifier = _two_layers(hops * encoder.width, classifier, n_classes)
+
     def forward(self, words: Tensor) -> Tensor:
         """Logits, shape (batch, n_classes), of words, shape (batch, 4, n)."""
-        logits: Tensor = self.classifier(self.pooling(self.encoder(words)))
-        return logits
+        return self.classifier(self.pooling(self.encoder(words)))
 
 
-class MultiTaskClassifier(_Classifier):
-    """A sequence classifier that also tells the key and the dynamics of each note.
+class MultiTaskClassifier(SequenceClassifier):
+    """A sequence classifier with heads for the key and for the dynamics of each note.
 
     Parameters
     ----------
@@ -304,7 +271,9 @@ class MultiTaskClassifier(_Classifier):
         self.key = _two_layers(hops * encoder.width, classifier, KEY_CLASSES)
         self.velocity = _two_layers(encoder.width, classifier, VELOCITY_CLASSES)
 
-    def forward(self, words: Tensor, velocities: Tensor, keys: Tensor) -> dict[str, Tensor]:
+    def forward(  # type: ignore[override]
+        self, words: Tensor, velocities: Tensor, keys: Tensor
+    ) -> dict[str, Tensor]:
         """Logits of the label, and cross-entropies of the two other tasks.
 
         Parameters

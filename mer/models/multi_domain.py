@@ -1,16 +1,14 @@
-"""Acoustic encoder, cross-domain attention, and the networks that are made of them."""
+"""Networks of Zhu et al. 2023: an acoustic and a symbolic encoder, joined by attention."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mer.features.note_events import PAD
+from mer.models.layers import CrossDomainAttention, Standardise, classifier, masked_mean
 from mer.models.symbolic_encoder import SymbolicEncoder
 
 REVISION = 1
@@ -23,40 +21,6 @@ TIME_FACTOR = 2 ** len(CHANNELS)
 
 Logits = dict[str, Tensor]
 """By name: "label", shape (batch, n_classes); "A" and "V", shape (batch,), where trained."""
-
-
-class Standardise(nn.Module):
-    """Takes the mean off each row of a feature and divides by its standard deviation.
-
-    Both are part of the parameters that are stored; until `fit` they are 0 and 1.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, n_rows: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(n_rows, 1))
-        self.register_buffer("std", torch.ones(n_rows, 1))
-
-    def fit(self, features: Iterable[np.ndarray]) -> None:
-        """Set mean and deviation from all frames of some features, each (n_rows, frames)."""
-        count, sums, squares = 0, np.zeros(len(self.mean)), np.zeros(len(self.mean))
-        for feature in features:
-            values = feature.astype(np.float64)
-            count += values.shape[1]
-            sums += values.sum(axis=1)
-            squares += np.square(values).sum(axis=1)
-        mean = sums / count
-        std = np.sqrt(np.maximum(squares / count - np.square(mean), 0.0))
-        # A row that never changes carries nothing and must not be blown up.
-        std[std < 1e-6 * np.maximum(np.abs(mean), 1.0)] = 1.0
-        self.mean.copy_(torch.from_numpy(mean)[:, None])
-        self.std.copy_(torch.from_numpy(std)[:, None])
-
-    def forward(self, feature: Tensor) -> Tensor:
-        """Shape (batch, n_rows, frames), unchanged."""
-        return (feature - self.mean) / self.std
 
 
 class AcousticEncoder(nn.Module):
@@ -98,62 +62,11 @@ class AcousticEncoder(nn.Module):
         # Time before frequency: with channels last, flattening is then free.
         image = self.standardise(feature).transpose(1, 2).unsqueeze(1)
         maps = self.blocks(image.contiguous(memory_format=torch.channels_last))
-        states: Tensor = self.projection(maps.permute(0, 2, 3, 1).flatten(2))
-        return states
-
-
-class CrossDomainAttention(nn.Module):
-    """Multi-head attention of one domain to another (Zhu et al., equations 1-3).
-
-    Parameters
-    ----------
-    width : int
-        Of the states of both domains; a multiple of `heads`.
-    heads : int
-    """
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width, bias=False)
-        self.output = nn.Linear(width, width, bias=False)
-
-    def forward(self, asking: Tensor, asked: Tensor, real: Tensor | None = None) -> Tensor:
-        """What each state of one domain finds in the other.
-
-        Parameters
-        ----------
-        asking : Tensor, shape (batch, n, width)
-            Domain alpha of the equations: the queries are made from it.
-        asked : Tensor, shape (batch, m, width)
-            Domain beta: keys and values are made from it.
-        real : Tensor, shape (batch, m), bool, optional
-            Which states of `asked` are not padding; all of them if None.
-
-        Returns
-        -------
-        Tensor, shape (batch, n, width)
-        """
-        mixed = self.weights(asking, asked, real) @ self._by_head(self.value(asked))
-        found: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
-        return found
-
-    def weights(self, asking: Tensor, asked: Tensor, real: Tensor | None = None) -> Tensor:
-        """Attention weights, shape (batch, heads, n, m), whose rows add up to 1."""
-        query, key = self._by_head(self.query(asking)), self._by_head(self.key(asked))
-        scores = query @ key.transpose(2, 3) / math.sqrt(key.shape[3])
-        if real is not None:
-            scores = scores.masked_fill(~real[:, None, None, :], -torch.inf)
-        return torch.softmax(scores, dim=3)
-
-    def _by_head(self, states: Tensor) -> Tensor:
-        return states.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return self.projection(maps.permute(0, 2, 3, 1).flatten(2))
 
 
 class AcousticOnly(nn.Module):
-    """The acoustic branch alone: classifier, and arousal head if wanted, on its mean over time."""
+    """The acoustic branch alone: classifier and optional arousal head, on its mean over time."""
 
     def __init__(
         self, acoustic: AcousticEncoder, n_classes: int, *, dropout: float, arousal: bool
@@ -161,7 +74,7 @@ class AcousticOnly(nn.Module):
         super().__init__()
         self.acoustic = acoustic
         width = acoustic.projection.out_features
-        self.classifier = classifier(width, n_classes, dropout)
+        self.classifier = classifier(width, width // 2, n_classes, dropout)
         self.arousal = nn.Linear(width, 1) if arousal else None
 
     def forward(self, feature: Tensor) -> Logits:
@@ -171,14 +84,14 @@ class AcousticOnly(nn.Module):
 
 
 class SymbolicOnly(nn.Module):
-    """The symbolic branch alone: classifier, and valence head if wanted, on its mean over notes."""
+    """The symbolic branch alone: classifier and optional valence head, on its mean over notes."""
 
     def __init__(
         self, symbolic: SymbolicEncoder, n_classes: int, *, dropout: float, valence: bool
     ) -> None:
         super().__init__()
         self.symbolic = symbolic
-        self.classifier = classifier(symbolic.width, n_classes, dropout)
+        self.classifier = classifier(symbolic.width, symbolic.width // 2, n_classes, dropout)
         self.valence = nn.Linear(symbolic.width, 1) if valence else None
 
     def forward(self, events: Tensor) -> Logits:
@@ -190,7 +103,7 @@ class SymbolicOnly(nn.Module):
 class MultiDomain(nn.Module):
     """Both branches, joined by attention in both directions.
 
-    Each branch asks the other; the two answers, averaged over time, go to the classifier.
+    Each branch attends to the other; the two outputs, averaged over time, go to the classifier.
 
     Parameters
     ----------
@@ -209,7 +122,8 @@ class MultiDomain(nn.Module):
     References
     ----------
     Zhu et al.: Symbolic & Acoustic: multi-domain music emotion modeling for instrumental music.
-    2023, figure 1 and section 3.3. The mean over time is our choice.
+    2023, figure 1 and section 3.3. The mean over time is our choice, as is the hidden layer of
+    half the width in "a classifier".
     """
 
     def __init__(
@@ -229,7 +143,7 @@ class MultiDomain(nn.Module):
         width = symbolic.width
         self.acoustic_attention = CrossDomainAttention(width, heads)
         self.symbolic_attention = CrossDomainAttention(width, heads)
-        self.classifier = classifier(2 * width, n_classes, dropout)
+        self.classifier = classifier(2 * width, width, n_classes, dropout)
         self.arousal = nn.Linear(width, 1) if arousal else None
         self.valence = nn.Linear(width, 1) if valence else None
 
@@ -261,27 +175,9 @@ class MultiDomain(nn.Module):
         )
 
 
-def classifier(width: int, n_classes: int, dropout: float) -> nn.Sequential:
-    """One hidden layer of half the width; the paper says no more than "a classifier"."""
-    return nn.Sequential(
-        nn.Dropout(dropout),
-        nn.Linear(width, width // 2),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-        nn.Linear(width // 2, n_classes),
-    )
-
-
 def is_note(events: Tensor) -> Tensor:
     """Columns of events, shape (batch, 5, n), that are no padding: shape (batch, n), bool."""
     return events[:, 0] != PAD
-
-
-def masked_mean(states: Tensor, real: Tensor) -> Tensor:
-    """Mean over the states, shape (batch, n, width), that `real`, shape (batch, n), marks."""
-    weights = real.unsqueeze(2).float()
-    # bfloat16 cannot count beyond 256.
-    return (states.float() * weights).sum(dim=1) / weights.sum(dim=1)
 
 
 def _head(name: str, head: nn.Linear | None, mean: Tensor) -> Logits:

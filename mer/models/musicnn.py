@@ -55,8 +55,7 @@ class FrontEnd(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (batch, 1, frames, bands) to (batch, channels, frames)."""
-        largest: Tensor = self.scale(torch.relu(self.conv(self.pad(x)))).amax(dim=3)
-        return largest
+        return self.scale(torch.relu(self.conv(self.pad(x)))).amax(dim=3)
 
 
 class Middle(nn.Module):
@@ -69,8 +68,7 @@ class Middle(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolution, ReLU and scale."""
-        y: Tensor = self.scale(torch.relu(self.conv(x)))
-        return y
+        return self.scale(torch.relu(self.conv(x)))
 
 
 class MusiCNN(nn.Module):
@@ -145,7 +143,7 @@ def read_graph_weights(folder: Path) -> dict[str, np.ndarray]:
     MissingDataError
         If one of the files is missing.
     InvalidDataError
-        If `model.json` is not of such a model, or the shards have another size than it says.
+        If `model.json` is not of such a model, or the size of the shards differs from that in it.
     """
     path = folder / "model.json"
     try:
@@ -199,19 +197,15 @@ def from_graph_weights(constants: Mapping[str, np.ndarray]) -> MusiCNN:
 def _state(constants: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
     """Parameters of the module from the graph's constants; kernels are (time, bands, in, out)."""
     pairs = _scales("input_scale", constants, "model/batch_normalization/FusedBatchNorm")
-    for number in range(5):
+    for number in range(8):
+        module = f"front.{number}" if number < 5 else f"middle.{number - 5}"
         layer = f"conv2d_{number}" if number else "conv2d"
-        norm = f"model/batch_normalization_{number + 1}/FusedBatchNorm"
         kernel = constants[f"{layer}/kernel"].transpose(3, 2, 0, 1)
-        pairs += [(f"front.{number}.conv.weight", kernel)]
-        pairs += [(f"front.{number}.conv.bias", constants[f"{layer}/bias"])]
-        pairs += _scales(f"front.{number}.scale", constants, norm)
-    for number in range(3):
-        layer, norm = f"conv2d_{number + 5}", f"model/batch_normalization_{number + 6}"
-        kernel = constants[f"{layer}/kernel"][:, :, 0].transpose(2, 1, 0)
-        pairs += [(f"middle.{number}.conv.weight", kernel)]
-        pairs += [(f"middle.{number}.conv.bias", constants[f"{layer}/bias"])]
-        pairs += _scales(f"middle.{number}.scale", constants, f"{norm}/FusedBatchNorm")
+        weight = kernel if number < 5 else kernel[:, 0].transpose(0, 2, 1)
+        pairs += [(f"{module}.conv.weight", weight)]
+        pairs += [(f"{module}.conv.bias", constants[f"{layer}/bias"])]
+        norm = f"model/batch_normalization_{number + 1}/FusedBatchNorm"
+        pairs += _scales(f"{module}.scale", constants, norm)
     pairs += _dense("embedding", "pooled_scale", constants, "dense", 9)
     pairs += _dense("tags", "embedding_scale", constants, "dense_1", 10)
     return pairs

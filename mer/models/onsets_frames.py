@@ -23,14 +23,14 @@ class OnsetsFrames(nn.Module):
     """Levels of log-frequency bands to onsets, offsets, sounding frames and velocities.
 
     As in Onsets and Frames, each head has a convolutional stack and the onsets inform the frames.
-    As in its refined version, it is the features of a stack, not its answers, that are handed on:
+    As in its refined version, the features of a stack are passed on, not its outputs:
     those of the onsets to all other heads, those of the offsets to the frames. Two things differ
     from both: the bands at the harmonics of a pitch are its input channels, so that all pitches
     share all weights; and dilated convolutions take the place of recurrent layers, so that the
     receptive field is finite and a long recording can be transcribed piece by piece with the same
     result as at once.
 
-    The answer at a frame depends on no more than `REACH` frames before and behind it.
+    The output at a frame depends on no more than `REACH` frames before and behind it.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class OnsetsFrames(nn.Module):
 
 
 class _Stack(nn.Module):
-    """Reads all it is given, then looks ever farther in time, twice as far in each layer."""
+    """A convolution over all inputs, then dilated ones, whose dilation doubles in each layer."""
 
     def __init__(self, n_inputs: int, channels: int) -> None:
         super().__init__()

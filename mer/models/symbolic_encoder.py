@@ -54,7 +54,8 @@ class SymbolicEncoder(nn.Module):
         self.embeddings = nn.ModuleList(tables)
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
-            EncoderLayer(width, heads, feedforward, dropout) for _ in range(layers)
+            EncoderLayer(SelfAttention(width, heads), nn.ReLU(), width, feedforward, dropout)
+            for _ in range(layers)
         )
 
     def forward(self, events: Tensor) -> Tensor:
@@ -64,7 +65,7 @@ class SymbolicEncoder(nn.Module):
         ----------
         events : Tensor, shape (batch, 5, n), int64
             As `mer.features.note_events` gives them. Columns whose pitch is PAD are padding: no
-            note attends to them, and what comes out in their place means nothing.
+            note attends to them, and their states mean nothing.
 
         Returns
         -------
@@ -81,23 +82,38 @@ class SymbolicEncoder(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and a feed-forward network, each added to its input and then normalised."""
+    """Self-attention and a feed-forward network, each added to its input and then normalised.
 
-    def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
+    Parameters
+    ----------
+    attention : SelfAttention
+    activation : nn.Module
+        Between the two layers of the feed-forward network.
+    width, feedforward : int
+    dropout : float
+    """
+
+    def __init__(
+        self,
+        attention: SelfAttention,
+        activation: nn.Module,
+        width: int,
+        feedforward: int,
+        dropout: float,
+    ) -> None:
         super().__init__()
-        self.attention = SelfAttention(width, heads)
+        self.attention = attention
         self.attention_norm = nn.LayerNorm(width)
         self.feedforward = nn.Sequential(
-            nn.Linear(width, feedforward), nn.ReLU(), nn.Linear(feedforward, width)
+            nn.Linear(width, feedforward), activation, nn.Linear(feedforward, width)
         )
         self.feedforward_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
         """States, shape (batch, n, width), after this layer; `mask` as in `SelfAttention`."""
         states = self.attention_norm(states + self.dropout(self.attention(states, mask)))
-        normed: Tensor = self.feedforward_norm(states + self.dropout(self.feedforward(states)))
-        return normed
+        return self.feedforward_norm(states + self.dropout(self.feedforward(states)))
 
 
 class SelfAttention(nn.Module):
@@ -119,8 +135,7 @@ class SelfAttention(nn.Module):
         projected = self.projection(states).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = projected.permute(2, 0, 3, 1, 4).contiguous()
         mixed = self.mixed(query, key, value, mask)
-        attended: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, width))
-        return attended
+        return self.output(mixed.transpose(1, 2).reshape(batch, length, width))
 
     def mixed(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Weighted means of the values, shape (batch, heads, n, width / heads)."""
@@ -141,7 +156,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Te
 def sinusoidal_positions(length: int, width: int) -> Tensor:
     """Position encoding of Vaswani et al., section 3.5, shape (length, width).
 
-    Sines stand in the even columns and cosines in the odd ones.
+    Even columns are sines, odd ones cosines.
     """
     rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
     angles = torch.arange(length)[:, None] * rates

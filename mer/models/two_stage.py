@@ -12,8 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mer.models.multi_domain import Standardise
-from mer.models.vgg import he_initialise
+from mer.models.layers import Standardise, he_initialise
 
 REVISION = 1
 
@@ -57,8 +56,7 @@ class SegmentAutoencoder(nn.Module):
         x = x.unsqueeze(1)
         for layer in self.down:
             x = torch.relu(layer(x))
-        code: Tensor = self.to_code(x.flatten(1))
-        return code
+        return self.to_code(x.flatten(1))
 
     def decode(self, code: Tensor) -> Tensor:
         """Standardised segments, shape (batch, n_mels, window), of codes, shape (batch, size)."""
@@ -68,14 +66,14 @@ class SegmentAutoencoder(nn.Module):
             x = layer(nn.functional.interpolate(x, size=shape, mode="nearest"))
         return x.squeeze(1)
 
-    def forward(self, log_mel: Tensor, kept: Tensor) -> Tensor:
+    def forward(self, log_mel: Tensor, visible: Tensor) -> Tensor:
         """Reconstructions of masked segments.
 
         Parameters
         ----------
         log_mel : Tensor, shape (batch, n_mels, window)
             In dB.
-        kept : Tensor, shape (batch, n_mels, window)
+        visible : Tensor, shape (batch, n_mels, window)
             0 where a segment is masked, else 1.
 
         Returns
@@ -83,7 +81,7 @@ class SegmentAutoencoder(nn.Module):
         Tensor, shape (batch, n_mels, window)
             Standardised.
         """
-        return self.decode(self.encode(self.standardise(log_mel) * kept))
+        return self.decode(self.encode(self.standardise(log_mel) * visible))
 
 
 class SequenceClassifier(nn.Module):
@@ -111,5 +109,4 @@ class SequenceClassifier(nn.Module):
         """Logits, shape (batch, n_classes), of codes, shape (batch, size, n_segments)."""
         x = self.standardise(codes).transpose(1, 2)
         _, (last, _) = self.lstm(x)
-        logits: Tensor = self.classifier(torch.cat([last[0], last[1]], dim=1))
-        return logits
+        return self.classifier(torch.cat([last[0], last[1]], dim=1))

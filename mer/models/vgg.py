@@ -3,7 +3,7 @@
 References
 ----------
 Simonyan and Zisserman: Very deep convolutional networks for large-scale image recognition. ICLR
-2015, configuration D; with the average pooling to 7 x 7 that today's implementations put before
+2015, configuration D; with the average pooling to 7 x 7 that current implementations put before
 the dense layers, so that it takes inputs of any size. Sun et al. 2024 change only the channels of
 the input and the number of classes.
 """
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mer.errors import ParameterError
-from mer.models.multi_domain import Standardise
+from mer.models.layers import Standardise, he_initialise
 
 REVISION = 1
 
@@ -106,18 +106,9 @@ class VGG16(nn.Module):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Logits, shape (batch, n_classes), of segments in dB, shape (batch, n_mels, frames)."""
-        logits: Tensor = self.classifier(self.features(log_mel))
-        return logits
+        return self.classifier(self.features(log_mel))
 
 
 def scaled(size: int, width: float) -> int:
     """A layer's size at some width, at least 1."""
     return max(1, round(size * width))
-
-
-def he_initialise(module: nn.Module) -> None:
-    """Set a layer's parameters as He et al. (ICCV 2015) do, for deep networks with ReLU."""
-    if isinstance(module, (nn.Conv2d, nn.Linear)):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        assert module.bias is not None
-        nn.init.zeros_(module.bias)

@@ -1,54 +1,38 @@
-"""From a mix to its sources: separators behind one interface, and audio files of what they give."""
+"""Separators behind one interface, and audio files of their stems."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from mer import rendering
+from mer import __version__, rendering
 from mer.audio import audio_blocks, checked_mono, crop, resample, waveform
 from mer.clips import Clip
 from mer.errors import ParameterError
 from mer.features.cache import cached, source_of
-from mer.separation.files import stem_files
-from mer.separation.streaming import SOURCES
+from mer.files import atomic_path
 
-__all__ = [
-    "MIX",
-    "SEPARATORS",
-    "SOURCES",
-    "TRUE",
-    "Separator",
-    "get_separator",
-    "separate_file",
-    "separate_samples",
-    "separated_waveform",
-    "source_waveform",
-    "stem_files",
-]
-
+SOURCES = ("drums", "bass", "other", "vocals")
+"""In the order of the demucs package."""
 SEPARATORS = ("small", "htdemucs")
 MIX = "mix"
 """The source that is none: everything together."""
 TRUE = "true"
-"""In place of a separator: the sources of a composed clip, each rendered alone."""
+"""Name of a separator: the sources of a composed clip, each rendered alone."""
+
+_LARGEST_WAV = 2**32 - 2**16
+_BYTES_PER_SAMPLE = 4
 
 
 class Separator(Protocol):
-    """What takes a mix apart.
+    """What takes a mix apart: audio at `sample_rate` (Hz), as its sources are.
 
-    Attributes
-    ----------
-    name : str
-        One of `SEPARATORS`.
-    revision : int
-        Raised whenever its sources of the same audio change.
-    sample_rate : int
-        Of the audio that it takes and gives, in Hz.
+    `revision` is raised whenever its sources of the same audio change.
     """
 
     name: str
@@ -79,13 +63,10 @@ class Separator(Protocol):
 
 @cache
 def get_separator(name: str = "small") -> Separator:
-    """A separator by name, loaded once a process.
+    """One of `SEPARATORS`, loaded once a process.
 
-    Parameters
-    ----------
-    name : str
-        One of `SEPARATORS`. "small" is trained here and comes with its weights; "htdemucs", much
-        the better one, fetches its authors' weights when it is first used.
+    "small" is trained here and comes with its weights; "htdemucs", much the better one, fetches
+    its authors' weights when it is first used.
 
     Raises
     ------
@@ -96,34 +77,56 @@ def get_separator(name: str = "small") -> Separator:
     InvalidDataError
         If its weights are damaged.
     """
-    if name == "small":
-        from mer.separation.small import SmallSeparator
+    if name not in SEPARATORS:
+        raise ParameterError(
+            f"unknown separator {name!r}; the separators are: {', '.join(SEPARATORS)}"
+        )
+    from mer.separation.demucs import HybridDemucs, SmallSeparator
 
-        return SmallSeparator()
-    if name == "htdemucs":
+    return SmallSeparator() if name == SmallSeparator.name else HybridDemucs()
+
+
+def separator_revision(separator: str) -> int:
+    """Revision number of what the sources come from; the separator itself is not loaded.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such separator, or no weights of the small one.
+    """
+    if separator == TRUE:
+        from mer.composing.score import REVISION
+
+        return REVISION
+    if separator == "small":
+        from mer.separation.demucs import revision
+
+        return revision()
+    if separator == "htdemucs":
         from mer.separation.demucs import HybridDemucs
 
-        return HybridDemucs()
-    raise ParameterError(f"unknown separator {name!r}; the separators are: {', '.join(SEPARATORS)}")
+        return HybridDemucs.revision
+    raise ParameterError(
+        f"unknown separator {separator!r}; the separators are: small, htdemucs, {TRUE}"
+    )
 
 
 def separate_samples(
     samples: np.ndarray, sample_rate: int, separator: Separator
 ) -> dict[str, np.ndarray]:
-    """Sources of audio in memory.
+    """Sources of audio in memory, resampled to what the separator takes and back.
 
     Parameters
     ----------
     samples : np.ndarray, shape (n_samples,)
         Mono, in [-1, 1].
     sample_rate : int
-        In Hz; resampled to what the separator takes, and its sources back again.
+        In Hz.
     separator : Separator
 
     Returns
     -------
     dict of str to np.ndarray, shape (n_samples,), float32
-        By source.
 
     Raises
     ------
@@ -153,7 +156,7 @@ def separate_file(
         Any format that libsndfile reads. All its channels are kept.
     separator : Separator
     on_block : callable, optional
-        Told the length in seconds of each piece that is separated.
+        Called with the length in seconds of each piece that is separated.
 
     Yields
     ------
@@ -173,10 +176,10 @@ def separate_file(
             on_block(stems.shape[-1] / separator.sample_rate)
 
 
-def separated_waveform(
-    clip: Clip, source: str, sample_rate: int = 22050, separator: str = "small"
+def source_waveform(
+    clip: Clip, source: str, sample_rate: int = 22050, *, separator: str = "small"
 ) -> np.ndarray:
-    """One source of a clip as a separator hears it, from the cache where it is there.
+    """One source of a clip, or all of it, from the cache where it is there.
 
     All sources are separated at once and kept, as half-precision numbers: their error is 66 dB
     below the sample or more.
@@ -185,43 +188,6 @@ def separated_waveform(
     ----------
     clip : Clip
         Its recording is separated, or the rendering of its MIDI where it has none.
-    source : str
-        One of `SOURCES`.
-    sample_rate : int
-        In Hz.
-    separator : str
-        One of `SEPARATORS`.
-
-    Returns
-    -------
-    np.ndarray, shape (n_samples,), float32
-        As long as the clip, give or take a sample that resampling adds.
-
-    Raises
-    ------
-    ParameterError, MissingDataError, InvalidDataError
-        As `get_separator` and `mer.audio.waveform`; also if there is no such source.
-    """
-    _check_source(source)
-    chosen = get_separator(separator)
-
-    def compute() -> dict[str, np.ndarray]:
-        stems = separate_samples(waveform(clip, chosen.sample_rate), chosen.sample_rate, chosen)
-        return {
-            name: _resampled(stem, chosen.sample_rate, sample_rate) for name, stem in stems.items()
-        }
-
-    return _cached_source(clip, source, sample_rate, separator, chosen.revision, compute)
-
-
-def source_waveform(
-    clip: Clip, source: str, sample_rate: int = 22050, *, separator: str = "small"
-) -> np.ndarray:
-    """One source of a clip, or all of it, from the cache where it is there.
-
-    Parameters
-    ----------
-    clip : Clip
     source : str
         One of `SOURCES`, or `MIX`: the clip as `mer.audio.waveform` gives it.
     sample_rate : int
@@ -232,52 +198,98 @@ def source_waveform(
     Returns
     -------
     np.ndarray, shape (n_samples,), float32
+        As long as the clip, give or take a sample that resampling adds.
 
     Raises
     ------
     ParameterError, MissingDataError, InvalidDataError
-        As `separated_waveform`. With `TRUE`, MissingDataError if the clip is not a composed one.
+        As `get_separator` and `mer.audio.waveform`; also if there is no such source, or if the
+        clip is not a composed one and `separator` is `TRUE`.
     """
     if source == MIX:
         return waveform(clip, sample_rate)
-    if separator != TRUE:
-        return separated_waveform(clip, source, sample_rate, separator)
-    from mer.composing.stems import stems
-
-    _check_source(source)
-    return _cached_source(
-        clip, source, sample_rate, TRUE, rendering.REVISION, lambda: stems(clip, sample_rate)
-    )
-
-
-def _check_source(source: str) -> None:
     if source not in SOURCES:
         raise ParameterError(f"unknown source {source!r}; the sources are: {', '.join(SOURCES)}")
+    chosen = None if separator == TRUE else get_separator(separator)
+    revision = chosen.revision if chosen else rendering.REVISION
 
-
-def _cached_source(
-    clip: Clip,
-    source: str,
-    sample_rate: int,
-    separator: str,
-    revision: int,
-    compute: Callable[[], dict[str, np.ndarray]],
-) -> np.ndarray:
-    file = source_of(clip, "audio")
-
-    def stored(name: str, compute_one: Callable[[], np.ndarray]) -> np.ndarray:
+    def stored(name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
         parameters = {
             "source": name,
             "separator": separator,
             "rendering": rendering.REVISION,
             "sample_rate": sample_rate,
         }
-        return cached("sources", revision, parameters, file, compute_one)
+        return cached("sources", revision, parameters, source_of(clip, "audio"), compute)
 
     def compute_all() -> np.ndarray:
-        half = {name: stem.astype(np.float16) for name, stem in compute().items()}
+        sources = _sources(clip, sample_rate, chosen)
+        half = {name: samples.astype(np.float16) for name, samples in sources.items()}
         for name in set(SOURCES) - {source}:
             stored(name, partial(half.__getitem__, name))
         return half[source]
 
     return stored(source, compute_all).astype(np.float32)
+
+
+def _sources(clip: Clip, sample_rate: int, separator: Separator | None) -> dict[str, np.ndarray]:
+    if separator is None:
+        from mer.composing.stems import stems
+
+        return stems(clip, sample_rate)
+    rate = separator.sample_rate
+    sources = separate_samples(waveform(clip, rate), rate, separator)
+    return {name: _resampled(samples, rate, sample_rate) for name, samples in sources.items()}
+
+
+def stem_paths(folder: Path) -> list[Path]:
+    """The file of each source, in the order of `SOURCES`."""
+    return [folder / f"{source}.wav" for source in SOURCES]
+
+
+@contextmanager
+def stem_files(
+    folder: Path, *, sample_rate: int, channels: int, separator: str, seconds: float = 0.0
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """Write stems piece by piece: one WAV file a source, of 32-bit numbers, so that none clips.
+
+    The files take their names when the block ends well; if it raises, earlier ones stay as they
+    were. Each says in its header which separator made it.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it does not exist.
+    sample_rate, channels : int
+    separator : str
+        Its name.
+    seconds : float
+        Expected length: files of more than 4 GiB are written as RF64, which WAV readers take.
+
+    Yields
+    ------
+    callable
+        Takes the next samples, shape (len(SOURCES), channels, n).
+    """
+    import soundfile
+
+    size = seconds * sample_rate * channels * _BYTES_PER_SAMPLE
+    form = "WAV" if size < _LARGEST_WAV else "RF64"
+    with ExitStack() as paths:
+        temporary = [paths.enter_context(atomic_path(path)) for path in stem_paths(folder)]
+        with ExitStack() as open_files:
+            files = [
+                open_files.enter_context(
+                    soundfile.SoundFile(path, "w", sample_rate, channels, "FLOAT", format=form)
+                )
+                for path in temporary
+            ]
+            for file, source in zip(files, SOURCES, strict=True):
+                file.title = source
+                file.software = f"mer {__version__}, separator {separator}"
+
+            def write(stems: np.ndarray) -> None:
+                for file, stem in zip(files, stems, strict=True):
+                    file.write(stem.T)
+
+            yield write

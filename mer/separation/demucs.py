@@ -1,9 +1,12 @@
-"""Networks of the demucs package: Hybrid Transformer Demucs, and what all of them share."""
+"""Separators: networks of the demucs package, for audio of any length in bounded memory.
+
+Audio is separated in overlapping segments with crossfade.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,105 @@ import numpy as np
 
 from mer.errors import InvalidDataError, MissingDataError
 from mer.paths import cache_folder
-from mer.separation.streaming import separate_stream
+from mer.separation import SOURCES
 from mer.training.supervised import resolve_device
+from mer.weights import load_weights, weights_revision
+
+OVERLAP = 0.25
+"""Part of a segment that it shares with the next, as in the demucs package."""
+
+CODE_REVISION = 1
+"""Raised whenever the sources of the small separator change for another reason than new weights."""
+
+WEIGHTS = "separator"
+SAMPLE_RATE = 22050
+"""Of the small separator, in Hz."""
+SEGMENT = 176468
+"""Samples that are computed at a time, about 8 s: a length that the network takes unpadded."""
 
 FILE = "955717e8-8726e21a.th"
 """Weights of htdemucs: signature and first digits of the SHA-256."""
+
+
+def separate_stream(
+    blocks: Iterable[np.ndarray],
+    separate: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    length: int,
+) -> Iterator[np.ndarray]:
+    """Sources of audio that comes in pieces.
+
+    Segments begin at multiples of their stride whatever the pieces are, and are crossfaded with
+    the weights of `demucs.apply.apply_model`: in a row, the sources are what that function gives
+    for the whole recording with `shifts=0`. No more than about three segments and one block are
+    held in memory.
+
+    Parameters
+    ----------
+    blocks : iterable of np.ndarray, shape (channels, n)
+        Consecutive samples.
+    separate : callable
+        Gives the sources of a segment, shape (n_sources, channels, n), from what comes before it,
+        shape (channels, n_before), at most a segment long, and from its samples.
+    length : int
+        Samples of a segment.
+
+    Yields
+    ------
+    np.ndarray, shape (n_sources, channels, n), float32
+        Consecutive samples of the sources, as many in all as there are in the blocks.
+
+    Raises
+    ------
+    InvalidDataError
+        If there are no samples.
+    """
+    weight = _crossfade(length)
+    stride = int((1 - OVERLAP) * length)
+    total, weights = np.zeros(0, np.float32), np.zeros(length, np.float32)
+    for before, samples in _segments(blocks, length, stride):
+        estimate = separate(before, samples)
+        n = estimate.shape[-1]
+        if not total.size:
+            total = np.zeros((*estimate.shape[:2], length), np.float32)
+        total[..., :n] += weight[:n] * estimate
+        weights[:n] += weight[:n]
+        done = min(stride, n)
+        yield total[..., :done] / weights[:done]
+        total, weights = _shifted(total, stride), _shifted(weights, stride)
+
+
+def _crossfade(length: int) -> np.ndarray:
+    half = length // 2
+    triangle = np.concatenate([np.arange(1, half + 1), np.arange(length - half, 0, -1)])
+    return (triangle / triangle.max()).astype(np.float32)
+
+
+def _shifted(array: np.ndarray, n: int) -> np.ndarray:
+    return np.concatenate([array[..., n:], np.zeros_like(array[..., :n])], axis=-1)
+
+
+def _segments(
+    blocks: Iterable[np.ndarray], length: int, stride: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Segments from samples 0, stride, 2 stride, ...; the last ones are shorter than `length`."""
+    held = np.zeros((1, 0), np.float32)
+    start = 0
+    for block in blocks:
+        held = np.concatenate([held, block], axis=1) if held.size else block
+        while held.shape[1] >= start + length:
+            yield held[:, :start], held[:, start : start + length]
+            held, start = _advance(held, start + stride, length)
+    if not held.size:
+        raise InvalidDataError("there are no samples to separate")
+    while start < held.shape[1]:
+        yield held[:, :start], held[:, start : start + length]
+        held, start = _advance(held, start + stride, length)
+
+
+def _advance(held: np.ndarray, start: int, length: int) -> tuple[np.ndarray, int]:
+    """Drop what lies more than a segment before `start`."""
+    dropped = max(start - length, 0)
+    return held[:, dropped:], start - dropped
 
 
 def stems_of(
@@ -47,6 +144,72 @@ def stems_of(
     with torch.inference_mode():
         estimate: np.ndarray = apply_model(network, chunk, **options).cpu().numpy()
     return estimate
+
+
+def small_network() -> Any:
+    """Demucs [1]_ with 2,010,444 parameters.
+
+    That of the demucs package, for one channel, with 16 channels in its first and 256 in its
+    fifth and last layer, without resampling inside.
+
+    Returns
+    -------
+    demucs.demucs.Demucs
+        Takes shape (batch, 1, n) and gives (batch, len(SOURCES), 1, n).
+
+    References
+    ----------
+    .. [1] Défossez, A., Usunier, N., Bottou, L., Bach, F.: Music Source Separation in the
+       Waveform Domain. arXiv:1911.13254 (2019). The package's present version has residual
+       branches in its encoder, with an LSTM and attention in the last layer.
+    """
+    from demucs.demucs import Demucs
+
+    sizes = {"audio_channels": 1, "channels": 16, "depth": 5}
+    return Demucs(list(SOURCES), **sizes, resample=False, samplerate=SAMPLE_RATE)
+
+
+def revision() -> int:
+    """Of the sources: raised by new code as by new weights."""
+    return 1000 * CODE_REVISION + weights_revision(WEIGHTS)
+
+
+class SmallSeparator:
+    """Demucs at 22,050 Hz, trained on rendered music; separates each channel by itself.
+
+    Memory does not grow with the length of the audio, and how it is cut makes no difference.
+
+    Parameters
+    ----------
+    device : str
+        "auto", "cpu" or "cuda".
+
+    Raises
+    ------
+    MissingDataError, InvalidDataError
+        If the weights are missing or altered.
+    """
+
+    name = "small"
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, *, device: str = "auto") -> None:
+        tensors, _ = load_weights(WEIGHTS)
+        self.revision = revision()
+        self._device = resolve_device(device)
+        self._network = small_network()
+        self._network.load_state_dict(tensors)
+        self._network.to(self._device).eval()
+
+    def separate(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """As `mer.separation.Separator.separate`, for any number of channels."""
+
+        def separate(before: np.ndarray, samples: np.ndarray) -> np.ndarray:
+            batch = np.concatenate([before, samples], axis=1)[:, None]
+            estimate = stems_of(self._network, batch, samples.shape[1], self._device)
+            return np.moveaxis(estimate[:, :, 0], 0, 1)
+
+        return separate_stream(blocks, separate, SEGMENT)
 
 
 def weights_file() -> Path:
@@ -128,14 +291,13 @@ class HybridDemucs:
         """As `mer.separation.Separator.separate`, for one channel or two."""
 
         def separate(before: np.ndarray, samples: np.ndarray) -> np.ndarray:
-            channels = samples.shape[0]
+            channels, length = samples.shape
             if channels > 2:
                 raise InvalidDataError(
                     f"the audio has {channels} channels; separator 'htdemucs' takes one or two"
                 )
             batch = np.concatenate([before, samples], axis=1)[None]
             batch = np.repeat(batch, 2, axis=1) if channels == 1 else batch
-            length = samples.shape[1]
             estimate = stems_of(self._network, batch, length, self._device, self._segment)[0]
             return estimate.mean(axis=1, keepdims=True) if channels == 1 else estimate
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from torch import nn
 
 from mer.errors import InvalidDataError
 from mer.evaluation.separation import separation_scores
-from mer.separation.rendered import SAMPLE_RATE
-from mer.separation.streaming import SOURCES
+from mer.separation import SOURCES
+from mer.separation.demucs import SAMPLE_RATE
 from mer.training import supervised
 from mer.training.supervised import Batch, History, Score, TrainingOptions
 
@@ -54,23 +54,21 @@ def train_separator(
     valid: Sequence[np.ndarray],
     options: SeparatorOptions,
     *,
-    seed: int,
     device: torch.device,
-    checkpoint: Path | None = None,
-    progress: bool = False,
+    **training: Any,
 ) -> History:
-    """Train on waveforms; the epoch with the best SI-SDR over validation mixes is kept.
+    """Train on waveforms; restore the epoch with the best SI-SDR over validation mixes.
 
     The loss is the mean absolute error of all sources' samples.
 
     Parameters
     ----------
     network : nn.Module
-        From `mer.separation.small.small_network`.
+        From `mer.separation.demucs.small_network`.
     train, valid : sequence of np.ndarray, shape (len(SOURCES), n_samples)
-        Stems of each piece of music, at `mer.separation.rendered.SAMPLE_RATE`.
+        Stems of each piece of music, at `SAMPLE_RATE`.
     options : SeparatorOptions
-    seed, device, checkpoint, progress
+    device, training
         As in `mer.training.supervised.train`.
 
     Returns
@@ -90,20 +88,14 @@ def train_separator(
             f"no training piece has {options.window} samples; expected pieces of "
             f"{options.window / SAMPLE_RATE:.1f} s or more"
         )
-
-    def validate(model: nn.Module) -> Score:
-        return _score(model, valid, device)
-
     return supervised.train(
         network,
         lambda rng: _batches(long, options, rng),
-        validate,
+        lambda model: _score(model, valid, device),
         options,
         loss=nn.functional.l1_loss,
-        seed=seed,
         device=device,
-        checkpoint=checkpoint,
-        progress=progress,
+        **training,
     )
 
 
@@ -150,8 +142,7 @@ def _without_treble(stems: np.ndarray, cutoff: float) -> np.ndarray:
 
     spectrum = fft.rfft(stems)
     spectrum[:, int(cutoff / SAMPLE_RATE * stems.shape[1]) :] = 0
-    result: np.ndarray = fft.irfft(spectrum, stems.shape[1])
-    return result
+    return fft.irfft(spectrum, stems.shape[1])
 
 
 def _score(network: nn.Module, pieces: Sequence[np.ndarray], device: torch.device) -> Score:

@@ -1,7 +1,7 @@
 """The book: notebooks executed, pages and tables staged, HTML built and checked.
 
-papermill executes the notebooks into `_build/notebooks/<profile>`; Jupyter Book renders what they
-show, and executes nothing itself.
+The notebooks are executed into `_build/notebooks/<profile>`; Jupyter Book renders what they show,
+and executes nothing itself.
 """
 
 from __future__ import annotations
@@ -10,48 +10,39 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
-from mer.study.parameters import (
-    CorpusParameters,
-    NotebookParameters,
-    RegressionParameters,
-    SegmentParameters,
-    SeparationParameters,
-    StudyParameters,
-    TranscriptionParameters,
-    check,
-)
-from mer.study.project import project_root
-from mer.study.summaries import STORED, write_tables
+from joblib import cpu_count
 
-NOTEBOOKS: Mapping[str, type[NotebookParameters]] = MappingProxyType(
-    {
-        "corpora": CorpusParameters,
-        "emopia_baselines": StudyParameters,
-        "evaluation_audit": StudyParameters,
-        "transcription": TranscriptionParameters,
-        "zhu2023_comparison": StudyParameters,
-        "zhu2023_ablation": StudyParameters,
-        "zhao2023_comparison": StudyParameters,
-        "zhao2023_ablation": StudyParameters,
-        "zhao2023_attention": StudyParameters,
-        "separation": SeparationParameters,
-        "deberardinis2020_sources": RegressionParameters,
-        "deberardinis2020_fusion": RegressionParameters,
-        "deberardinis2020_interpretation": RegressionParameters,
-        "sun2024_segments": SegmentParameters,
-        "sun2024_comparison": SegmentParameters,
-        "sun2024_trajectory": SegmentParameters,
-        "sun2024_noise": SegmentParameters,
-    }
+from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
+from mer.study.notebooks import Job, execute, in_processes, is_current
+from mer.study.profiles import STORED
+from mer.study.project import project_root
+from mer.study.settings import Settings, check
+
+NOTEBOOKS = (
+    "corpora",
+    "emopia_baselines",
+    "evaluation_audit",
+    "transcription",
+    "zhu2023_comparison",
+    "zhu2023_ablation",
+    "zhao2023_comparison",
+    "zhao2023_ablation",
+    "zhao2023_attention",
+    "separation",
+    "deberardinis2020_sources",
+    "deberardinis2020_fusion",
+    "deberardinis2020_interpretation",
+    "sun2024_segments",
+    "sun2024_comparison",
+    "sun2024_trajectory",
+    "sun2024_noise",
 )
-"""In the order of the book, each with the parameters that it takes."""
+"""In the order of the book."""
 
 FRESH = "quick"
 """Profile of what the book shows beside the stored results: what this machine computed itself."""
@@ -67,7 +58,10 @@ def execute_notebooks(
     names: Sequence[str] | None = None,
     progress: bool = True,
 ) -> list[Path]:
-    """Execute notebooks with papermill, in the kernel "python3" of this environment.
+    """Execute notebooks with papermill, as many side by side as there are cores.
+
+    Notebooks of one paper run one after another, since they share runs. What was executed before
+    is kept where nothing is to be computed and nothing changed that it came from.
 
     Parameters
     ----------
@@ -79,7 +73,7 @@ def execute_notebooks(
     names : sequence of str, optional
         Names among `NOTEBOOKS`; all of them if None.
     progress : bool
-        Whether to show which cell runs, and what it prints.
+        Whether to print a line for each notebook: its time, and how many runs it computed.
 
     Returns
     -------
@@ -93,79 +87,49 @@ def execute_notebooks(
     MerError
         If a notebook fails. What it got to is then kept as `<name>.failed.ipynb`.
     """
-    names = tuple(NOTEBOOKS) if names is None else names
+    names = NOTEBOOKS if names is None else names
     for name in names:
         if name not in NOTEBOOKS:
             raise ParameterError(
                 f"unknown notebook {name!r}; the notebooks are: {', '.join(NOTEBOOKS)}"
             )
     values = {**(parameters or {}), "profile": profile}
-    _check_parameters(values)
+    check(values, list(Settings.model_fields))
     output = output or project_root() / "_build" / "notebooks" / profile
+    _run(_jobs(names, values, output), values.get("n_jobs"), progress)
+    return [output / f"{name}.ipynb" for name in names]
+
+
+def _jobs(names: Sequence[str], values: Mapping[str, Any], output: Path) -> list[list[Job]]:
+    """Notebooks that have to be executed, in groups: those of one paper may compute the same."""
+    root, computes = project_root(), values.get("compute", True)
     output.mkdir(parents=True, exist_ok=True)
-    return [_execute(name, output, values, progress) for name in names]
+    groups: dict[str, list[Job]] = {}
+    for name in names:
+        template, finished = root / "notebooks" / f"{name}.ipynb", output / f"{name}.ipynb"
+        if computes or not is_current(finished, template, values):
+            group = groups.setdefault(name.split("_")[0] if computes else name, [])
+            group.append((name, partial(execute, template, finished, values, root)))
+    return sorted(groups.values(), key=len, reverse=True)
 
 
-def _check_parameters(values: Mapping[str, Any]) -> None:
-    """Each value must be one that some notebook takes, and right for all that take it."""
-    fields = {name: model for model in NOTEBOOKS.values() for name in model.model_fields}
-    unknown = [name for name in values if name not in fields]
-    if unknown:
-        raise ParameterError(
-            f"unknown parameter {unknown[0]!r}; the parameters are: {', '.join(fields)}"
-        )
-    for model in dict.fromkeys(NOTEBOOKS.values()):
-        check({key: value for key, value in values.items() if key in model.model_fields}, model)
+def _run(groups: Sequence[Sequence[Job]], n_jobs: int | None, progress: bool) -> None:
+    """Run them on all cores, of which each takes the number of processes that it may use."""
+    processes = max(cpu_count() // (n_jobs or 1), 1)
+    in_processes(groups, processes=max(min(processes, len(groups)), 1), progress=progress)
 
 
-def _execute(name: str, output: Path, values: Mapping[str, Any], progress: bool) -> Path:
-    """One notebook: under its name when it ends well, as `<name>.failed.ipynb` if it does not."""
-    import papermill
-
-    root = project_root()
-    template, finished = root / "notebooks" / f"{name}.ipynb", output / f"{name}.ipynb"
-    failed = output / f"{name}.failed.ipynb"
-    for path in (finished, failed):
-        path.unlink(missing_ok=True)
-    taken = papermill.inspect_notebook(str(template))
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=output) as folder:
-        unfinished = Path(folder) / finished.name
-        try:
-            papermill.execute_notebook(
-                str(template),
-                str(unfinished),
-                parameters={key: value for key, value in values.items() if key in taken},
-                kernel_name="python3",
-                cwd=str(root),
-                progress_bar=progress,
-                stdout_file=sys.stdout if progress else None,
-            )
-        except (papermill.PapermillException, RuntimeError) as error:
-            if unfinished.is_file():
-                unfinished.replace(failed)
-            raise MerError(f"notebook {name} failed: {_reason(error)} (see {failed})") from None
-        unfinished.replace(finished)
-    return finished
-
-
-def _reason(error: Exception) -> str:
-    """Last line of an error: the message of one of ours, name and message of any other."""
-    message = str(getattr(error, "evalue", error)).strip() or "no message"
-    name = getattr(error, "ename", type(error).__name__)
-    ours = name in {"MerError", *(kind.__name__ for kind in MerError.__subclasses__())}
-    last = message.splitlines()[-1]
-    return last if ours else f"{name}: {last}"
-
-
-def build_book(*, progress: bool = True) -> Path:
+def build_book(write_tables: Callable[[Path], None], *, progress: bool = True) -> Path:
     """Build the book from stored runs, and check it.
 
     A second part shows the notebooks of profile "quick" where `mer study` has executed them here.
 
     Parameters
     ----------
+    write_tables : callable
+        Writes the tables that pages include, as Markdown, into a new folder.
     progress : bool
-        Whether to show which notebook cell runs.
+        Whether to print a line for each notebook.
 
     Returns
     -------
@@ -184,13 +148,20 @@ def build_book(*, progress: bool = True) -> Path:
     for folder in (source, book):
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(project_root() / "book", source)
-    write_tables(source / "generated")
-    execute_notebooks(STORED, parameters={"compute": False}, progress=progress)
+    values = {"compute": False, "profile": STORED}
+    executed = build / "notebooks" / STORED
+    tables: Job = ("tables", partial(_written, write_tables, source / "generated"))
+    _run([[tables], *_jobs(NOTEBOOKS, values, executed)], None, progress)
     pages = _stage(source)
     _run_sphinx(source, book)
     html = book / "_build" / "html"
     check_book(html, pages)
     return html / "index.html"
+
+
+def _written(write_tables: Callable[[Path], None], folder: Path) -> str:
+    write_tables(folder)
+    return ""
 
 
 def _stage(source: Path) -> list[str]:
@@ -226,8 +197,8 @@ def _stage_notebooks(profile: str, target: Path) -> list[str]:
                 f"run 'mer study --profile {profile}' again or remove the file"
             )
         for part in (notebook, *notebook.cells):
-            part.metadata.pop("papermill", None)
-            part.metadata.pop("widgets", None)
+            for key in ("mer", "papermill", "widgets"):
+                part.metadata.pop(key, None)
         target.mkdir(exist_ok=True)
         nbformat.write(notebook, target / path.name)
         staged.append(name)

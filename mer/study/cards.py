@@ -1,23 +1,24 @@
-"""The card of a corpus: what is known of it where its data are not."""
+"""The card of a corpus: its description where its data are missing."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from mer.audio import audio_source
 from mer.clips import Corpus, Split
 from mer.features.notes import read_notes
+from mer.study import plots
+from mer.study.text import number
 
 
 def describe(corpus: Corpus) -> dict[str, Any]:
     """Counts and statistics of a corpus, JSON-native.
-
-    Parameters
-    ----------
-    corpus : Corpus
 
     Returns
     -------
@@ -104,3 +105,81 @@ def _describe_notes(corpus: Corpus) -> dict[str, dict[str, list[float]]]:
         }
         for quadrant, row in sorted(values.items())
     }
+
+
+_NOTE_STATISTICS = {
+    "duration_s": "Duration (s)",
+    "notes_per_s": "Notes per second",
+    "mean_velocity": "Mean velocity (1-127)",
+    "mean_pitch": "Mean pitch (MIDI)",
+}
+
+
+def label_figure(card: Mapping[str, Any]) -> Figure:
+    """Number of clips of each quadrant."""
+    figure, axes = plots.panels(1, 1, 1.9)
+    names = {f"{q}: {meaning}": card["counts"][q] for q, (meaning, _) in plots.QUADRANTS.items()}
+    colours = [colour for _, colour in plots.QUADRANTS.values()]
+    plots.bars(axes[0, 0], pd.Series(names), colours=colours, horizontal=True)
+    axes[0, 0].set_xlabel("Clips")
+    return figure
+
+
+def note_figure(card: Mapping[str, Any]) -> Figure:
+    """Median and 5-95 % range over clips of plain note statistics, by quadrant."""
+    rows = [
+        {
+            "quadrant": quadrant,
+            "statistic": label,
+            **dict(zip(("low", "mean", "high"), v, strict=True)),
+        }
+        for quadrant, values in card["notes"].items()
+        for name, label in _NOTE_STATISTICS.items()
+        for v in [values[name]]
+    ]
+    palette = {quadrant: colour for quadrant, (_, colour) in plots.QUADRANTS.items()}
+    return plots.forest(
+        pd.DataFrame(rows),
+        "quadrant",
+        column="statistic",
+        hue="quadrant",
+        palette=palette,
+        sharex=False,
+        xlabel="",
+    )
+
+
+def summary(card: Mapping[str, Any]) -> str:
+    """What a corpus holds, in Markdown."""
+    counts = card["counts"]
+    largest = max(plots.QUADRANTS, key=counts.get)
+    share = number(counts[largest] / counts["clips"], 1, percent=True)
+    return (
+        f"**{card['name']}** holds {number(counts['clips'])} clips of {number(counts['groups'])} "
+        f"songs, {number(counts['midi'])} with MIDI and {number(counts['audio'])} with a "
+        f"recording; the audio that systems hear is {card['audio']}. The most frequent quadrant, "
+        f"{largest}, has {share} of the clips. Licence: {card['licence']}. "
+        f"Source: {card['citation']}"
+    )
+
+
+def split_table(card: Mapping[str, Any]) -> pd.DataFrame:
+    """Folds, clips and songs of every split, and test clips with a sibling in training."""
+    rows = {}
+    for name, split in card["splits"].items():
+        row = {"folds": split["folds"]}
+        for what, unit in (("clips", "clips"), ("groups", "songs")):
+            row |= {f"{part} {unit}": split[what][part] for part in ("train", "valid", "test")}
+        rows[name] = {**row, "siblings": split["test_clips_with_sibling_in_train"]}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def agreement_summary(card: Mapping[str, Any]) -> str:
+    """How far clips of one song agree, in Markdown."""
+    songs = card["songs"]
+    return (
+        f"{number(songs['groups_with_several_clips'])} of {number(songs['groups'])} songs have "
+        f"more than one clip; the clips of {number(songs['groups_with_several_quadrants'])} songs "
+        "lie in more than one quadrant. Two clips of one song carry the same quadrant in "
+        f"{number(songs['agreement'], 1, percent=True)} of all pairs."
+    )

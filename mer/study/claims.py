@@ -20,10 +20,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mer.errors import ParameterError
-from mer.evaluation.uncertainty import Difference
-from mer.study.regression import LOWER_IS_BETTER, paired_difference, score_name
-from mer.study.tables import correctness
+from mer.evaluation.resampling import Difference, mcnemar_exact
+from mer.study.scores import (
+    LOWER_IS_BETTER,
+    OWN_MODEL,
+    Published,
+    correctness,
+    metric_name,
+    paired_difference,
+)
+from mer.study.text import estimate, number
 
 HOLDS = "holds"
 HOLDS_IN_PART = "holds as far as it was run"
@@ -35,15 +41,17 @@ _SEVERAL = {HOLDS: "hold", FAILS: "do not hold", OPEN: "cannot be told"}
 _EPS = 1e-9
 """An interval that ends at 0 does so only up to rounding."""
 
-_TOLD_ONE_BY_ONE = 3
+_LISTED = 3
 """More differences than these are counted in a paragraph; a table has them all."""
 
 Answers = Mapping[str, pd.DataFrame]
-"""Predictions by what gave them, such as a model for the task; the first that two systems share
+"""Predictions by their kind (`mer.study.scores.answers`); the first that two systems share
 compares them."""
 
-PublishedValues = Mapping[Any, float]
-"""`mer.study.tables.PublishedCells`, or `mer.study.regression.PublishedScores`."""
+COLUMNS = (
+    *("claim", "place", "better", "worse", "task", "answers"),
+    *("difference", "low", "high", "n", "published", "covers", "verdict"),
+)
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,10 @@ class Comparison:
     Attributes
     ----------
     better, worse : str
-        Systems.
+        Rows.
     task : str
-    score : tuple of str, optional
-        Metric ("r2" or "rmse") and dimension of a regression; else accuracy is compared.
+        Or dimension of a regression.
+    metric : {"accuracy", "r2", "rmse"}
     margin : float, optional
         If given, the claim is another: that the two are as good as each other, which is that they
         differ by no more than this.
@@ -65,22 +73,57 @@ class Comparison:
     better: str
     worse: str
     task: str = "4Q"
-    score: tuple[str, str] | None = None
+    metric: str = "accuracy"
     margin: float | None = None
 
     @property
     def measured(self) -> str:
         """What is compared: the task, or metric and dimension."""
-        return self.task if self.score is None else score_name(*self.score)
+        return self.task if self.metric == "accuracy" else metric_name(self.metric, self.task)
 
-    def cell(self, system: str) -> tuple[str, ...]:
-        """Where the published value of a system stands."""
-        return (system, self.task) if self.score is None else (system, *self.score)
+    def verdict(self, difference: Difference) -> str:
+        """Verdict on this difference."""
+        if self.margin is not None:
+            within = -self.margin - _EPS <= difference.low and difference.high <= self.margin + _EPS
+            beyond = difference.low > self.margin + _EPS or difference.high < -self.margin - _EPS
+            return HOLDS if within else FAILS if beyond else OPEN
+        above, below = difference.low > _EPS, difference.high < -_EPS
+        if self.metric in LOWER_IS_BETTER:
+            above, below = below, above
+        return HOLDS if above else FAILS if below else OPEN
+
+    def judged(
+        self,
+        claim: str,
+        place: str,
+        difference: Difference,
+        n: int,
+        *,
+        by: str = OWN_MODEL,
+        published: float = np.nan,
+    ) -> dict[str, Any]:
+        """A row of `judge` on this difference."""
+        covers = (
+            None if np.isnan(published) else bool(difference.low <= published <= difference.high)
+        )
+        values = (
+            *(claim, place, self.better, self.worse, self.measured, by),
+            *(
+                difference.mean,
+                difference.low,
+                difference.high,
+                n,
+                published,
+                covers,
+                self.verdict(difference),
+            ),
+        )
+        return dict(zip(COLUMNS, values, strict=True))
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says of its results.
+    """A statement of a paper about its results.
 
     Attributes
     ----------
@@ -97,7 +140,7 @@ class Claim:
 
 
 def judge(
-    claims: Iterable[Claim], places: Mapping[str, Answers], published: PublishedValues
+    claims: Iterable[Claim], places: Mapping[str, Answers], published: Published
 ) -> pd.DataFrame:
     """All differences that the claims are about.
 
@@ -107,168 +150,54 @@ def judge(
     places : mapping of str to Answers
         Predictions, by the name of the split (or the folds of it) that they are of.
     published : mapping
-        Accuracy by (system, task), or score by (system, metric, dimension).
 
     Returns
     -------
     DataFrame
         One row a claim, place and comparison for which both systems were run: claim, place,
-        better, worse, task (or metric and dimension of a regression), answers (what gave them),
+        better, worse, task (or metric and dimension of a regression), answers (kind of prediction),
         difference (better - worse), low, high, n (clips), published
         (the difference; missing where there is none), covers (whether the interval holds it) and
         verdict.
     """
     rows = [
-        {"claim": claim.text, "place": place, **found}
+        row
         for claim in claims
         for place, answers in places.items()
         for comparison in claim.comparisons
-        if (found := _difference(comparison, answers, published))
+        if (row := _judged(claim, place, comparison, answers, published))
     ]
-    return pd.DataFrame(rows, columns=list(_COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-_COLUMNS = (
-    "claim",
-    "place",
-    "better",
-    "worse",
-    "task",
-    "answers",
-    "difference",
-    "low",
-    "high",
-    "n",
-    "published",
-    "covers",
-    "verdict",
-)
-
-
-def _difference(
-    comparison: Comparison, answers: Answers, published: PublishedValues
-) -> dict[str, object] | None:
+def _judged(
+    claim: Claim, place: str, comparison: Comparison, answers: Answers, published: Published
+) -> dict[str, Any] | None:
     systems = (comparison.better, comparison.worse)
-    chosen = {
-        kind: frame[(frame["task"] == comparison.task) & frame["system"].isin(systems)]
-        for kind, frame in answers.items()
-    }
-    shared = [kind for kind, frame in chosen.items() if set(frame["system"]) == set(systems)]
-    if not shared:
-        return None
-    kind, frame = shared[0], chosen[shared[0]]
-    found = _paired(comparison, frame)
-    cells = [published.get(comparison.cell(system), np.nan) for system in systems]
-    gain = cells[0] - cells[1]
-    return {
-        "better": comparison.better,
-        "worse": comparison.worse,
-        "task": comparison.measured,
-        "answers": kind,
-        "difference": found.mean,
-        "low": found.low,
-        "high": found.high,
-        "n": frame["id"].nunique(),
-        "published": gain,
-        "covers": None if np.isnan(gain) else bool(found.low <= gain <= found.high),
-        "verdict": _verdict(comparison, found),
-    }
-
-
-def _paired(comparison: Comparison, frame: pd.DataFrame) -> Difference:
-    systems = (comparison.better, comparison.worse)
-    if comparison.score is None:
-        return difference(*(correctness(frame, system, comparison.task) for system in systems))
-    first, second = (frame[frame["system"] == system] for system in systems)
-    return paired_difference(first, second, *comparison.score)
-
-
-def _verdict(comparison: Comparison, found: Difference) -> str:
-    if comparison.margin is not None:
-        return _equivalence(found, comparison.margin)
-    above, below = found.low > _EPS, found.high < -_EPS
-    if comparison.score is not None and comparison.score[0] in LOWER_IS_BETTER:
-        above, below = below, above
-    return HOLDS if above else FAILS if below else OPEN
-
-
-def _equivalence(found: Difference, margin: float) -> str:
-    if -margin - _EPS <= found.low and found.high <= margin + _EPS:
-        return HOLDS
-    return FAILS if found.low > margin + _EPS or found.high < -margin - _EPS else OPEN
-
-
-def difference(
-    first: pd.DataFrame, second: pd.DataFrame, *, n_resamples: int = 2000, seed: int = 0
-) -> Difference:
-    """Mean difference of two systems on the same clips, with a 95 % percentile interval.
-
-    A resample draws songs, each with all its clips and for both systems, and training seeds, for
-    each system by itself: a network that is trained again answers differently, which songs alone
-    do not show. From few seeds their spread comes out too small, from one not at all.
-
-    Parameters
-    ----------
-    first, second : DataFrame
-        From `mer.study.tables.correctness`: a row a clip, a column a seed.
-    n_resamples, seed : int
-
-    Returns
-    -------
-    Difference
-
-    Raises
-    ------
-    ParameterError
-        If the systems were tested on different clips.
-    """
-    if not first.index.equals(second.index):
-        raise ParameterError("two systems of a claim were tested on different clips")
-    rng = np.random.default_rng(seed)
-    codes, songs = pd.factorize(first.index.get_level_values("group"))
-    drawn = rng.integers(len(songs), size=(n_resamples, len(songs)))
-    clips = np.bincount(codes)[drawn].sum(axis=1)
-    right = [resampled_answers(table, codes, drawn, rng) for table in (first, second)]
-    low, high = np.quantile((right[0] - right[1]) / clips, (0.025, 0.975))
-    mean = first.to_numpy().mean() - second.to_numpy().mean()
-    return Difference(float(mean), float(low), float(high))
-
-
-def resampled_answers(
-    table: pd.DataFrame, codes: np.ndarray, drawn: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """Right answers in each resample of songs and seeds, shape (n_resamples,).
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `mer.study.tables.correctness`.
-    codes : np.ndarray, shape (n_clips,)
-        Song of each clip, counted from 0.
-    drawn : np.ndarray, shape (n_resamples, n_songs)
-        Songs of each resample.
-    rng : np.random.Generator
-        Draws the seeds.
-    """
-    n_seeds = table.shape[1]
-    seeds = rng.integers(n_seeds, size=(len(drawn), n_seeds))
-    weights = (seeds[:, None] == np.arange(n_seeds)[:, None]).mean(axis=2)
-    by_song = [np.bincount(codes, weights=answers) for answers in table.to_numpy().T]
-    sums = np.stack([song[drawn].sum(axis=1) for song in by_song], axis=1)
-    resampled: np.ndarray = (weights * sums).sum(axis=1)
-    return resampled
+    task = comparison.task if comparison.metric == "accuracy" else "VA"
+    for kind, frame in answers.items():
+        of_task = frame[frame["task"] == task]
+        first, second = (of_task[of_task["system"] == system] for system in systems)
+        if first.empty or second.empty:
+            continue
+        difference = paired_difference(first, second, comparison.metric, comparison.task)
+        keys = [(system, comparison.task, comparison.metric) for system in systems]
+        gain = published.get(keys[0], np.nan) - published.get(keys[1], np.nan)
+        n = pd.concat([first, second])["id"].nunique()
+        return comparison.judged(claim.text, place, difference, n, by=kind, published=gain)
+    return None
 
 
 def verdict(claim: Claim, judged: pd.DataFrame, place: str) -> str:
-    """Verdict on a claim in one place, from `judge`."""
-    found = _rows(claim, judged, place)["verdict"]
-    if found.empty:
+    """Verdict on a claim on one split, from `judge`."""
+    verdicts = _rows(claim, judged, place)["verdict"]
+    if verdicts.empty:
         return NOT_RUN
-    if (found == FAILS).any():
+    if (verdicts == FAILS).any():
         return FAILS
-    if (found == OPEN).any():
+    if (verdicts == OPEN).any():
         return OPEN
-    return HOLDS if len(found) == len(claim.comparisons) else HOLDS_IN_PART
+    return HOLDS if len(verdicts) == len(claim.comparisons) else HOLDS_IN_PART
 
 
 def paragraphs(
@@ -295,9 +224,8 @@ def paragraphs(
         source = f" (table {claim.table})" if claim.table else ""
         lines = [f"**{claim.text}**{source}", ""]
         for place in places:
-            rows = _rows(claim, judged, place)
-            found = _summed_up(rows, published_on)
-            stop = f". {found}." if found else "."
+            summary = _summary(_rows(claim, judged, place), published_on)
+            stop = f". {summary}." if summary else "."
             lines.append(f"- {place.capitalize()}: **{verdict(claim, judged, place)}**{stop}")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
@@ -307,28 +235,31 @@ def _rows(claim: Claim, judged: pd.DataFrame, place: str) -> pd.DataFrame:
     return judged[(judged["claim"] == claim.text) & (judged["place"] == place)]
 
 
-def _summed_up(rows: pd.DataFrame, published_on: str | None) -> str:
-    if len(rows) <= _TOLD_ONE_BY_ONE:
-        return "; ".join(_told(row, published_on) for _, row in rows.iterrows())
+def _summary(rows: pd.DataFrame, published_on: str | None) -> str:
+    if len(rows) <= _LISTED:
+        return "; ".join(_sentence(row, published_on) for _, row in rows.iterrows())
     kinds = rows["verdict"].value_counts(sort=False)
     counts = ", ".join(
         f"{n} {kind if n == 1 and kind != OPEN else _SEVERAL[str(kind)]}"
         for kind, n in kinds.items()
     )
-    ends = rows["difference"].min(), rows["difference"].max()
-    return f"Of {len(rows)} differences {counts}; they reach from {ends[0]:+.3f} to {ends[1]:+.3f}"
+    ends = (number(end, signed=True) for end in rows["difference"].agg(["min", "max"]))
+    return f"Of {len(rows)} differences {counts}; they reach from {' to '.join(ends)}"
 
 
-def _told(row: pd.Series, published_on: str | None) -> str:
+def _sentence(row: pd.Series, published_on: str | None) -> str:
     by = f" by {row['answers']}" if row["task"] in ("A", "V") else ""
-    text = f"{row['better']} minus {row['worse']}, {row['task']}{by}: {row['difference']:+.3f} "
-    text += f"[{row['low']:+.3f}, {row['high']:+.3f}]"
+    text = f"{row['better']} minus {row['worse']}, {row['task']}{by}: {_difference(row)}"
     if pd.isna(row["published"]):
         return text
+    value = number(row["published"], signed=True)
     if published_on:
-        return f"{text} (published, on {published_on}: {row['published']:+.3f})"
-    where = "inside" if row["covers"] else "outside"
-    return f"{text} (published {row['published']:+.3f}, {where} the interval)"
+        return f"{text} (published, on {published_on}: {value})"
+    return f"{text} (published {value}, {'inside' if row['covers'] else 'outside'} the interval)"
+
+
+def _difference(row: Any) -> str:
+    return estimate(row["difference"], row["low"], row["high"], signed=True)
 
 
 def differences_text(judged: pd.DataFrame) -> pd.DataFrame:
@@ -350,14 +281,53 @@ def differences_text(judged: pd.DataFrame) -> pd.DataFrame:
         {
             "place": rows["place"],
             "of": rows["task"],
-            "difference": [
-                f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
-                for row in rows.itertuples()
-            ],
-            "published": ["–" if pd.isna(v) else f"{v:+.3f}" for v in rows["published"]],
+            "difference": [_difference(row) for row in rows.to_dict("records")],
+            "published": [number(value, signed=True) for value in rows["published"]],
             "that it is better": rows["verdict"],
         }
     )
     table.index = pd.Index(rows["better"] + " minus " + rows["worse"])
     several, known = len(set(rows["place"])) > 1, rows["published"].notna().any()
     return table.drop(columns=["place"] * (not several) + ["published"] * (not known))
+
+
+def against(predictions: pd.DataFrame, reference: str, task: str) -> pd.DataFrame:
+    """Difference of a reference from every other system on the same clips.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Of one split.
+    reference, task : str
+
+    Returns
+    -------
+    DataFrame
+        One row a system: system, difference (reference - system), low, high (as
+        `paired_difference`), p (exact McNemar test on the first seed of both), discordant (its
+        clips that only one of the two classifies correctly). Empty if the reference was not run.
+    """
+    chosen = predictions[predictions["task"] == task]
+    own = chosen[chosen["system"] == reference]
+    rows = []
+    for system, frame in chosen.groupby("system", sort=False):
+        if system == reference or own.empty:
+            continue
+        difference = paired_difference(own, frame)
+        first, second = (correctness(part).iloc[:, 0].astype(bool) for part in (own, frame))
+        facts = {"p": mcnemar_exact(second, first), "discordant": int((first != second).sum())}
+        ends = {"difference": difference.mean, "low": difference.low, "high": difference.high}
+        rows.append({"system": system, **ends, **facts})
+    return pd.DataFrame(rows)
+
+
+def against_text(table: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """`against` for reading, indexed by "reference minus system"."""
+    p = ["< .001" if value < 0.001 else number(value) for value in table["p"]]
+    return pd.DataFrame(
+        {
+            "difference": [_difference(row) for row in table.to_dict("records")],
+            "p (McNemar)": p,
+            "clips that only one has right": table["discordant"],
+        }
+    ).set_axis(pd.Index([f"{reference} minus {name}" for name in table["system"]]))

@@ -21,10 +21,11 @@ from mer.audio import audio_source
 from mer.clips import Corpus, Fold
 from mer.errors import ParameterError
 from mer.evaluation.metrics import classification_report, regression_report
+from mer.files import atomic_folder
 from mer.paths import cache_folder
-from mer.study.specs import RunSpec, resolve
+from mer.study.specs import RunSpec
 from mer.study.store import PREDICTION_DECIMALS, Run, RunStore
-from mer.systems.base import Context, Fitted
+from mer.systems.base import FITTED_FILE, Context, Fitted
 from mer.tasks import AnyTask, RegressionTask, get_task
 
 
@@ -96,9 +97,9 @@ def in_parallel(
     ParameterError
         If no scheduler answers at that address.
     """
-    from joblib import Parallel, delayed
+    from joblib import Parallel, cpu_count, delayed
 
-    cores = os.cpu_count() or 1
+    cores = cpu_count()
     n_jobs = min(n_jobs or cores, max(len(jobs), 1))
     calls = (delayed(function)(*job, threads=max(cores // n_jobs, 1)) for job in jobs)
     with _backend(cluster), _kept_memory():
@@ -178,7 +179,8 @@ def fit(
 ) -> tuple[Run, Fitted]:
     """As `run`, with the fitted system."""
     started = time.perf_counter()
-    system = resolve(spec.system, spec.parameters)
+    system = spec.built
+    assert system is not None, "a planned run has its system"
     task = get_task(spec.task)
     _limit_threads(threads)
     context = Context(task, seed=spec.seed, checkpoint=_checkpoint(spec))
@@ -195,6 +197,81 @@ def fit(
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     return Run(spec, predictions, fitted.history, details), fitted
+
+
+def inspect_fitted(
+    specs: Sequence[RunSpec],
+    corpus: Corpus,
+    store: RunStore,
+    function: Callable[..., Any],
+    *,
+    n_jobs: int | None = None,
+    cluster: str | None = None,
+) -> list[Any]:
+    """What a function says of fitted systems, one entry a run; see `mer.study.study.Study.inspect`.
+
+    Parameters
+    ----------
+    specs : sequence of RunSpec
+        On that corpus.
+    corpus : Corpus
+    store : RunStore
+    function : callable
+        Takes the fitted system, its specification, the corpus and the fold; processes exchange it
+        by name, so it stands in a module.
+    n_jobs, cluster
+        As in `execute`.
+    """
+    folds = {spec.split: corpus.split(spec.split).folds for spec in specs}
+    jobs = [
+        (number, spec, corpus, folds[spec.split][spec.fold], spec in store, function)
+        for number, spec in enumerate(specs)
+    ]
+    found: dict[int, Any] = {}
+    for number, result, said in in_parallel(_inspect, jobs, n_jobs=n_jobs, cluster=cluster):
+        if result is not None:
+            store.write(result)
+        found[number] = said
+    return [found[number] for number in range(len(jobs))]
+
+
+def _inspect(
+    number: int,
+    spec: RunSpec,
+    corpus: Corpus,
+    fold: Fold,
+    stored: bool,
+    function: Callable[..., Any],
+    *,
+    threads: int | None,
+) -> tuple[int, Run | None, Any]:
+    result, fitted = fitted_system(spec, corpus, fold, stored=stored, threads=threads)
+    return number, result, function(fitted, spec, corpus, fold)
+
+
+def fitted_system(
+    spec: RunSpec, corpus: Corpus, fold: Fold, *, stored: bool, threads: int | None = None
+) -> tuple[Run | None, Any]:
+    """A fitted system from the cache; or fitted and put there, with its run.
+
+    Parameters
+    ----------
+    spec : RunSpec
+    corpus : Corpus
+    fold : Fold
+        Of that corpus, as `spec` says.
+    stored : bool
+        Whether its run is stored. If it is not, the system is fitted anew.
+    threads : int, optional
+        Threads that torch may use.
+    """
+    folder = cache_folder() / "fitted" / spec.key[:2] / spec.key[:32]
+    if stored and (folder / FITTED_FILE).is_file():
+        return None, Fitted.load(folder)
+    result, fitted = fit(spec, corpus, fold, threads=threads)
+    with atomic_folder(folder) as temporary:
+        fitted.save(temporary)
+    return result, fitted
 
 
 def with_targets(predictions: pd.DataFrame, test: Corpus, task: AnyTask) -> pd.DataFrame:

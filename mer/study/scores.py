@@ -1,136 +1,372 @@
-"""Accuracy and F1 of classification, from stored predictions.
+"""Scores of systems from stored predictions, in one long frame for every kind of task.
 
-Folds of cross-validation are joined: a score is one over all test clips, and its mean one over
-seeds. F1 is that of the high class for arousal and valence, and for several classes the mean over
-classes (macro average).
+Accuracy and F1 join the folds of cross-validation: a score is one over all test clips, and its
+mean one over seeds. RMSE and R2 are means over models (a fold and a seed), each on its own test
+clips, as in the papers. Intervals draw whole groups (songs, or artists where they are known).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from mer.evaluation.metrics import f1, macro_f1
-from mer.evaluation.uncertainty import group_bootstrap, interval, resampled_f1
-from mer.study.claims import NOT_RUN
-from mer.study.tables import correctness, estimate_text, number_text
+from mer.errors import ParameterError
+from mer.evaluation.metrics import HIGH_QUADRANTS, f1, implied, macro_f1, r2, rmse
+from mer.evaluation.resampling import (
+    Difference,
+    difference,
+    group_bootstrap,
+    interval,
+    resampled_f1,
+    resampled_regression,
+)
 
-METRICS = ("accuracy", "F1")
+Published = Mapping[tuple[str, str, str], float]
+"""Published score by row, task (or dimension of a regression) and metric."""
+
+DIMENSIONS = ("valence", "arousal")
+LOWER_IS_BETTER = ("rmse",)
+COLUMNS = (
+    *("task", "system", "metric", "published", "mean", "sd", "low", "high"),
+    *("n", "seeds", "audio", "difference", "covers"),
+)
+OWN_MODEL, HEAD, IMPLIED = "own model", "head", "4Q answer"
+"""Kinds of prediction of a binary task: its own model, a head, or implied by four quadrants."""
 
 _HIGH = {"A": 2, "V": 2}
 """Class whose F1 is reported, as predictions count it."""
 
-_COLUMNS = (
-    *("task", "system", "metric", "published", "mean", "sd", "low", "high"),
-    *("n", "seeds", "audio"),
-)
-
-PublishedScores = Mapping[tuple[str, str, str], float]
-"""Published score by (system, task, metric)."""
+_REGRESSION = {"rmse": rmse, "r2": r2}
 
 
 def metric_name(metric: str, task: str) -> str:
-    """Metric for reading: says of which class F1 is, or how it is averaged."""
-    if metric == "accuracy":
-        return metric
-    return "F1 (high)" if task in _HIGH else "F1 (macro)"
+    """Metric for reading, with the class or the average of F1."""
+    names = {"accuracy": "Accuracy", "rmse": f"RMSE {task}", "r2": f"R2 {task}"}
+    return names.get(metric) or ("F1 (high)" if task in _HIGH else "F1 (macro)")
 
 
-def score_table(
-    predictions: pd.DataFrame, published: PublishedScores, *, n_resamples: int = 2000
+def scores(
+    predictions: pd.DataFrame,
+    published: Published | None = None,
+    *,
+    metrics: Sequence[str] = ("accuracy",),
+    n_resamples: int = 2000,
 ) -> pd.DataFrame:
-    """Accuracy and F1 of every system and task.
+    """Scores of every row and task, with the published ones beside them.
 
     Parameters
     ----------
     predictions : DataFrame
-        From `mer.study.session.Session.run`, of one split.
-    published : mapping
+        From `mer.study.study.Results`, of one split; of a regression the metrics are "rmse" and
+        "r2", whatever is asked.
+    published : mapping, optional
+    metrics : sequence of {"accuracy", "F1"}
     n_resamples : int
         Of the bootstrap.
 
     Returns
     -------
     DataFrame
-        One row a task, system and metric: published (missing where there is none); mean and sd
-        over seeds; low and high (95 % interval of that mean, resampling groups); n (clips),
-        seeds, audio.
+        Columns `COLUMNS`: mean and SD over seeds, or models (SD is missing where there is one);
+        low and high (95 % interval of that mean); n (test clips), seeds (or models), audio,
+        difference (mean - published), covers (whether the interval holds the published value;
+        missing where there is none).
     """
     rows = []
+    regression = "target_valence" in predictions and "target" not in predictions
     for (task, system), frame in predictions.groupby(["task", "system"], sort=False):
-        shared = {"task": task, "system": system}
-        facts = {"seeds": frame["seed"].nunique(), "audio": frame["audio"].iloc[0]}
-        for metric in METRICS:
-            by_seed, (low, high) = _scored(frame, str(system), str(task), metric, n_resamples)
+        facts = {"n": frame["id"].nunique(), "audio": frame["audio"].iloc[0]}
+        scored = (
+            _regression_scores(frame, n_resamples)
+            if regression
+            else _class_scores(frame, str(task), metrics, n_resamples)
+        )
+        for (of, metric), (values, ends) in scored.items():
+            value = (published or {}).get((str(system), of, metric), np.nan)
+            mean = float(np.mean(values))
             rows.append(
                 {
-                    **shared,
-                    "metric": metric,
-                    "published": published.get((str(system), str(task), metric), np.nan),
-                    "mean": by_seed.mean(),
-                    "sd": by_seed.std(ddof=1) if len(by_seed) > 1 else np.nan,
-                    "low": low,
-                    "high": high,
-                    "n": frame["id"].nunique(),
-                    **facts,
+                    **{"task": of, "system": system, "metric": metric, "published": value},
+                    **{"mean": mean, "low": ends[0], "high": ends[1], **facts},
+                    "sd": np.std(values, ddof=1) if len(values) > 1 else np.nan,
+                    "seeds": len(values),
+                    "difference": mean - value,
+                    "covers": None if np.isnan(value) else bool(ends[0] <= value <= ends[1]),
                 }
             )
-    return pd.DataFrame(rows, columns=list(_COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _scored(
-    frame: pd.DataFrame, system: str, task: str, metric: str, n_resamples: int
+_Scored = dict[tuple[str, str], tuple[np.ndarray, tuple[float, float]]]
+
+
+def _class_scores(
+    frame: pd.DataFrame, task: str, metrics: Sequence[str], n_resamples: int
+) -> _Scored:
+    """By task and metric: score of each seed, and the interval of their mean."""
+    table = correctness(frame)
+    groups = table.index.get_level_values("group")
+    correct = table.to_numpy().T
+    scored: _Scored = {}
+    if "accuracy" in metrics:
+        ends = group_bootstrap(correct, groups, n_resamples=n_resamples)
+        scored[task, "accuracy"] = (correct.mean(axis=1), ends)
+    if "F1" in metrics:
+        scored[task, "F1"] = _f1_scores(frame, groups, _HIGH.get(task), n_resamples)
+    return scored
+
+
+def _f1_scores(
+    frame: pd.DataFrame, groups: Any, positive: int | None, n_resamples: int
 ) -> tuple[np.ndarray, tuple[float, float]]:
-    """Score of each seed, and the interval of their mean."""
-    correct = correctness(frame, system, task)
-    groups = correct.index.get_level_values("group")
-    if metric == "accuracy":
-        values = correct.to_numpy().T
-        return values.mean(axis=1), group_bootstrap(values, groups, n_resamples=n_resamples)
-    positive = _HIGH.get(task)
     points, resampled = [], []
     for _, own in frame.sort_values(["id", "group"]).groupby("seed"):
         target, answer = own["target"].to_numpy(), own["answer"].to_numpy()
         point = macro_f1(target, answer) if positive is None else f1(target, answer, positive)
         points.append(point)
-        resampled.append(
-            resampled_f1(target, answer, groups, positive=positive, n_resamples=n_resamples)
-        )
+        options: dict[str, Any] = {"positive": positive, "n_resamples": n_resamples}
+        resampled.append(resampled_f1(target, answer, groups, **options))
     return np.asarray(points), interval(np.mean(resampled, axis=0))
 
 
-def score_text(
-    table: pd.DataFrame, task: str, systems: Iterable[str], published: PublishedScores
-) -> pd.DataFrame:
-    """Scores of one task for reading: one row a system, those that were not run included.
+def _regression_scores(frame: pd.DataFrame, n_resamples: int) -> _Scored:
+    scored: _Scored = {}
+    for dimension in DIMENSIONS:
+        resampled = resampled_scores(frame, dimension, n_resamples=n_resamples)
+        for metric in _REGRESSION:
+            values = model_scores(frame, metric, dimension)
+            scored[dimension, metric] = (values, interval(resampled[metric]))
+    return scored
+
+
+def model_scores(frame: pd.DataFrame, metric: str, dimension: str) -> np.ndarray:
+    """Score of every model of one system on its test clips, shape (n_models,)."""
+    score = _REGRESSION[metric]
+    models = frame.groupby(["fold", "seed"], sort=False)
+    return np.asarray([score(m[f"target_{dimension}"], m[dimension]) for _, m in models])
+
+
+class Score(NamedTuple):
+    """Mean over the models of a system, and in bootstrap resamples, shape (n_resamples,)."""
+
+    mean: float
+    resampled: np.ndarray
+
+    def __sub__(self, other: Score) -> Difference:
+        """Difference from a system that was tested on the same groups."""
+        return Difference(self.mean - other.mean, *interval(self.resampled - other.resampled))
+
+
+def regression_score(
+    frame: pd.DataFrame, metric: str, dimension: str, *, n_resamples: int = 2000
+) -> Score:
+    """RMSE or R2 of one system."""
+    mean = float(model_scores(frame, metric, dimension).mean())
+    return Score(mean, resampled_scores(frame, dimension, n_resamples=n_resamples)[metric])
+
+
+def resampled_scores(
+    frame: pd.DataFrame, dimension: str, *, n_resamples: int = 2000
+) -> dict[str, np.ndarray]:
+    """RMSE and R2 of one system, means over models, in bootstrap resamples of groups."""
+    return resampled_regression(
+        frame[f"target_{dimension}"],
+        frame[dimension],
+        frame["group"],
+        frame["seed"] * (frame["fold"].max() + 1) + frame["fold"],
+        n_resamples=n_resamples,
+    )
+
+
+def correctness(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Whether each clip was classified correctly: one row a clip, one column a seed.
 
     Parameters
     ----------
-    table : DataFrame
-        From `score_table`.
-    task : str
-    systems : iterable of str
-        Rows, in order.
-    published : mapping
+    predictions : DataFrame
+        Of one system, task and split.
 
     Returns
     -------
     DataFrame
-        Text: for each metric a published column, where anything is published, and one of ours
-        (mean ± SD over seeds, where there are several, and 95 % interval).
+        Index (id, group); folds of cross-validation are joined.
+
+    Raises
+    ------
+    ParameterError
+        If there are none, or a clip occurs more than once in a seed or not in all seeds.
     """
-    chosen = table[table["task"] == task]
-    result = pd.DataFrame(index=pd.Index(list(systems)))
-    for metric in METRICS:
-        rows = chosen[chosen["metric"] == metric].set_index("system").reindex(result.index)
-        name = metric_name(metric, task)
-        known = [published.get((system, task, metric), np.nan) for system in result.index]
-        if not np.isnan(known).all():
-            result[f"{name}, published"] = [number_text(value) for value in known]
-        text = [estimate_text(row) for _, row in rows.iterrows()]
-        result[name] = [
-            NOT_RUN if np.isnan(m) else t for m, t in zip(rows["mean"], text, strict=True)
-        ]
-    return result
+    if predictions.empty:
+        raise ParameterError("there are no predictions of this system and task")
+    name = f"{predictions['system'].iloc[0]!r}, task {predictions['task'].iloc[0]!r}"
+    if predictions.duplicated(["id", "seed"]).any():
+        raise ParameterError(f"{name}: a clip was predicted twice by one seed")
+    table = predictions.pivot_table(index=["id", "group"], columns="seed", values="correct")
+    if table.isna().any(axis=None):
+        raise ParameterError(f"{name}: seeds were tested on different clips")
+    return table.astype(float)
+
+
+def paired_difference(
+    first: pd.DataFrame, second: pd.DataFrame, metric: str = "accuracy", task: str = ""
+) -> Difference:
+    """Difference of two systems on the same clips, with a 95 % interval.
+
+    For accuracy a resample draws songs, each with all its clips and for both systems, and training
+    seeds, for each system by itself: a network that is trained again predicts differently, which
+    songs alone do not show. From few seeds their spread comes out too small, from one not at all.
+    For RMSE and R2 groups are drawn for both systems and all their models together.
+
+    Parameters
+    ----------
+    first, second : DataFrame
+        Predictions of one system each.
+    metric, task : str
+        For "rmse" and "r2", task is the dimension.
+
+    Raises
+    ------
+    ParameterError
+        If the systems were tested on different clips or folds.
+    """
+    if metric == "accuracy":
+        tables = [correctness(frame) for frame in (first, second)]
+        if not tables[0].index.equals(tables[1].index):
+            raise ParameterError(_tested_apart(first, second))
+        groups = pd.factorize(tables[0].index.get_level_values("group"))[0]
+        return difference(tables[0].to_numpy(), tables[1].to_numpy(), groups)
+    keys = ["fold", "id"]
+    if set(map(tuple, first[keys].to_numpy())) != set(map(tuple, second[keys].to_numpy())):
+        raise ParameterError(_tested_apart(first, second))
+    return regression_score(first, metric, task) - regression_score(second, metric, task)
+
+
+def _tested_apart(first: pd.DataFrame, second: pd.DataFrame) -> str:
+    names = f"{first['system'].iloc[0]!r} and {second['system'].iloc[0]!r}"
+    return f"{names} were tested on different clips or folds"
+
+
+def implied_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Arousal and valence implied by four-quadrant predictions, as predictions of these tasks."""
+    quadrants = predictions[predictions["task"] == "4Q"].drop(columns=["answer", "correct"])
+    if quadrants.empty:
+        return predictions.iloc[:0]
+    frames = [_answered(frame.assign(task=task)) for task, frame in implied(quadrants).items()]
+    return pd.concat(frames, ignore_index=True)
+
+
+def head_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Outputs of the arousal and valence heads of four-quadrant systems, as predictions of A and V.
+
+    Returns
+    -------
+    DataFrame
+        The rows of task "4Q" with a head, once for each head; target and answer are 1 (low) or
+        2 (high). Without rows where no system has a head.
+    """
+    quadrants = predictions[predictions["task"] == "4Q"]
+    columns = [c for c in quadrants.columns if not c.startswith(("p_", "head_"))]
+    frames = []
+    for task, high in HIGH_QUADRANTS.items():
+        if f"head_{task}" in quadrants:
+            rows = quadrants[quadrants[f"head_{task}"].notna()]
+            p_high = rows[f"head_{task}"]
+            target = rows["target"].isin(high).astype(int) + 1
+            values: dict[str, Any] = {
+                "task": task,
+                "target": target,
+                "p_1": 1 - p_high,
+                "p_2": p_high,
+            }
+            frames.append(rows[columns].assign(**values))
+    answered = [_answered(frame) for frame in frames if len(frame)]
+    return pd.concat(answered, ignore_index=True) if answered else quadrants.iloc[:0]
+
+
+def answers(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Predictions by their kind.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        `OWN_MODEL`: predictions of models that were trained for the task and, for arousal and
+        valence, those of heads; a column `by` says which. `IMPLIED`, where there are some: what
+        four-quadrant answers imply for arousal and valence. Of a regression: the predictions.
+    """
+    own = predictions.assign(by=OWN_MODEL)
+    if "target" not in predictions:
+        return {OWN_MODEL: own}
+    heads = head_predictions(predictions).assign(by=HEAD)
+    given = {OWN_MODEL: pd.concat([own, heads], ignore_index=True) if len(heads) else own}
+    quadrants = implied_predictions(predictions).assign(by=IMPLIED)
+    return {**given, IMPLIED: quadrants} if len(quadrants) else given
+
+
+def mean_of(predictions: pd.DataFrame, systems: Iterable[str], name: str) -> pd.DataFrame:
+    """The mean of two systems' class probabilities, as predictions of a further system.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Runs of the two systems are paired by task, split, fold and seed.
+    systems : iterable of str
+    name : str
+        Of the new system.
+
+    Returns
+    -------
+    DataFrame
+        The rows of the new system alone. A head is that of the system that has it, or the mean
+        of both.
+
+    Raises
+    ------
+    ParameterError
+        If a clip of one run has no counterpart in the other system's run.
+    """
+    keys = ["task", "split", "fold", "seed", "id"]
+    first, second = (predictions[predictions["system"] == s].set_index(keys) for s in systems)
+    same = len(first) == len(second) and set(first.index) == set(second.index)
+    if first.empty or not first.index.is_unique or not same:
+        raise ParameterError(
+            f"the systems of {name!r} were not tested once each on the same clips with the same "
+            "seeds; run both on one split"
+        )
+    columns = [c for c in predictions.columns if c.startswith(("p_", "head_"))]
+    one, other = first[columns], second.loc[first.index, columns]
+    means = (one.fillna(other) + other.fillna(one)) / 2
+    averaged = first.assign(system=name, **{c: means[c] for c in columns}).reset_index()
+    return _answered(averaged[predictions.columns])
+
+
+def _answered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Predictions with their most probable class and whether it is right."""
+    columns = [c for c in frame.columns if c.startswith("p_")]
+    answer = np.nanargmax(frame[columns].to_numpy(dtype=float), axis=1) + 1
+    return frame.assign(answer=answer, correct=answer == frame["target"])
+
+
+def validation(runs: Iterable[Any]) -> pd.DataFrame:
+    """How training went on the validation clips; the test clips play no part.
+
+    Parameters
+    ----------
+    runs : iterable of Run
+        Of systems that were trained.
+
+    Returns
+    -------
+    DataFrame
+        One row a run: system, seed, steps (epochs, or hyper-parameters tried), accuracy (the
+        best), loss (the lowest; missing for systems without).
+    """
+    rows = []
+    for run in runs:
+        history = pd.DataFrame(run.history)
+        loss = history["valid_loss"].min() if "valid_loss" in history else np.nan
+        facts = {"system": run.spec.system, "seed": run.spec.seed, "steps": len(history)}
+        rows.append({**facts, "accuracy": history["valid_accuracy"].max(), "loss": loss})
+    return pd.DataFrame(rows)

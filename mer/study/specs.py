@@ -1,15 +1,15 @@
-"""What a run is: the specification that its key is computed from."""
+"""The specification of a run, from which its key is computed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, get_type_hints
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any
 
 from mer.errors import ParameterError
-from mer.systems import get_system
 from mer.systems.base import System
 from mer.tasks import RegressionTask, get_task
 
@@ -21,7 +21,7 @@ class RunSpec:
     Attributes
     ----------
     system, task, corpus, split : str
-        Names.
+        Names; that of a system is the name of its row.
     fold, seed : int
         Counted from 0.
     fingerprint : str
@@ -30,6 +30,8 @@ class RunSpec:
         All hyper-parameters of the system, resolved.
     revisions : dict
         Revision numbers of the features and models that it uses.
+    built : System or None
+        The system itself; None where a stored run is only read. Not part of the key.
     """
 
     system: str
@@ -41,11 +43,17 @@ class RunSpec:
     fingerprint: str
     parameters: dict[str, Any]
     revisions: dict[str, int]
+    built: System | None = field(default=None, compare=False, repr=False)
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """All fields that the key is computed from, JSON-native."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "built"}
+
+    @cached_property
     def key(self) -> str:
-        """SHA-256 over the canonical JSON of all fields (hexadecimal)."""
-        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """SHA-256 over the canonical JSON of `facts` (hexadecimal)."""
+        canonical = json.dumps(self.facts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
@@ -56,7 +64,7 @@ class RunSpec:
 
 
 def plan(
-    systems: Iterable[str],
+    rows: Mapping[str, System],
     tasks: Sequence[str],
     *,
     corpus: str,
@@ -64,7 +72,6 @@ def plan(
     split: str,
     folds: Iterable[int],
     seeds: Sequence[int],
-    overrides: Mapping[str, Mapping[str, Any]],
 ) -> list[RunSpec]:
     """All runs of some systems and tasks on one split.
 
@@ -72,25 +79,24 @@ def plan(
 
     Parameters
     ----------
-    systems, tasks : sequences of str
+    rows : mapping of str to System
+        By the name of the row.
+    tasks : sequence of str
     corpus, fingerprint, split : str
     folds : iterable of int
         Numbers of folds of the split.
     seeds : sequence of int
-    overrides : mapping of str to mapping
-        Hyper-parameters that differ from the published ones, by system.
 
     Raises
     ------
     ParameterError
-        If a system, task or hyper-parameter is unknown, a value has the wrong type, or a system
-        is not one for that task.
+        If a task is unknown or a system is not one for that task.
     """
     specs, folds = [], list(folds)
-    for name in systems:
-        system = resolve(name, overrides.get(name, {}))
+    for name, system in rows.items():
+        parameters = json.loads(json.dumps(system.parameters))
         for task in tasks:
-            _check_task(system, task)
+            _check_task(name, system, task)
             for seed in seeds if system.seeded else [0]:
                 specs += [
                     RunSpec(
@@ -101,41 +107,19 @@ def plan(
                         fold=fold,
                         seed=seed,
                         fingerprint=fingerprint,
-                        parameters=json.loads(json.dumps(system.parameters)),
+                        parameters=parameters,
                         revisions=system.revisions,
+                        built=system,
                     )
                     for fold in folds
                 ]
     return specs
 
 
-def _check_task(system: System, task: str) -> None:
+def _check_task(name: str, system: System, task: str) -> None:
     if isinstance(get_task(task), RegressionTask) != system.regression:
         answer = "valence and arousal as numbers" if system.regression else "class probabilities"
         raise ParameterError(
-            f"system {system.name!r} answers with {answer}, which is not task {task!r}; "
+            f"system {name!r} answers with {answer}, which is not task {task!r}; "
             "take another task or system"
         )
-
-
-def resolve(name: str, overrides: Mapping[str, Any]) -> System:
-    """The system with these hyper-parameters, their types checked.
-
-    Raises
-    ------
-    ParameterError
-        If a name is unknown, or a value has not the type of the parameter.
-    """
-    from pydantic import TypeAdapter, ValidationError
-
-    types = get_type_hints(type(get_system(name)))
-    for parameter in get_system(name).parameters.keys() & overrides.keys():
-        value = overrides[parameter]
-        frozen = tuple(value) if isinstance(value, list) else value
-        try:
-            TypeAdapter(types[parameter]).validate_python(frozen, strict=True)
-        except ValidationError as error:
-            raise ParameterError(
-                f"system {name!r}: {parameter} is {value!r}: {error.errors()[0]['msg'].lower()}"
-            ) from None
-    return get_system(name, overrides)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from mer.files import atomic_path
 from mer.study.specs import RunSpec
 
 PREDICTION_DECIMALS = 5
+
+_NAMES = ("id", "group")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Run:
 class RunStore:
     """Runs below a folder, one folder each: `run.json`, `predictions.csv`, `history.csv`.
 
+    What is read, or missed, and what is stored raises an audit event (`sys.audit`).
+
     Parameters
     ----------
     root : Path
@@ -65,7 +71,9 @@ class RunStore:
         return self.root / "runs" / spec.corpus / _slug(spec.system) / spec.key[:20]
 
     def __contains__(self, spec: RunSpec) -> bool:
-        return (self.folder(spec) / "run.json").is_file()
+        folder = self.folder(spec)
+        sys.audit("mer.store.read", str(folder))
+        return (folder / "run.json").is_file()
 
     def missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
         """Those that are not stored, in order."""
@@ -96,6 +104,7 @@ class RunStore:
                 raise MissingDataError(f"cannot store the run in {folder}: {error}") from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+        sys.audit("mer.store.write", str(folder))
 
     def read(self, spec: RunSpec) -> Run:
         """A stored run.
@@ -135,6 +144,7 @@ class RunStore:
             If it is damaged.
         """
         path = self.root / "corpora" / f"{corpus}.json"
+        sys.audit("mer.store.read", str(path))
         if not path.is_file():
             raise MissingDataError(
                 f"{path} does not exist: nothing is stored of corpus {corpus!r}; "
@@ -193,6 +203,7 @@ class RunStore:
         digest = hashlib.sha256(json.dumps(dict(spec), sort_keys=True).encode()).hexdigest()
         path = self.root / "tables" / f"{_slug(name)}-{digest[:12]}.csv"
         description = path.with_suffix(".json")
+        sys.audit("mer.store.read", str(path))
         # The description is written last: where it is, the table is whole.
         if not description.is_file():
             if compute is None:
@@ -217,7 +228,7 @@ def _write_files(run: Run, folder: Path) -> None:
         history = pd.DataFrame(run.history)
         history.to_csv(folder / "history.csv", index=False, float_format="%.6g")
     (folder / "run.json").write_text(
-        _json({"spec": asdict(run.spec), **run.details}), encoding="utf-8"
+        _json({"spec": run.spec.facts, **run.details}), encoding="utf-8"
     )
     for path in folder.iterdir():
         with path.open("rb") as file:
@@ -230,18 +241,31 @@ def _read_predictions(path: Path, clips: dict[str, int]) -> pd.DataFrame:
     expected = clips.get("test", n_rows)
     if n_rows != expected:
         raise ValueError(f"{path.name} has {n_rows} whole rows, expected {expected}")
-    names = {"id": str, "group": str}
-    frame = pd.read_csv(io.StringIO(text), dtype=names, keep_default_na=False)
-    if not np.isfinite(frame.drop(columns=list(names)).to_numpy(dtype=float)).all():
+    columns = _columns(text)
+    numbers = {
+        name: np.array(values, float) for name, values in columns.items() if name not in _NAMES
+    }
+    if not all(np.isfinite(values).all() for values in numbers.values()):
         raise ValueError(f"{path.name} lacks a number")
-    return frame
+    if "target" in numbers:
+        numbers["target"] = numbers["target"].astype(int)
+    return pd.DataFrame({**columns, **numbers})
 
 
 def _read_history(path: Path) -> list[dict[str, float]]:
     if not path.is_file():
         return []
-    rows = pd.read_csv(path).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
+    header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+    return [
+        {name: float(value or "nan") for name, value in zip(header, row, strict=True)}
+        for row in rows
+    ]
+
+
+def _columns(text: str) -> dict[str, tuple[str, ...]]:
+    """Of a table as text: reading it with pandas takes several times as long."""
+    header, *rows = csv.reader(io.StringIO(text))
+    return dict(zip(header, zip(*rows, strict=True), strict=True))
 
 
 def _json(value: Any) -> str:

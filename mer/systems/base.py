@@ -1,20 +1,28 @@
-"""What every system of the study has in common."""
+"""The base classes of all systems."""
 
 from __future__ import annotations
 
-import json
+import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, get_type_hints
 
 import numpy as np
 import pandas as pd
 
-from mer.clips import Corpus
+from mer import rendering
+from mer.audio import waveform
+from mer.clips import Clip, Corpus
 from mer.errors import ParameterError
+from mer.features import spectral
+from mer.features.cache import cached, source_of
+from mer.systems.code import call, plain
 from mer.tasks import AnyTask, Task
+
+FITTED_FILE = "fitted.pickle"
+"""Name of the file of a fitted system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,32 +77,42 @@ class Fitted(ABC):
         but not clipped to it.
         """
 
-    @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write everything that `load` needs."""
+        """Write everything that `load` needs, as one file.
 
-    @classmethod
-    @abstractmethod
-    def load(cls, folder: Path) -> Fitted:
-        """Read what `save` wrote."""
+        What a notebook defines (a feature, a network) goes into it as a whole.
+        """
+        import cloudpickle
+
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / FITTED_FILE).open("wb") as file:
+            cloudpickle.dump(self, file)
+
+    @staticmethod
+    def load(folder: Path) -> Any:
+        """What `save` wrote. Load only files of your own: unpickling runs code of the file."""
+        with (folder / FITTED_FILE).open("rb") as file:
+            return pickle.load(file)
 
 
 @dataclass(frozen=True, kw_only=True)
 class System(ABC):
-    """A row of a table: features, model and training under one name.
+    """Features, model and training: with a name, a row of a table.
 
-    The fields of the data class are its hyper-parameters.
+    The fields of the data class are its hyper-parameters; their defaults are the published ones.
     """
 
-    name: ClassVar[str]
-    inputs: ClassVar[str]
-    """"MIDI", "audio", "audio + MIDI" or "labels"."""
+    family: ClassVar[str] = ""
+    """Under which profiles list the sizes of networks of this kind; empty for other systems."""
 
     seeded: ClassVar[bool] = True
     """Whether the result depends on the seed."""
 
     regression: ClassVar[bool] = False
-    """Whether it answers with valence and arousal (task "VA"), not with class probabilities."""
+    """Whether it predicts valence and arousal (task "VA"), not class probabilities."""
+
+    inputs: ClassVar[str]
+    """"MIDI", "audio", "audio + MIDI" or "labels"."""
 
     @abstractmethod
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> Fitted:
@@ -108,7 +126,62 @@ class System(ABC):
     @property
     def parameters(self) -> dict[str, Any]:
         """Hyper-parameters, JSON-native."""
-        return asdict(self)
+        return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Hyper-parameters that differ from the defaults."""
+        pairs = ((field, getattr(self, field.name)) for field in fields(self))
+        return {field.name: value for field, value in pairs if value != field.default}
+
+    @property
+    def lacks(self) -> str:
+        """What has to be fetched or trained before it can be fitted, and how; empty for nothing."""
+        return ""
+
+    def example(self, clip: Clip) -> tuple[Any, Any, dict[str, np.ndarray]]:
+        """A fresh network for four classes, a batch of one as it sees a clip, and that as arrays.
+
+        Raises
+        ------
+        ParameterError
+            If the system has no network.
+        """
+        raise ParameterError(f"{type(self).__name__} has no network to show")
+
+    def configured(self, values: Mapping[str, Any]) -> Self:
+        """The system with other hyper-parameters, their names and types checked.
+
+        Raises
+        ------
+        ParameterError
+            If a name is unknown, or a value has not the type of the parameter.
+        """
+        return replace(self, **self.checked(values))
+
+    def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Hyper-parameters as the fields take them; errors as `configured`."""
+        from pydantic import TypeAdapter, ValidationError
+
+        types = get_type_hints(type(self))
+        known = [field.name for field in fields(self)]
+        changes = {}
+        for name, value in values.items():
+            if name not in known:
+                raise ParameterError(
+                    f"{type(self).__name__} has no parameter {name!r}; "
+                    f"it has: {', '.join(known) or 'none'}"
+                )
+            if plain(getattr(self, name)) == value:
+                continue
+            changes[name] = tuple(value) if isinstance(value, list) else value
+            try:
+                TypeAdapter(types[name]).validate_python(changes[name], strict=True)
+            except ValidationError as error:
+                message = error.errors()[0]["msg"]
+                reason = f"{name} is {value!r}: {message[0].lower()}{message[1:]}"
+                raise ParameterError(f"{type(self).__name__}: {reason}") from None
+        return changes
 
 
 def probabilities(corpus: Corpus, values: np.ndarray) -> pd.DataFrame:
@@ -117,13 +190,42 @@ def probabilities(corpus: Corpus, values: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"id": corpus.ids, **columns})
 
 
-def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Store JSON-native settings of a fitted system."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "settings.json").write_text(json.dumps(dict(settings), indent=1) + "\n")
+def dimension_frame(corpus: Corpus, names: tuple[str, ...], values: np.ndarray) -> pd.DataFrame:
+    """Predictions, shape (n_clips, n_dimensions), as `Fitted.predict` of a regression gives."""
+    columns = {name: values[:, k] for k, name in enumerate(names)}
+    return pd.DataFrame({"id": corpus.ids, **columns})
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    """What `write_settings` stored."""
-    settings: dict[str, Any] = json.loads((folder / "settings.json").read_text())
-    return settings
+Feature = Callable[..., np.ndarray]
+"""A feature function: of samples and sample rate, or of notes, or of a clip, as the system says."""
+
+
+def clip_feature(feature: Feature, clip: Clip, sample_rate: int, **settings: int) -> np.ndarray:
+    """A feature of a clip's sound, shape (n_bins, n_frames), float16, cached.
+
+    Parameters
+    ----------
+    feature : callable
+        `mer.features.spectral.log_mel`, or another function of samples and sample rate, and of
+        those of the settings that it takes.
+    clip : Clip
+    sample_rate : int
+        In Hz.
+    **settings : int
+        Such as `n_fft`, `hop_length` and `n_mels`.
+
+    Raises
+    ------
+    MissingDataError, InvalidDataError
+        If the clip has no sound, or one that cannot be used.
+    """
+    if feature is spectral.log_mel:
+        return spectral.clip_log_mel(clip, sample_rate, **settings)
+
+    def compute() -> np.ndarray:
+        values = call(feature, waveform(clip, sample_rate), sample_rate, **settings)
+        return values.astype(np.float16)
+
+    facts = {"sample_rate": sample_rate, "rendering": rendering.REVISION}
+    key = {**settings, **facts, "feature": plain(feature)}
+    return cached("own-feature", spectral.REVISION, key, source_of(clip, "audio"), compute)

@@ -1,13 +1,10 @@
-"""Systems without a network: plain descriptors and linear or kernel classifiers, and no music."""
+"""Systems without a network: linear and kernel machines on descriptors, baselines without music."""
 
 from __future__ import annotations
 
-import pickle
-from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,19 +14,18 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, SVR
 
 from mer.audio import waveform
 from mer.clips import Clip, Corpus
 from mer.errors import ParameterError
-from mer.features import descriptors
+from mer.evaluation.metrics import rmse
+from mer.features import descriptors, notes, spectral
 from mer.features.cache import cached, source_of
-from mer.features.notes import REVISION as NOTES_REVISION
-from mer.features.notes import read_notes
-from mer.features.spectral import REVISION as SPECTRAL_REVISION
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems import musicnn
-from mer.systems.base import Context, Fitted, System, probabilities, read_settings, write_settings
+from mer.systems.base import Context, Feature, Fitted, System, dimension_frame, probabilities
+from mer.tasks import RegressionTask
 
 SAMPLE_RATE = 22050
 
@@ -40,33 +36,46 @@ def symbolic(clip: Clip) -> np.ndarray:
     return cached(
         "symbolic-descriptors",
         descriptors.SYMBOLIC_REVISION,
-        {"notes": NOTES_REVISION},
+        {"notes": notes.REVISION},
         midi,
-        lambda: np.asarray(list(descriptors.symbolic_descriptors(read_notes(midi)).values())),
+        lambda: np.asarray(list(descriptors.symbolic_descriptors(notes.read_notes(midi)).values())),
     )
 
 
 def acoustic(clip: Clip) -> np.ndarray:
     """Acoustic descriptors of a clip's audio, cached; shape (n_descriptors,)."""
+
+    def compute() -> np.ndarray:
+        samples = waveform(clip, SAMPLE_RATE)
+        return np.asarray(list(descriptors.acoustic_descriptors(samples, SAMPLE_RATE).values()))
+
     return cached(
         "acoustic-descriptors",
         descriptors.ACOUSTIC_REVISION,
         {"rendering": RENDERING_REVISION, "sample_rate": SAMPLE_RATE},
         source_of(clip, "audio"),
-        lambda: np.asarray(
-            list(
-                descriptors.acoustic_descriptors(waveform(clip, SAMPLE_RATE), SAMPLE_RATE).values()
-            )
-        ),
+        compute,
     )
 
 
-DescriptorSet = Literal["symbolic", "acoustic", "musicnn"]
-_DESCRIPTORS = {
-    "symbolic": symbolic,
-    "acoustic": acoustic,
-    "musicnn": musicnn.embedding_statistics,
+_REVISIONS: Mapping[Any, dict[str, int]] = {
+    symbolic: {"notes": notes.REVISION, "symbolic": descriptors.SYMBOLIC_REVISION},
+    acoustic: {"rendering": RENDERING_REVISION, "acoustic": descriptors.ACOUSTIC_REVISION},
+    musicnn.embedding_statistics: {
+        "rendering": RENDERING_REVISION,
+        "spectral": spectral.REVISION,
+        "musicnn": musicnn.REVISION,
+    },
 }
+_INPUTS: Mapping[Any, str] = {symbolic: "MIDI"}
+_LOGISTIC_C = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+_SVM_C = (0.3, 1.0, 3.0, 10.0, 30.0)
+
+
+def check_grid(c_grid: tuple[float, ...]) -> None:
+    """Raise a ParameterError unless there are some values of C, all of them positive."""
+    if not c_grid or min(c_grid) <= 0:
+        raise ParameterError(f"c_grid is {c_grid}; expected one or more positive numbers")
 
 
 def select_classifier(
@@ -101,7 +110,7 @@ def select_classifier(
 
 
 def class_values(pipeline: Any, x: np.ndarray, n_classes: int) -> np.ndarray:
-    """What a fitted pipeline answers, shape (n_clips, n_classes), each row of sum 1.
+    """Class probabilities of a fitted pipeline, shape (n_clips, n_classes).
 
     For support vector machines these are the softmax (two classes: the logistic function) of the
     decision values: the largest is the predicted class, but they are not calibrated. A class
@@ -123,69 +132,89 @@ def _known_class_values(pipeline: Any, x: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DescriptorSystem(System):
-    """Standardised descriptors into a classifier whose C is chosen on the validation clips.
+class Descriptors(System):
+    """Standardised descriptors of clips; subclasses define the estimator.
 
     Attributes
     ----------
-    descriptors : tuple of {"symbolic", "acoustic", "musicnn"}
+    features : tuple of callable
+        Each takes a clip and gives a vector: `symbolic`, `acoustic`,
+        `mer.systems.musicnn.embedding_statistics`, or a function of your own.
     c_grid : tuple of float
         Values of the inverse regularisation strength C; the smallest of the best is taken.
     """
 
-    descriptors: tuple[DescriptorSet, ...]
-    c_grid: tuple[float, ...]
     seeded: ClassVar[bool] = False
+    features: tuple[Feature, ...]
+    c_grid: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.descriptors or not self.c_grid or min(self.c_grid) <= 0:
-            raise ParameterError(
-                f"descriptors are {self.descriptors} and c_grid is {self.c_grid}; "
-                "expected one or more descriptor sets and one or more positive numbers"
-            )
+        if not self.features:
+            raise ParameterError("features are empty; expected one or more functions of a clip")
+        check_grid(self.c_grid)
 
-    @abstractmethod
-    def classifier(self, c: float) -> BaseEstimator:
-        """An unfitted classifier."""
+    @property
+    def inputs(self) -> str:  # type: ignore[override]
+        """What the features are taken from; a function of your own counts as one of audio."""
+        kinds = {_INPUTS.get(feature, "audio") for feature in self.features}
+        return " + ".join(sorted(kinds, key=str.lower))
 
     @property
     def revisions(self) -> dict[str, int]:
         """Revision numbers of the descriptors in use."""
-        revisions: dict[str, int] = {}
-        if "symbolic" in self.descriptors:
-            revisions |= {"notes": NOTES_REVISION, "symbolic": descriptors.SYMBOLIC_REVISION}
-        if "acoustic" in self.descriptors:
-            revisions |= {"rendering": RENDERING_REVISION}
-            revisions |= {"acoustic": descriptors.ACOUSTIC_REVISION}
-        if "musicnn" in self.descriptors:
-            revisions |= {"rendering": RENDERING_REVISION}
-            revisions |= {"spectral": SPECTRAL_REVISION, "musicnn": musicnn.REVISION}
-        return revisions
+        known = [_REVISIONS.get(feature, {}) for feature in self.features]
+        return {name: number for part in known for name, number in part.items()}
 
-    def features(self, corpus: Corpus) -> np.ndarray:
+    @property
+    def lacks(self) -> str:
+        """The weights of MusiCNN, where they are needed and not there."""
+        needed = musicnn.embedding_statistics in self.features
+        return musicnn.OBTAIN if needed and not musicnn.has_weights() else ""
+
+    def values(self, corpus: Corpus) -> np.ndarray:
         """Descriptors of all clips, shape (n_clips, n_descriptors)."""
-        rows = [
-            np.concatenate([_DESCRIPTORS[kind](clip) for kind in self.descriptors])
-            for clip in corpus
-        ]
-        return np.stack(rows)
+        return np.stack([np.concatenate([f(clip) for f in self.features]) for clip in corpus])
 
-    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedPipeline:
+
+@dataclass(frozen=True, kw_only=True)
+class DescriptorClassifier(Descriptors):
+    """A classifier whose C is chosen on the validation clips.
+
+    Attributes
+    ----------
+    classifier : {"svm", "logistic"}
+        A support vector machine with a radial kernel, or multinomial logistic regression.
+    """
+
+    classifier: Literal["svm", "logistic"] = "svm"
+
+    def __post_init__(self) -> None:
+        if not self.c_grid:
+            grid = _SVM_C if self.classifier == "svm" else _LOGISTIC_C
+            object.__setattr__(self, "c_grid", grid)
+        super().__post_init__()
+
+    def _estimator(self, c: float) -> BaseEstimator:
+        if self.classifier == "logistic":
+            return LogisticRegression(C=c, max_iter=5000)
+        return SVC(C=c, gamma="scale", break_ties=True)
+
+    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedClassifier:
         """Fit on the training clips with every C of the grid, keep the best on validation."""
         pipeline, history = select_classifier(
-            {c: self.classifier(c) for c in self.c_grid},
-            (self.features(train), context.task.targets(train)),
-            (self.features(valid), context.task.targets(valid)),
+            {c: self._estimator(c) for c in self.c_grid},
+            (self.values(train), context.task.targets(train)),
+            (self.values(valid), context.task.targets(valid)),
         )
-        return FittedPipeline(self, pipeline, context.n_classes, history)
+        return FittedClassifier(self, pipeline, context.n_classes, history)
 
 
-class FittedPipeline(Fitted):
+class FittedClassifier(Fitted):
     """A fitted scikit-learn pipeline with the system that it belongs to."""
 
     def __init__(
         self,
-        system: DescriptorSystem,
+        system: Descriptors,
         pipeline: Any,
         n_classes: int,
         history: list[dict[str, float]],
@@ -197,105 +226,127 @@ class FittedPipeline(Fitted):
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
         """Columns id, p_1 ... p_k, see `class_values`."""
-        x = self.system.features(corpus)
+        x = self.system.values(corpus)
         return probabilities(corpus, class_values(self.pipeline, x, self.n_classes))
 
-    def save(self, folder: Path) -> None:
-        """Write the pipeline (pickled: load only files of your own) and the settings."""
-        settings = {"system": self.system.name, "parameters": self.system.parameters}
-        write_settings(folder, {**settings, "n_classes": self.n_classes, "history": self.history})
-        (folder / "pipeline.pickle").write_bytes(pickle.dumps(self.pipeline))
-
-    @classmethod
-    def load(cls, folder: Path) -> FittedPipeline:
-        """Read what `save` wrote."""
-        from mer.systems import get_system
-
-        settings = read_settings(folder)
-        system = get_system(settings["system"], settings["parameters"])
-        assert isinstance(system, DescriptorSystem)
-        pipeline = pickle.loads((folder / "pipeline.pickle").read_bytes())
-        return cls(system, pipeline, settings["n_classes"], settings["history"])
-
 
 @dataclass(frozen=True, kw_only=True)
-class LogisticSystem(DescriptorSystem):
-    """Multinomial logistic regression."""
+class DescriptorSVR(Descriptors):
+    """Support vector regression.
 
-    c_grid: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    Each dimension has a machine of its own, with a radial kernel and with the C that has the
+    lowest RMSE on the validation clips.
 
-    def classifier(self, c: float) -> BaseEstimator:
-        """Logistic regression with an L2 penalty."""
-        return LogisticRegression(C=c, max_iter=5000)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SVMSystem(DescriptorSystem):
-    """Support vector machine with a radial kernel."""
-
-    c_grid: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0, 30.0)
-
-    def classifier(self, c: float) -> BaseEstimator:
-        """SVC; gamma is 1 / (number of descriptors), as they have unit variance."""
-        return SVC(C=c, gamma="scale", break_ties=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SymbolicLR(LogisticSystem):
-    """Logistic regression on symbolic descriptors (EMOPIA's baseline)."""
-
-    name: ClassVar[str] = "Symbolic-LR"
-    inputs: ClassVar[str] = "MIDI"
-    descriptors: tuple[DescriptorSet, ...] = ("symbolic",)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AudioLR(LogisticSystem):
-    """Logistic regression on acoustic descriptors (EMOPIA's baseline)."""
-
-    name: ClassVar[str] = "Audio-LR"
-    inputs: ClassVar[str] = "audio"
-    descriptors: tuple[DescriptorSet, ...] = ("acoustic",)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SymbolicSVM(SVMSystem):
-    """Support vector machine on symbolic descriptors."""
-
-    name: ClassVar[str] = "Symbolic-SVM"
-    inputs: ClassVar[str] = "MIDI"
-    descriptors: tuple[DescriptorSet, ...] = ("symbolic",)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AudioSVM(SVMSystem):
-    """Support vector machine on acoustic descriptors."""
-
-    name: ClassVar[str] = "Audio-SVM"
-    inputs: ClassVar[str] = "audio"
-    descriptors: tuple[DescriptorSet, ...] = ("acoustic",)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BothSVM(SVMSystem):
-    """Support vector machine on symbolic and acoustic descriptors together."""
-
-    name: ClassVar[str] = "Symbolic+Audio-SVM"
-    inputs: ClassVar[str] = "audio + MIDI"
-    descriptors: tuple[DescriptorSet, ...] = ("symbolic", "acoustic")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AudioEmbedding(SVMSystem):
-    """Support vector machine on the embeddings of a pre-trained network (row of table 3).
-
-    Koh and Dubnov (AffCon 2021) compare VGGish and L3-Net; here the embeddings are those of
-    MusiCNN, their mean and standard deviation over the clip.
+    Attributes
+    ----------
+    epsilon : float
+        Error that costs nothing, on the scale of the labels.
     """
 
-    name: ClassVar[str] = "Audio Embedding"
-    inputs: ClassVar[str] = "audio"
-    descriptors: tuple[DescriptorSet, ...] = ("musicnn",)
+    regression: ClassVar[bool] = True
+    features: tuple[Feature, ...] = (acoustic,)
+    c_grid: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+    epsilon: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.epsilon < 0:
+            raise ParameterError(f"epsilon is {self.epsilon}; expected 0 or more")
+
+    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedSVR:
+        """Fit on the training clips with every C of the grid, keep the best on validation."""
+        task = regression_task(context)
+        x, y = self.values(train), task.targets(train)
+        x_valid, y_valid = self.values(valid), task.targets(valid)
+        machines: dict[str, Any] = {}
+        history: list[dict[str, float]] = []
+        for k, dimension in enumerate(task.dimensions):
+            tried = [self._fitted(c, x, y[:, k]) for c in self.c_grid]
+            errors = [rmse(y_valid[:, k], machine.predict(x_valid)) for machine in tried]
+            machines[dimension] = tried[int(np.argmin(errors))]
+            history += [
+                {"C": c, "dimension": k, "valid_rmse": error}
+                for c, error in zip(self.c_grid, errors, strict=True)
+            ]
+        return FittedSVR(self, machines, history)
+
+    def _fitted(self, c: float, x: np.ndarray, y: np.ndarray) -> Any:
+        machine = SVR(C=c, gamma="scale", epsilon=self.epsilon)
+        return make_pipeline(StandardScaler(), machine).fit(x, y)
+
+
+class FittedSVR(Fitted):
+    """Fitted support vector machines, one a dimension."""
+
+    def __init__(
+        self, system: DescriptorSVR, machines: dict[str, Any], history: list[dict[str, float]]
+    ) -> None:
+        self.system = system
+        self.machines = machines
+        self.history = history
+
+    def predict(self, corpus: Corpus) -> pd.DataFrame:
+        """Columns id, valence, arousal."""
+        x = self.system.values(corpus)
+        values = np.stack([machine.predict(x) for machine in self.machines.values()], axis=1)
+        return dimension_frame(corpus, tuple(self.machines), values)
+
+
+def regression_task(context: Context) -> RegressionTask:
+    """The task of a context, which must be a regression.
+
+    Raises
+    ------
+    ParameterError
+        If its task has classes.
+    """
+    if not isinstance(context.task, RegressionTask):
+        raise ParameterError(
+            f"this system predicts valence and arousal; task {context.task.name!r} has classes: "
+            "take task 'VA'"
+        )
+    return context.task
+
+
+@dataclass(frozen=True, kw_only=True)
+class _WithoutMusic(System):
+    """Predictions from the labels of the training clips alone."""
+
+    inputs: ClassVar[str] = "labels"
+    seeded: ClassVar[bool] = False
+
+    @property
+    def revisions(self) -> dict[str, int]:
+        """No feature and no model."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(_WithoutMusic):
+    """Predicts the most frequent class of the training clips."""
+
+    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedFrequencies:
+        """Count the classes of the training clips."""
+        return FittedFrequencies(_frequencies(context.task.targets(train), context.n_classes), {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SongLookup(_WithoutMusic):
+    """Predicts the most frequent class of the same song among the training clips.
+
+    It is the constant prediction, unless songs of the test set are in training.
+    """
+
+    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedFrequencies:
+        """Count the classes of every song among the training clips."""
+        targets = context.task.targets(train)
+        n_classes = context.n_classes
+        groups = np.asarray(train.groups)
+        by_group = {
+            str(group): _frequencies(targets[groups == group], n_classes)
+            for group in Counter(train.groups)
+        }
+        return FittedFrequencies(_frequencies(targets, n_classes), by_group)
 
 
 class FittedFrequencies(Fitted):
@@ -311,62 +362,32 @@ class FittedFrequencies(Fitted):
         rows = [self.by_group.get(clip.group, self.overall) for clip in corpus]
         return probabilities(corpus, np.asarray(rows))
 
-    def save(self, folder: Path) -> None:
-        """Write the frequencies."""
-        write_settings(folder, {"overall": self.overall, "by_group": self.by_group})
-
-    @classmethod
-    def load(cls, folder: Path) -> FittedFrequencies:
-        """Read what `save` wrote."""
-        settings = read_settings(folder)
-        return cls(settings["overall"], settings["by_group"])
-
 
 def _frequencies(targets: np.ndarray, n_classes: int) -> list[float]:
     return (np.bincount(targets, minlength=n_classes) / len(targets)).tolist()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Constant(System):
-    """Answers with the most frequent class of the training clips."""
+class Mean(_WithoutMusic):
+    """Predicts the mean label of the training clips: R2 is 0 or a little less."""
 
-    name: ClassVar[str] = "Constant"
-    inputs: ClassVar[str] = "labels"
-    seeded: ClassVar[bool] = False
+    regression: ClassVar[bool] = True
 
-    @property
-    def revisions(self) -> dict[str, int]:
-        """No feature and no model."""
-        return {}
-
-    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedFrequencies:
-        """Count the classes of the training clips."""
-        return FittedFrequencies(_frequencies(context.task.targets(train), context.n_classes), {})
+    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedMean:
+        """Average the labels of the training clips."""
+        task = regression_task(context)
+        means = task.targets(train).mean(axis=0).tolist()
+        return FittedMean(dict(zip(task.dimensions, means, strict=True)))
 
 
-@dataclass(frozen=True, kw_only=True)
-class SongLookup(System):
-    """Answers with the most frequent class of the same song among the training clips.
+class FittedMean(Fitted):
+    """Mean label of the training clips, by dimension."""
 
-    Without any music it is the constant answer, unless a split lets songs leak.
-    """
+    def __init__(self, means: dict[str, float]) -> None:
+        self.means = means
+        self.history = []
 
-    name: ClassVar[str] = "Song-lookup"
-    inputs: ClassVar[str] = "labels"
-    seeded: ClassVar[bool] = False
-
-    @property
-    def revisions(self) -> dict[str, int]:
-        """No feature and no model."""
-        return {}
-
-    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedFrequencies:
-        """Count the classes of every song among the training clips."""
-        targets = context.task.targets(train)
-        n_classes = context.n_classes
-        groups = np.asarray(train.groups)
-        by_group = {
-            str(group): _frequencies(targets[groups == group], n_classes)
-            for group in Counter(train.groups)
-        }
-        return FittedFrequencies(_frequencies(targets, n_classes), by_group)
+    def predict(self, corpus: Corpus) -> pd.DataFrame:
+        """Columns id, valence, arousal: the same numbers for every clip."""
+        values = np.tile(list(self.means.values()), (len(corpus), 1))
+        return dimension_frame(corpus, tuple(self.means), values)

@@ -91,8 +91,8 @@ def embed(network: MusiCNN, bands: Floats) -> Floats:
     patches = segments(bands.T, min(PATCH, len(bands)), PATCH).swapaxes(1, 2)
     with torch.inference_mode():
         # One at a time is fastest on a processor: what a patch needs stays in its cache
-        found = [network(torch.from_numpy(patch[None].copy()))[0] for patch in patches]
-    return torch.cat(found).numpy()
+        outputs = [network(torch.from_numpy(patch[None].copy()))[0] for patch in patches]
+    return torch.cat(outputs).numpy()
 
 
 def embeddings(clip: Clip) -> np.ndarray:
@@ -120,8 +120,8 @@ def embedding_statistics(clip: Clip) -> np.ndarray:
 
     Errors are those of `embeddings`.
     """
-    found = embeddings(clip).astype(np.float64)
-    return np.concatenate([found.mean(axis=0), found.std(axis=0)])
+    values = embeddings(clip).astype(np.float64)
+    return np.concatenate([values.mean(axis=0), values.std(axis=0)])
 
 
 def has_weights() -> bool:
@@ -154,9 +154,9 @@ def _network(folder: Path, sha256: str) -> MusiCNN:
     for name in _FILES:
         if not (folder / name).is_file():
             raise MissingDataError(f"{folder / name} does not exist; {OBTAIN}")
-    found = file_digest(folder / SHARD)
-    if found != sha256:
+    actual = file_digest(folder / SHARD)
+    if actual != sha256:
         raise InvalidDataError(
-            f"{folder / SHARD} has SHA-256 {found[:12]}..., expected {sha256[:12]}...: {OBTAIN}"
+            f"{folder / SHARD} has SHA-256 {actual[:12]}..., expected {sha256[:12]}...: {OBTAIN}"
         )
     return from_graph_weights(read_graph_weights(folder))

@@ -24,21 +24,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mer.errors import ParameterError
+from mer.errors import InvalidDataError, ParameterError
 from mer.models.vgg import VGG16
-from mer.training.noisy_labels import Partition, interleave, mixup, partition, r_drop, sharpen
-from mer.training.segment_set import (
+from mer.training.supervised import Score, train
+from mer.training.windows import (
     SegmentOptions,
     SegmentSet,
     clip_score,
     predict_segments,
     split_batches,
 )
-from mer.training.supervised import Score, train
 
 REVISION = 1
 
 _SMALLEST_PROBABILITY = 1e-30
+
+# Of the mixture in the code of DivideMix, which also brings the losses to [0, 1] first.
+_TOLERANCE, _VARIANCE_FLOOR = 1e-2, 5e-4
+_LEAST_WEIGHT, _LEAST_DISTANCE = 0.01, 0.01
 
 
 class SelfLearningWarning(UserWarning):
@@ -112,7 +115,7 @@ class SelfLearningScore(Score):
 
     @property
     def row(self) -> dict[str, float]:
-        """What the history keeps."""
+        """Row of the history."""
         return {**super().row, **self.diagnostics}
 
 
@@ -128,10 +131,10 @@ class SelfLearned:
         clean_weight (of the first component), collapsed (0 or 1), agreement and noisy_agreement
         (share of all segments and of the noisy ones whose most probable class is that of the
         clip; without noisy ones the latter is missing), largest_class (share of the segments that
-        get the most frequent answer: 1 if the network answers all alike) and stability (share of
-        the segments for which the decision is that of the last time; missing at first).
+        get the most frequent class: 1 if all get the same) and stability (share of the segments
+        for which the decision is that of the last time; missing at first).
     best_epoch : int
-        The one whose parameters were kept.
+        The one that the parameters are from.
     clean_probability : np.ndarray, shape (n_epochs, n_segments), float32
         Posterior of being clean; NaN in the warm-up and for segments that an epoch did not take.
     """
@@ -141,31 +144,170 @@ class SelfLearned:
     clean_probability: np.ndarray
 
 
-class Learner(nn.Module):
-    """The network, and what an interrupted training has to know beside its parameters.
+@dataclass(frozen=True)
+class Partition:
+    """Training segments as a mixture of two Gaussians divides them by their losses.
+
+    Attributes
+    ----------
+    clean_probability : np.ndarray, shape (n,)
+        Posterior of the component with the smaller mean; 1 for all if it has collapsed.
+    means, weights : tuple of float
+        Of both components, the smaller mean first; means in nats.
+    collapsed : bool
+        Whether the losses do not separate into two components.
+    """
+
+    clean_probability: np.ndarray
+    means: tuple[float, float]
+    weights: tuple[float, float]
+    collapsed: bool
+
+
+def partition(losses: np.ndarray, *, threshold: float = 0.5, seed: int = 0) -> Partition:
+    """Divide samples into clean and noisy ones by their losses (section 2.1.2, equation 3).
+
+    The mixture has collapsed if the losses are all equal, if one component has less than 1 % of
+    the samples or both have the same mean (within 1 % of the range), or if no sample is clean.
+
+    Parameters
+    ----------
+    losses : np.ndarray, shape (n,)
+        Cross-entropy of each sample with its label.
+    threshold : float
+        As in `SelfLearningOptions`.
+    seed : int
+        Of the mixture's first guess.
+
+    Raises
+    ------
+    InvalidDataError
+        If a loss is not finite.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    if not np.isfinite(losses).all():
+        raise InvalidDataError(
+            f"{np.count_nonzero(~np.isfinite(losses))} of {len(losses)} segments have a loss that "
+            "is not finite; expected numbers: lower the learning rate or check the features"
+        )
+    low, span = float(losses.min()), float(np.ptp(losses))
+    if span < 1e-6 * max(abs(low), 1.0):
+        return Partition(np.ones(len(losses)), (low, low), (1.0, 0.0), collapsed=True)
+    values = ((losses - low) / span).reshape(-1, 1)
+    mixture = GaussianMixture(2, tol=_TOLERANCE, reg_covar=_VARIANCE_FLOOR, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture.fit(values)
+    order = np.argsort(mixture.means_[:, 0])
+    means, weights = mixture.means_[order, 0], mixture.weights_[order]
+    clean = mixture.predict_proba(values)[:, order[0]]
+    collapsed = bool(
+        weights.min() < _LEAST_WEIGHT
+        or means[1] - means[0] < _LEAST_DISTANCE
+        or not (clean > threshold).any()
+    )
+    return Partition(
+        np.ones(len(losses)) if collapsed else clean,
+        (low + span * float(means[0]), low + span * float(means[1])),
+        (float(weights[0]), float(weights[1])),
+        collapsed,
+    )
+
+
+def sharpen(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Soft labels from predictions, both of shape (n, n_classes): p^(1/T), divided by its sum.
+
+    T of 1 changes nothing, towards 0 the most probable class gets all. Equation 4 is printed
+    with another exponent, under which the least probable class would win; this is the formula of
+    the literature.
+    """
+    # Divided by the largest first, so that a low temperature does not underflow.
+    largest = probabilities.max(axis=1, keepdims=True)
+    powers = (probabilities / largest) ** (1 / temperature)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def mixup(x: Tensor, y: Tensor, order: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """Convex combinations of samples, shape (n, ...), and labels, shape (n, n_classes).
+
+    Equation 6: `order`, shape (n,), has the index of each sample's partner, and `weight` (delta)
+    is the share of the sample itself.
+    """
+    return weight * x + (1 - weight) * x[order], weight * y + (1 - weight) * y[order]
+
+
+def r_drop(first: Tensor, second: Tensor) -> Tensor:
+    """Symmetric divergence of two predictions of the same samples, summed (equation 8).
+
+    They are logits under two draws of the dropout, shape (n, n_classes); n may be 0.
+    """
+    p, q = functional.log_softmax(first, dim=1), functional.log_softmax(second, dim=1)
+    return 0.5 * ((p.exp() - q.exp()) * (p - q)).sum()
+
+
+def interleave(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Both in their order, so that every stretch has the same share of each, within one."""
+    positions = [(np.arange(len(part)) + 0.5) / max(len(part), 1) for part in (first, second)]
+    joined = np.concatenate([first, second])
+    return joined[np.argsort(np.concatenate(positions), kind="stable")]
+
+
+class SelfLearner(nn.Module):
+    """The network, with the partitions and batches of every epoch.
+
+    The state of an interrupted training beside the network's parameters is in buffers.
 
     Parameters
     ----------
     network : VGG16
-    n_epochs, n_segments : int
-        At most, and in training.
+    segment_set : SegmentSet
+        To train on.
+    targets : np.ndarray, shape (n_clips,)
+    n_classes : int
+    options : SelfLearningOptions
+    seed : int
 
     Attributes
     ----------
     epoch : Tensor, shape ()
         Number of epochs begun.
     clean : Tensor, shape (n_epochs, n_segments)
-        As in `SelfLearned`.
+        As in `SelfLearned`, up to the epoch of the parameters.
+    diagnostics : dict of str to float
+        Of the last partition.
     """
 
     epoch: Tensor
     clean: Tensor
 
-    def __init__(self, network: VGG16, n_epochs: int, n_segments: int) -> None:
+    def __init__(
+        self,
+        network: VGG16,
+        segment_set: SegmentSet,
+        targets: np.ndarray,
+        n_classes: int,
+        options: SelfLearningOptions,
+        seed: int,
+    ) -> None:
         super().__init__()
         self.network = network
+        self.segments = segment_set
+        self.labels = targets[segment_set.owners]
+        self.one_hot = np.eye(n_classes, dtype=np.float32)[self.labels]
+        self.options = options
+        self.seed = seed
+        self.diagnostics: dict[str, float] = {}
+        self._last_clean: np.ndarray | None = None
         self.register_buffer("epoch", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("clean", torch.full((n_epochs, n_segments), torch.nan))
+        shape = (options.epochs, len(segment_set))
+        self.register_buffer("clean", torch.full(shape, torch.nan))
+
+    @property
+    def clean_probability(self) -> np.ndarray:
+        """As in `SelfLearned`: of all epochs, also those after the one of the parameters."""
+        return self.clean.cpu().numpy() if self._last_clean is None else self._last_clean
 
     def forward(self, mixed: Tensor, noisy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits of mixed segments, and twice those of noisy ones.
@@ -177,47 +319,11 @@ class Learner(nn.Module):
         classify = self.network.classifier
         return classify(of_mixed), classify(of_noisy), classify(of_noisy)
 
-
-class Trainer:
-    """Partitions and batches, epoch by epoch.
-
-    Parameters
-    ----------
-    learner : Learner
-    segment_set : SegmentSet
-    targets : np.ndarray, shape (n_clips,)
-    n_classes : int
-    options : SelfLearningOptions
-    seed : int
-    device : torch.device
-
-    Attributes
-    ----------
-    diagnostics : dict of str to float
-        Of the last partition.
-    clean : np.ndarray or None
-        Posteriors so far, as in `SelfLearned`; None before the first partition.
-    """
-
-    def __init__(
-        self,
-        learner: Learner,
-        segment_set: SegmentSet,
-        targets: np.ndarray,
-        n_classes: int,
-        options: SelfLearningOptions,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self.learner = learner
-        self.segments = segment_set
-        self.labels = targets[segment_set.owners]
-        self.one_hot = np.eye(n_classes, dtype=np.float32)[self.labels]
-        self.options = options
-        self.seed = seed
-        self.device = device
-        self.diagnostics: dict[str, float] = {}
-        self.clean: np.ndarray | None = None
+    def loss(self, output: tuple[Tensor, Tensor, Tensor], targets: Tensor) -> Tensor:
+        """Cross-entropy of the mixed segments and divergence of the noisy ones (equation 9)."""
+        mixed, first, second = output
+        divergence = r_drop(first, second) / len(mixed)
+        return functional.cross_entropy(mixed, targets) + self.options.kl_weight * divergence
 
     def batches(self, rng: np.random.Generator) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor]]:
         """One epoch.
@@ -229,8 +335,8 @@ class Trainer:
         targets : Tensor, shape (batch, n_classes)
             Labels, mixed likewise.
         """
-        epoch = int(self.learner.epoch)
-        self.learner.epoch += 1
+        epoch = int(self.epoch)
+        self.epoch += 1
         drawn = self.segments.draw(self.options.segments_per_epoch, rng)
         if epoch < self.options.warm_up:
             for chosen in split_batches(drawn, self.options.batch_size):
@@ -249,23 +355,35 @@ class Trainer:
 
     def _divide(self, drawn: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Labels, soft for the noisy ones of some segments, and which are noisy; both of all."""
-        network, size = self.learner.network, 2 * self.options.batch_size
         predicted = predict_segments(
-            network, self.segments, drawn, batch_size=size, device=self.device
+            self.network,
+            self.segments,
+            drawn,
+            batch_size=2 * self.options.batch_size,
+            device=self.epoch.device,
         )
-        network.train()
+        self.network.train()
         own = predicted[np.arange(len(drawn)), self.labels[drawn]]
         seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
         losses = -np.log(np.maximum(own, _SMALLEST_PROBABILITY))
-        found = partition(losses, threshold=self.options.threshold, seed=seed)
-        if found.collapsed:
-            _warn(found, epoch)
-        unlabelled = found.clean_probability <= self.options.threshold
+        division = partition(losses, threshold=self.options.threshold, seed=seed)
+        if division.collapsed:
+            means, weights = division.means, division.weights
+            warnings.warn(
+                f"epoch {epoch}: the losses do not fall into two components (means "
+                f"{means[0]:.3f} and {means[1]:.3f}, weights {weights[0]:.3f} and "
+                f"{weights[1]:.3f}); all segments count as clean",
+                SelfLearningWarning,
+                stacklevel=2,
+            )
+        unlabelled = division.clean_probability <= self.options.threshold
         self.diagnostics = {
-            **_diagnostics(found, unlabelled, predicted.argmax(axis=1), self.labels[drawn]),
+            **_diagnostics(division, unlabelled, predicted.argmax(axis=1), self.labels[drawn]),
             **self._stability(drawn, unlabelled, epoch),
         }
-        self._keep(drawn, found.clean_probability, epoch)
+        values = torch.from_numpy(division.clean_probability).to(self.clean)
+        self.clean[epoch, torch.from_numpy(drawn)] = values
+        self._last_clean = self.clean.cpu().numpy().copy()
         labels, noisy = self.one_hot.copy(), np.zeros(len(self.segments), dtype=bool)
         labels[drawn[unlabelled]] = sharpen(predicted[unlabelled], self.options.temperature)
         noisy[drawn] = unlabelled
@@ -273,7 +391,7 @@ class Trainer:
 
     def _stability(self, drawn: np.ndarray, unlabelled: np.ndarray, epoch: int) -> dict[str, float]:
         """Share of the segments for which the decision is that of the last time."""
-        earlier = self.learner.clean[:epoch].cpu().numpy()[:, drawn]
+        earlier = self.clean[:epoch].cpu().numpy()[:, drawn]
         known = np.isfinite(earlier)
         seen = known.any(axis=0)
         if not seen.any():
@@ -282,34 +400,19 @@ class Trainer:
         before = earlier[last, np.arange(len(drawn))] <= self.options.threshold
         return {"stability": float((before == unlabelled)[seen].mean())}
 
-    def _keep(self, drawn: np.ndarray, clean_probability: np.ndarray, epoch: int) -> None:
-        values = torch.from_numpy(clean_probability).to(self.learner.clean)
-        self.learner.clean[epoch, torch.from_numpy(drawn)] = values
-        self.clean = self.learner.clean.cpu().numpy().copy()
-
-
-def _warn(found: Partition, epoch: int) -> None:
-    warnings.warn(
-        f"epoch {epoch}: the losses do not fall into two components (means {found.means[0]:.3f} "
-        f"and {found.means[1]:.3f}, weights {found.weights[0]:.3f} and {found.weights[1]:.3f}); "
-        "all segments count as clean",
-        SelfLearningWarning,
-        stacklevel=2,
-    )
-
 
 def _diagnostics(
-    found: Partition, noisy: np.ndarray, answers: np.ndarray, labels: np.ndarray
+    division: Partition, noisy: np.ndarray, predicted: np.ndarray, labels: np.ndarray
 ) -> dict[str, float]:
-    right = answers == labels
+    right = predicted == labels
     values = {
         "clean_fraction": float((~noisy).mean()),
-        "clean_mean": found.means[0],
-        "noisy_mean": found.means[1],
-        "clean_weight": found.weights[0],
-        "collapsed": float(found.collapsed),
+        "clean_mean": division.means[0],
+        "noisy_mean": division.means[1],
+        "clean_weight": division.weights[0],
+        "collapsed": float(division.collapsed),
         "agreement": float(right.mean()),
-        "largest_class": float(np.bincount(answers).max() / len(answers)),
+        "largest_class": float(np.bincount(predicted).max() / len(predicted)),
     }
     return values | ({"noisy_agreement": float(right[noisy].mean())} if noisy.any() else {})
 
@@ -359,28 +462,22 @@ def self_learn(
     SelfLearningWarning
         If the losses of an epoch do not fall into two components.
     """
-    learner = Learner(network, options.epochs, len(parts[0]))
-    trainer = Trainer(learner, parts[0], targets[0], n_classes, options, seed, device)
+    learner = SelfLearner(network, parts[0], targets[0], n_classes, options, seed)
 
     def validate(model: nn.Module) -> Score:
-        found = clip_score(network, parts[1], targets[1], options, device)
-        return SelfLearningScore(found.accuracy, found.loss, trainer.diagnostics)
-
-    def loss(output: tuple[Tensor, Tensor, Tensor], wanted: Tensor) -> Tensor:
-        mixed, first, second = output
-        divergence = r_drop(first, second) / len(mixed)
-        return functional.cross_entropy(mixed, wanted) + options.kl_weight * divergence
+        score = clip_score(network, parts[1], targets[1], options, device)
+        return SelfLearningScore(score.accuracy, score.loss, learner.diagnostics)
 
     history = train(
         learner,
-        trainer.batches,
+        learner.batches,
         validate,
         options,
-        loss=loss,
+        loss=learner.loss,
         seed=seed,
         device=device,
         checkpoint=checkpoint,
         progress=progress,
     )
-    clean = learner.clean.cpu().numpy() if trainer.clean is None else trainer.clean
-    return SelfLearned(history.epochs, history.best_epoch, clean[: len(history.epochs)])
+    clean = learner.clean_probability[: len(history.epochs)]
+    return SelfLearned(history.epochs, history.best_epoch, clean)

@@ -76,7 +76,7 @@ class Score:
 
     @property
     def row(self) -> dict[str, float]:
-        """What the history keeps."""
+        """Row of the history."""
         return {"valid_loss": self.loss, "valid_accuracy": self.accuracy}
 
 
@@ -99,7 +99,7 @@ class RegressionScore:
 
     @property
     def row(self) -> dict[str, float]:
-        """What the history keeps."""
+        """Row of the history."""
         return {"valid_rmse": self.rmse}
 
 
@@ -282,7 +282,9 @@ class _State:
 
     def __init__(self, network: nn.Module, options: TrainingOptions, seed: int) -> None:
         self.network = network
-        self.identity = {**asdict(options), "seed": seed}
+        # A checkpoint holds no code: functions stand in it under their names
+        settings = {k: getattr(v, "__qualname__", v) for k, v in asdict(options).items()}
+        self.identity = {**settings, "seed": seed}
         self.optimizer = torch.optim.Adam(
             network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )

@@ -1,11 +1,11 @@
-"""From audio to notes: transcribers behind one interface, and MIDI files of what they hear."""
+"""Transcribers behind one interface, and MIDI files of their notes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,33 +14,19 @@ from mer.audio import audio_blocks, checked_mono, resample, waveform
 from mer.clips import Clip
 from mer.errors import ParameterError
 from mer.features.cache import cached, source_of
-from mer.transcription.files import write_midi
-
-__all__ = [
-    "TRANSCRIBERS",
-    "Transcriber",
-    "get_transcriber",
-    "transcribe_file",
-    "transcribe_samples",
-    "transcribed_notes",
-    "transcriber_revision",
-    "write_midi",
-]
+from mer.files import atomic_path
 
 TRANSCRIBERS = ("onsets-frames", "piano-transcription-inference", "basic-pitch")
 
+_TICKS_PER_QUARTER = 500
+_QUARTERS_PER_MINUTE = 120
+_TICKS_PER_SECOND = _TICKS_PER_QUARTER * _QUARTERS_PER_MINUTE / 60
+
 
 class Transcriber(Protocol):
-    """What turns audio into notes.
+    """What turns audio at `sample_rate` (Hz) into notes.
 
-    Attributes
-    ----------
-    name : str
-        One of `TRANSCRIBERS`.
-    revision : int
-        Raised whenever its notes of the same audio change.
-    sample_rate : int
-        Of the audio that it takes, in Hz.
+    `revision` is raised whenever its notes of the same audio change.
     """
 
     name: str
@@ -59,20 +45,16 @@ class Transcriber(Protocol):
         -------
         np.ndarray, shape (n_notes, 4), float64
             Onset and offset in seconds, MIDI pitch 0-127, velocity 1-127; sorted by onset, then
-            pitch, as `mer.features.notes.read_notes` gives them. No rows where nothing is heard.
+            pitch, as `mer.features.notes.read_notes` gives them. No rows where there is no note.
         """
         ...
 
 
 @cache
 def get_transcriber(name: str = "onsets-frames") -> Transcriber:
-    """A transcriber by name, loaded once a process.
+    """One of `TRANSCRIBERS`, loaded once a process.
 
-    Parameters
-    ----------
-    name : str
-        One of `TRANSCRIBERS`. "onsets-frames" is ours; the packages behind the two others are
-        installed by whoever wants them.
+    "onsets-frames" is ours; the two others need packages that are installed separately.
 
     Raises
     ------
@@ -87,63 +69,40 @@ def get_transcriber(name: str = "onsets-frames") -> Transcriber:
         from mer.transcription.onsets_frames import OnsetsFramesTranscriber
 
         return OnsetsFramesTranscriber()
-    from mer.transcription.adapters import BasicPitch, PianoTranscriptionInference
-
-    if name == PianoTranscriptionInference.name:
-        return PianoTranscriptionInference()
-    if name == BasicPitch.name:
-        return BasicPitch()
-    raise _unknown(name)
+    return _adapter(name)()
 
 
 def transcriber_revision(name: str) -> int:
-    """Revision of a transcriber's notes, known without loading it.
-
-    Parameters
-    ----------
-    name : str
-        One of `TRANSCRIBERS`.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such transcriber.
-    """
+    """Revision of a transcriber's notes, known without loading it; errors as `get_transcriber`."""
     if name == "onsets-frames":
         from mer.transcription.onsets_frames import revision
 
         return revision()
-    from mer.transcription.adapters import BasicPitch, PianoTranscriptionInference
-
-    for adapter in (PianoTranscriptionInference, BasicPitch):
-        if name == adapter.name:
-            return adapter.revision
-    raise _unknown(name)
+    return _adapter(name).revision
 
 
-def _unknown(name: str) -> ParameterError:
-    return ParameterError(
-        f"unknown transcriber {name!r}; the transcribers are: {', '.join(TRANSCRIBERS)}"
-    )
+def _adapter(name: str) -> Any:
+    from mer.transcription.adapters import ADAPTERS
+
+    if name not in ADAPTERS:
+        raise ParameterError(
+            f"unknown transcriber {name!r}; the transcribers are: {', '.join(TRANSCRIBERS)}"
+        )
+    return ADAPTERS[name]
 
 
 def transcribe_samples(
     samples: np.ndarray, sample_rate: int, transcriber: Transcriber
 ) -> np.ndarray:
-    """Notes of audio in memory.
+    """Notes of audio in memory, resampled to what the transcriber takes.
 
     Parameters
     ----------
     samples : np.ndarray, shape (n_samples,)
         Mono, in [-1, 1].
     sample_rate : int
-        In Hz; resampled to what the transcriber takes.
+        In Hz.
     transcriber : Transcriber
-
-    Returns
-    -------
-    np.ndarray, shape (n_notes, 4), float64
-        As from `Transcriber.transcribe`.
 
     Raises
     ------
@@ -162,7 +121,7 @@ def transcribe_file(
     """Notes of an audio file of any length.
 
     The file is decoded piece by piece: memory grows with the notes, not with the audio, where the
-    transcriber lets go of the blocks that it has heard ("onsets-frames" does).
+    transcriber does not keep the blocks ("onsets-frames" does not).
 
     Parameters
     ----------
@@ -170,51 +129,36 @@ def transcribe_file(
         Any format that libsndfile reads.
     transcriber : Transcriber
     on_block : callable, optional
-        Told the length in seconds of each block that the transcriber has taken and asks for more.
-
-    Returns
-    -------
-    np.ndarray, shape (n_notes, 4), float64
-        As from `Transcriber.transcribe`.
+        Called with the length in seconds of each block once it is transcribed.
 
     Raises
     ------
     MissingDataError, InvalidDataError
         If the file is missing, cannot be decoded, is empty, or has samples that are not finite.
     """
-    blocks = audio_blocks(path, transcriber.sample_rate)
-    if on_block is not None:
-        blocks = _told(blocks, transcriber.sample_rate, on_block)
-    return transcriber.transcribe(blocks)
 
+    def blocks() -> Iterator[np.ndarray]:
+        for block in audio_blocks(path, transcriber.sample_rate):
+            yield block
+            if on_block is not None:
+                on_block(len(block) / transcriber.sample_rate)
 
-def _told(
-    blocks: Iterable[np.ndarray], sample_rate: int, on_block: Callable[[float], object]
-) -> Iterator[np.ndarray]:
-    for block in blocks:
-        yield block
-        on_block(len(block) / sample_rate)
+    return transcriber.transcribe(blocks())
 
 
 def transcribed_notes(
     clip: Clip, name: str = "onsets-frames", *, sample_rate: int = 22050
 ) -> np.ndarray:
-    """Notes that a transcriber hears in a clip, from the cache where they are there.
+    """Notes of a clip by one of `TRANSCRIBERS`, from the cache where they are there.
 
     Parameters
     ----------
     clip : Clip
-        Its recording is heard, or the rendering of its MIDI where it has none.
+        Its recording is transcribed, or the rendering of its MIDI where it has none.
     name : str
-        One of `TRANSCRIBERS`.
     sample_rate : int
-        In Hz, of the audio that the transcriber gets, resampled to its own rate; the one of the
-        acoustic features, so that both share one stored rendering.
-
-    Returns
-    -------
-    np.ndarray, shape (n_notes, 4), float64
-        As from `Transcriber.transcribe`.
+        In Hz, of the audio that is resampled for the transcriber; the one of the acoustic
+        features, so that both share one stored rendering.
 
     Raises
     ------
@@ -234,3 +178,64 @@ def transcribed_notes(
         source_of(clip, "audio"),
         lambda: transcribe_samples(waveform(clip, sample_rate), sample_rate, transcriber),
     )
+
+
+def write_midi(notes: np.ndarray, path: Path) -> None:
+    """Write notes as a standard MIDI file with one piano track.
+
+    A tick is 1 ms, so times move by at most half of that. A note lasts at least one tick; one
+    that still sounds when its pitch is struck again ends there, since a MIDI key cannot go down
+    twice.
+
+    Parameters
+    ----------
+    notes : np.ndarray, shape (n_notes, 4)
+        Onset and offset in seconds, MIDI pitch 0-127, velocity 1-127; rounded to whole pitches
+        and velocities. May have no rows.
+    path : Path
+        Takes its name only when it is whole.
+
+    Raises
+    ------
+    ParameterError
+        If the notes have another shape, or values out of range.
+    """
+    from symusic import Note, Score, Tempo, Track
+
+    onset, duration, pitch, velocity = _ticks(notes).T
+    score: Any = Score(_TICKS_PER_QUARTER)
+    score.tempos.append(Tempo(time=0, qpm=_QUARTERS_PER_MINUTE))
+    track: Any = Track(name="Piano", program=0)
+    track.notes = Note.from_numpy(
+        onset.astype("int32"),
+        duration.astype("int32"),
+        pitch.astype("int8"),
+        velocity.astype("int8"),
+    )
+    score.tracks.append(track)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(score.dumps_midi())
+
+
+def _ticks(notes: np.ndarray) -> np.ndarray:
+    """Onset and duration in ticks, pitch and velocity; sorted by onset, then pitch."""
+    if notes.ndim != 2 or notes.shape[1] != 4:
+        raise ParameterError(f"notes have shape {notes.shape}; expected (n, 4)")
+    table = np.rint(notes * [_TICKS_PER_SECOND, _TICKS_PER_SECOND, 1, 1])
+    lowest, highest = [0, 0, 0, 1], [np.inf, np.inf, 127, 127]
+    possible = np.isfinite(table) & (table >= lowest) & (table <= highest)
+    if not possible.all():
+        row = int(possible.all(axis=1).argmin())
+        raise ParameterError(
+            f"note {row} is {notes[row].tolist()}; expected an onset and an offset from 0 s on, "
+            "a pitch of 0-127 and a velocity of 1-127"
+        )
+    return _without_overlap(table).astype(np.int64)
+
+
+def _without_overlap(table: np.ndarray) -> np.ndarray:
+    table = table[np.lexsort((table[:, 0], table[:, 2]))]
+    struck_again = table[1:, 2] == table[:-1, 2]
+    table[:-1, 1][struck_again] = np.minimum(table[:-1, 1], table[1:, 0])[struck_again]
+    table[:, 1] = np.maximum(table[:, 1] - table[:, 0], 1)
+    return table[np.lexsort((table[:, 2], table[:, 0]))]

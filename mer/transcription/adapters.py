@@ -1,4 +1,4 @@
-"""Transcribers of other authors behind our interface, for whoever has installed them.
+"""Transcribers of other authors behind our interface; their packages are optional.
 
 Neither package is a dependency of this one, and both hold a whole recording in memory.
 
@@ -54,16 +54,17 @@ class PianoTranscriptionInference:
                 )
         except Exception as error:  # from pickle, zip files or torch, by what is damaged
             raise InvalidDataError(
-                f"transcriber {self.name!r} could not load its weights ({_first_line(error)}); "
+                f"transcriber {self.name!r} could not load its weights "
+                f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); "
                 "expected the authors' file in ~/piano_transcription_inference_data"
             ) from None
 
     def transcribe(self, blocks: Iterable[np.ndarray]) -> np.ndarray:
         """As `mer.transcription.Transcriber.transcribe`."""
         with redirect_stdout(io.StringIO()):
-            found = self._model.transcribe(np.concatenate(list(blocks)), None)
+            output = self._model.transcribe(np.concatenate(list(blocks)), None)
         keys = ("onset_time", "offset_time", "midi_note", "velocity")
-        return _note_table([[event[key] for key in keys] for event in found["est_note_events"]])
+        return _note_table([[event[key] for key in keys] for event in output["est_note_events"]])
 
 
 class BasicPitch:
@@ -105,6 +106,9 @@ class BasicPitch:
         return _note_table([[on, off, pitch, 127 * loud] for on, off, pitch, loud, _ in events])
 
 
+ADAPTERS = {kind.name: kind for kind in (PianoTranscriptionInference, BasicPitch)}
+
+
 def _package(module: str, transcriber: str, command: str) -> Any:
     try:
         return import_module(module)
@@ -113,10 +117,6 @@ def _package(module: str, transcriber: str, command: str) -> Any:
             f"transcriber {transcriber!r} needs the package {error.name!r}, which is not "
             f"installed; install it with: {command}"
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _note_table(rows: list[list[float]]) -> np.ndarray:

@@ -3,26 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mer.evaluation.transcription import note_scores
+from mer.features.cache import cached, content_digest
 from mer.models.onsets_frames import HEADS
 from mer.training import supervised
+from mer.training.rendered import Take, play, played_notes
 from mer.training.supervised import History, Score, TrainingOptions
-from mer.transcription.decoding import Thresholds, decode
-from mer.transcription.rendered import Excerpt
-from mer.transcription.targets import note_targets
+from mer.transcription.frames import (
+    FRAMES_PER_SECOND,
+    HOP_LENGTH,
+    REVISION,
+    SAMPLE_RATE,
+    decode,
+    log_frequency_spectrogram,
+    note_targets,
+)
 
 HEAD_WEIGHTS = {"onset": 1.0, "offset": 0.5, "frame": 0.5, "velocity": 0.5}
-"""Onsets decide whether a note is found; the other heads only describe it."""
+"""Onsets decide whether there is a note; the other heads only describe it."""
 
 POSITIVE_WEIGHTS = {"onset": 3.0, "offset": 3.0, "frame": 1.0}
 """Weight of what is rare: about one frame in fifty has an onset of some pitch."""
+
+
+class Excerpt(NamedTuple):
+    """Part of a performance.
+
+    Attributes
+    ----------
+    levels : np.ndarray, shape (2, N_BANDS, n_frames), uint8
+        See `mer.transcription.frames`.
+    notes : np.ndarray, shape (n_notes, 4)
+        With the pedal applied, in seconds from the start of the excerpt.
+    """
+
+    levels: np.ndarray
+    notes: np.ndarray
+
+
+def render_excerpt(midi: Path, take: Take, soundfonts: Sequence[Path]) -> Excerpt:
+    """Play an excerpt and analyse it; its levels are cached."""
+
+    def compute() -> np.ndarray:
+        samples = play(midi, take, soundfonts, SAMPLE_RATE)
+        return log_frequency_spectrogram(samples)[..., : samples.size // HOP_LENGTH]
+
+    parameters = {**asdict(take), "soundfont": content_digest(soundfonts[take.soundfont])}
+    levels = cached("transcriber-excerpts", REVISION, parameters, midi, compute)
+    return Excerpt(levels, played_notes(midi, take, levels.shape[2] / FRAMES_PER_SECOND))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,19 +88,18 @@ def train_transcriber(
     valid: Sequence[Excerpt],
     options: TranscriberOptions,
     *,
-    seed: int,
     device: torch.device,
-    checkpoint: Path | None = None,
-    progress: bool = False,
+    **training: Any,
 ) -> History:
-    """Train; the epoch with the best onset F1 over validation excerpts is kept.
+    """Train; restore the epoch with the best onset F1 over validation excerpts.
 
     Parameters
     ----------
     network : OnsetsFrames
     train, valid : sequence of Excerpt
+        Those to train with that are shorter than a window are left out.
     options : TranscriberOptions
-    seed, device, checkpoint, progress
+    device, training
         As in `mer.training.supervised.train`.
 
     Returns
@@ -72,21 +107,16 @@ def train_transcriber(
     History
         `valid_accuracy` is the mean onset F1.
     """
-    targets = [note_targets(e.notes, e.levels.shape[2]) for e in train]
-
-    def score(model: nn.Module) -> Score:
-        return _score(model, valid, device)
-
+    train = [excerpt for excerpt in train if excerpt.levels.shape[2] >= options.window]
+    targets = [note_targets(excerpt.notes, excerpt.levels.shape[2]) for excerpt in train]
     return supervised.train(
         network,
         lambda rng: _batches(train, targets, options, rng),
-        score,
+        lambda model: _score(model, valid, device),
         options,
         loss=head_loss,
-        seed=seed,
         device=device,
-        checkpoint=checkpoint,
-        progress=progress,
+        **training,
     )
 
 
@@ -100,7 +130,7 @@ def head_loss(logits: Tensor, targets: Tensor) -> Tensor:
     ----------
     logits : Tensor, shape (batch, 4, n_pitches, frames)
     targets : Tensor, shape (batch, 4, n_pitches, frames), uint8
-        From `mer.transcription.targets.note_targets`.
+        From `mer.transcription.frames.note_targets`.
     """
     total = logits.new_zeros(())
     for index, head in enumerate(HEADS):
@@ -126,14 +156,14 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     order = rng.permutation(np.repeat(np.arange(len(excerpts)), options.windows_per_excerpt))
     for first in range(0, len(order) - options.batch_size + 1, options.batch_size):
-        inputs, answers = [], []
+        inputs, outputs = [], []
         for index in order[first : first + options.batch_size]:
             levels, target = excerpts[index].levels, targets[index]
             start = rng.integers(levels.shape[2] - options.window + 1)
             cut = slice(start, start + options.window)
             inputs.append(another_recording(levels[..., cut], rng))
-            answers.append(target[..., cut])
-        yield torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(answers))
+            outputs.append(target[..., cut])
+        yield torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(outputs))
 
 
 def another_recording(levels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -166,6 +196,6 @@ def _score(network: nn.Module, excerpts: Sequence[Excerpt], device: torch.device
         logits = network(levels).float()
         target = note_targets(excerpt.notes, excerpt.levels.shape[2])
         losses.append(head_loss(logits.cpu(), torch.from_numpy(target)[None]).item())
-        notes = decode([torch.sigmoid(logits[0]).cpu().numpy()], Thresholds())
+        notes = decode([torch.sigmoid(logits[0]).cpu().numpy()])
         scores.append(note_scores(excerpt.notes, notes)["onset_f1"])
     return Score(accuracy=float(np.mean(scores)), loss=float(np.mean(losses)))

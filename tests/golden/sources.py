@@ -17,11 +17,14 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = Path(__file__).with_name("sources.tsv")
+PAPERS = ("emopia", "zhu2023", "zhao2023", "deberardinis2020", "sun2024")
 PLACES = (
     *("mer/audio.py", "mer/clips.py", "mer/rendering.py", "mer/segments.py", "mer/tasks.py"),
-    *("mer/weights.py", "mer/evaluation/splits.py"),
+    "mer/weights.py",
     *("mer/composing", "mer/corpora", "mer/features", "mer/models", "mer/training"),
     *("mer/transcription", "mer/separation", "mer/systems"),
+    *(f"mer/papers/{name}/systems.py" for name in PAPERS),
+    *("mer/papers/zhao2023/midibert.py", "mer/papers/sun2024/two_stage.py"),
     *("mer/study/executor.py", "mer/study/specs.py", "mer/study/store.py"),
 )
 """Modules, and folders of them, that predictions or their keys come from."""

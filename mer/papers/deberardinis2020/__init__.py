@@ -1,0 +1,1 @@
+"""de Berardinis et al.: EmoMucs, emotion from separated sources (2020)."""

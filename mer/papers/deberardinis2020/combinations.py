@@ -1,0 +1,370 @@
+"""Which combination of sources predicts best (figure 4), and which source each clip (figure 3).
+
+All from stored predictions of C2D: late fusions with frozen source models, and single sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mer.errors import ParameterError
+from mer.evaluation.contributions import agreement_by_chance, association, shapley_values
+from mer.evaluation.resampling import Interval, Resampler, interval
+from mer.papers.deberardinis2020.systems import SOURCES
+from mer.papers.deberardinis2020.tables import (
+    COMBINED,
+    SINGLE,
+    SUBSETS,
+    about,
+    letters,
+    source_name,
+)
+from mer.separation import MIX
+from mer.study import plots
+from mer.study.claims import COLUMNS, FAILS, HOLDS, OPEN, Claim, Comparison
+from mer.study.scores import DIMENSIONS, Score, regression_score
+from mer.study.study import Study
+from mer.study.tables import Rows
+from mer.study.text import estimate, number
+
+NO_SOURCE, MIX_ROW, ALL_SOURCES = "Mean", source_name("C2D", MIX), COMBINED[letters(SOURCES)]
+"""Rows: the worth of the empty subset, the network on the mix, the fusion of all sources."""
+
+SINGLE_MODELS = {source_name("C2D", source): source for source in SOURCES}
+"""Rows on one source, each with its source."""
+
+SINGLE_ROWS: Rows = {name: SINGLE[name] for name in SINGLE_MODELS}
+STYLES: Mapping[str, tuple[str, str]] = {
+    "vocals": (plots.VERMILLION, "o"),
+    "bass": (plots.BLUE, "s"),
+    "drums": (plots.GREEN, "^"),
+    "other": (plots.PURPLE, "D"),
+}
+"""Colour and marker of each source."""
+
+PALETTE = {source: colour for source, (colour, _) in STYLES.items()}
+MARKERS = {source: marker for source, (_, marker) in STYLES.items()}
+
+CRITERIA = (*DIMENSIONS, "mean")
+"""By which a source is best for a clip: the error of valence, of arousal, or the mean of both."""
+
+REGIONS = {
+    (True, True): "high valence, high arousal",
+    (False, True): "low valence, high arousal",
+    (False, False): "low valence, low arousal",
+    (True, False): "high valence, low arousal",
+}
+"""Quarters of the plane around the median labels: around 0, a corpus may have empty ones."""
+
+MAJORITY = 0.5
+"""Our reading of "owns": best for more than this part of the clips of a region."""
+
+
+Scores = Mapping[tuple[str, str], Score]
+"""By row and dimension."""
+
+
+def r2_scores(predictions: pd.DataFrame, *, n_resamples: int = 2000) -> Scores:
+    """R2 of every row, with resamples that are the same for all of them.
+
+    A ParameterError says if two systems were tested on different clips or folds.
+    """
+    tested = predictions.groupby("system", sort=False)[["fold", "id"]].agg(frozenset)
+    if len(set(map(tuple, tested.to_numpy()))) > 1:
+        raise ParameterError("the systems were tested on different clips or folds")
+    return {
+        (str(system), dimension): regression_score(frame, "r2", dimension, n_resamples=n_resamples)
+        for system, frame in predictions.groupby("system", sort=False)
+        for dimension in DIMENSIONS
+    }
+
+
+def combination_table(scores: Scores) -> pd.DataFrame:
+    """R2 of all subsets of the sources (figure 4), in order of size.
+
+    Columns sources (letters), size, dimension, mean, low, high (95 % interval over groups).
+    """
+    rows = [
+        {
+            **{"sources": label, "size": label.count("+") + 1, "dimension": dimension},
+            **{"mean": scores[system, dimension].mean},
+            **interval(scores[system, dimension].resampled)._asdict(),
+        }
+        for label, system in COMBINED.items()
+        for dimension in DIMENSIONS
+    ]
+    return pd.DataFrame(rows)
+
+
+def gains(scores: Scores) -> pd.DataFrame:
+    """Mean gain of R2 from adding a source, over all orders of adding them (Shapley values).
+
+    Columns dimension, source, gain, low, high. Gains of a dimension sum to the R2 of all sources
+    less that of none; a ParameterError says if a combination is missing.
+    """
+    subsets = {frozenset[str](): NO_SOURCE, **{frozenset(s): COMBINED[letters(s)] for s in SUBSETS}}
+    rows = []
+    for dimension in DIMENSIONS:
+        known = {
+            s: scores[row, dimension] for s, row in subsets.items() if (row, dimension) in scores
+        }
+        means = shapley_values({s: score.mean for s, score in known.items()}, SOURCES)
+        resampled = shapley_values({s: score.resampled for s, score in known.items()}, SOURCES)
+        for source in SOURCES:
+            found = {"gain": float(means[source]), **interval(resampled[source])._asdict()}
+            rows.append({"dimension": dimension, "source": source, **found})
+    return pd.DataFrame(rows)
+
+
+def _best(text: str, dimension: str, best: str, size: int | None = None) -> Claim:
+    """That one combination has a higher R2 than all others, or than all others of its size."""
+    others = [b for b in COMBINED if b != best and size in (None, b.count("+") + 1)]
+    return Claim(text, None, tuple(Comparison(best, b, dimension, "r2") for b in others))
+
+
+CLAIMS = (
+    _best("All four sources together tell valence best (figure 4)", "valence", "V+B+D+O"),
+    _best("All four sources together tell arousal best (figure 4)", "arousal", "V+B+D+O"),
+    _best("Of single sources, drums tell valence best (table 1)", "valence", "D", 1),
+    _best("Of two sources, bass and other tell valence best (figure 4)", "valence", "B+O", 2),
+    _best("Of two sources, vocals and other tell arousal best (figure 4)", "arousal", "V+O", 2),
+    _best("Of three sources, all but vocals tell valence best (figure 4)", "valence", "B+D+O", 3),
+    _best("Of three sources, all but bass tell arousal best (figure 4)", "arousal", "V+D+O", 3),
+)
+"""What the paper reads from its figure 4, and of single sources from its table 1.
+
+Combinations go by the letters of their sources.
+"""
+
+EQUAL = Claim(
+    "On arousal, V+D+O does as well as V+B+D+O (figure 4; R2 within .02)",
+    None,
+    (Comparison("V+D+O", "V+B+D+O", "arousal", "r2", margin=0.02),),
+)
+"""The margin is our reading of "comparable"."""
+
+
+def judge_combinations(
+    claims: Iterable[Claim], scores: Scores, place: str, n_clips: int
+) -> pd.DataFrame:
+    """Differences behind claims about combinations, as `mer.study.claims.judge` gives them."""
+    rows = []
+    for claim in claims:
+        for comparison in claim.comparisons:
+            names = (COMBINED[comparison.better], COMBINED[comparison.worse])
+            one, other = (scores[name, comparison.task] for name in names)
+            rows.append(comparison.judged(claim.text, place, one - other, n_clips))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def combination_figure(table: pd.DataFrame, scores: Scores) -> Figure:
+    """R2 of all subsets of the sources, a panel a dimension; the network on the mix is a band."""
+    mix = {dimension: scores[MIX_ROW, dimension] for dimension in DIMENSIONS}
+    sizes = table["size"].map(lambda size: f"{size} source{'s' if size > 1 else ''}")
+    return plots.forest(
+        table.assign(size=sizes),
+        "sources",
+        column="dimension",
+        hue="size",
+        vlines={"mix": {d: score.mean for d, score in mix.items()}},
+        bands={"_mix": {d: interval(score.resampled) for d, score in mix.items()}},
+        xlabel="R2",
+    )
+
+
+def gain_figure(gained: pd.DataFrame) -> Figure:
+    """Mean gain from adding each source, from `gains`."""
+    look: dict[str, Any] = {"hue": "source", "palette": PALETTE, "markers": MARKERS}
+    layout: dict[str, Any] = {"column": "dimension", "vlines": {"_zero": 0.0}, "sharex": True}
+    return plots.forest(gained, "source", "gain", xlabel="Mean gain of R2", **layout, **look)
+
+
+def combination_summary(
+    study: Study,
+    predictions: pd.DataFrame,
+    table: pd.DataFrame,
+    gained: pd.DataFrame,
+    scores: Scores,
+) -> str:
+    """What figure 4 shows, in Markdown, from `combination_table` and `gains`."""
+    clips, models = number(predictions["id"].nunique()), predictions["fold"].nunique()
+    intro = f"Test clips: {clips}; models of each combination: {models}."
+    lines = [f"{about(study)} {intro}", ""]
+    for dimension in DIMENSIONS:
+        rows = table[table["dimension"] == dimension]
+        best = rows.nlargest(1, "mean").iloc[0]
+        sizes = ", ".join(number(mean) for mean in rows.groupby("size")["mean"].mean())
+        ranked = gained[gained["dimension"] == dimension].sort_values("gain", ascending=False)
+        added = "; ".join(
+            f"{row['source']} {estimate(row['gain'], row['low'], row['high'], signed=True)}"
+            for row in ranked.to_dict("records")
+        )
+        highest = estimate(best["mean"], best["low"], best["high"])
+        lines.append(
+            f"- {dimension.capitalize()}: {best['sources']} has the highest R2, {highest}; the mix "
+            f"has {number(scores[MIX_ROW, dimension].mean)}. Subsets of one, two, three "
+            f"and four sources have a mean R2 of {sizes}. Mean gain from adding a source: {added}."
+        )
+    return "\n".join(lines)
+
+
+def source_errors(predictions: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
+    """Error of each single-source model on each clip; `by` are columns that tell models apart.
+
+    Returns
+    -------
+    DataFrame
+        One row a clip and source: id, group, target_valence, target_arousal, source; valence and
+        arousal (RMSE over the models that were tested on the clip) and mean (of these two).
+    """
+    chosen = predictions[predictions["system"].isin(SINGLE_MODELS)]
+    squares = {d: (chosen[d] - chosen[f"target_{d}"]) ** 2 for d in DIMENSIONS}
+    keys = [*by, "id", "group", "target_valence", "target_arousal", "source"]
+    frame = chosen.assign(source=chosen["system"].map(SINGLE_MODELS), **squares)
+    errors = frame.groupby(keys, sort=False)[[*DIMENSIONS]].mean() ** 0.5
+    return errors.assign(mean=errors.mean(axis=1)).reset_index()
+
+
+def _smallest(errors: pd.DataFrame, criterion: str, by: Sequence[str] = ()) -> pd.Series:
+    """The source with the smallest error, by clip."""
+    keys = [*by, "id"]
+    return errors.loc[errors.groupby(keys)[criterion].idxmin()].set_index(keys)["source"]
+
+
+def best_sources(errors: pd.DataFrame) -> pd.DataFrame:
+    """The source whose model has the smallest error, clip by clip (figure 3).
+
+    Returns
+    -------
+    DataFrame
+        One row a clip: id, group, target_valence, target_arousal, region (of `REGIONS`), and the
+        best source by each of `CRITERIA`.
+    """
+    clips = errors.drop_duplicates("id")[["id", "group", "target_valence", "target_arousal"]]
+    best = clips.reset_index(drop=True)
+    high = [best[f"target_{d}"] > best[f"target_{d}"].median() for d in DIMENSIONS]
+    best["region"] = [REGIONS[place] for place in zip(*high, strict=True)]
+    for criterion in CRITERIA:
+        best[criterion] = _smallest(errors, criterion).reindex(best["id"]).to_numpy()
+    return best
+
+
+def region_shares(best: pd.DataFrame, criterion: str, *, n_resamples: int = 2000) -> pd.DataFrame:
+    """For how many clips of each region each source is the best one.
+
+    Returns
+    -------
+    DataFrame
+        One row a region and source: region, source, share, low, high (95 % interval, resampling
+        groups; 0 and 1 where all clips are of one group) and n (clips of the region).
+    """
+    rows = []
+    for region in REGIONS.values():
+        clips = best[best["region"] == region]
+        is_best = pd.DataFrame({s: (clips[criterion] == s).astype(float) for s in SOURCES})
+        ends = mean_intervals(is_best, clips["group"], n_resamples=n_resamples)
+        for source, found in ends.items():
+            place = {"region": region, "source": source, "share": is_best[source].mean()}
+            rows.append({**place, **found._asdict(), "n": len(clips)})
+    return pd.DataFrame(rows)
+
+
+def mean_intervals(
+    values: pd.DataFrame, groups: pd.Series, *, n_resamples: int = 2000
+) -> dict[Any, Interval]:
+    """95 % intervals of the means of columns, resampling groups; [0, 1] if there is but one."""
+    if values.empty:
+        return {}
+    if len(set(groups)) == 1:
+        return dict.fromkeys(values, Interval(0.0, 1.0))
+    resampled = Resampler(groups, n_resamples=n_resamples).means(values)
+    return {name: interval(drawn) for name, drawn in zip(values, resampled.T, strict=True)}
+
+
+def no_owner(shares: Iterable[pd.DataFrame]) -> str:
+    """Verdict on the claim that no source owns a region.
+
+    A source owns a region if it is the best one for most of its clips. The claim holds where the
+    whole interval of every share lies below one half, it does not hold where one lies above.
+    `shares` are those of `region_shares`, one a criterion.
+    """
+    table = pd.concat(list(shares))
+    if (table["low"] > MAJORITY).any():
+        return FAILS
+    return HOLDS if (table["high"] < MAJORITY).all() else OPEN
+
+
+def model_agreement(predictions: pd.DataFrame, criterion: str) -> tuple[float, float] | None:
+    """How often two models that were tested on a clip name the same best source.
+
+    Models of one clip differ in their training clips. If they do not agree, the best source of a
+    clip is a matter of chance. Gives the agreement, and what it would be by chance; None where
+    each clip has one model.
+    """
+    errors = source_errors(predictions, by=["fold"])
+    named = _smallest(errors, criterion, by=["fold"]).rename("best").reset_index()
+    pairs = named.merge(named, on="id").query("fold_x < fold_y")
+    if pairs.empty:
+        return None
+    first, second = pairs["best_x"].to_numpy(), pairs["best_y"].to_numpy()
+    return float((first == second).mean()), agreement_by_chance(first, second)
+
+
+def plane_figure(best: pd.DataFrame) -> Figure:
+    """Clips at their annotated place, coloured by the source that predicts them best (figure 3)."""
+    long = best.melt(["target_valence", "target_arousal"], [*CRITERIA], "criterion", "source")
+    return plots.scatter(
+        long.sort_values("source", key=lambda names: names.map(SOURCES.index), kind="stable"),
+        "target_valence",
+        "target_arousal",
+        column="criterion",
+        hue="source",
+        palette=PALETTE,
+        markers=MARKERS,
+        vlines={"median of the labels": best["target_valence"].median()},
+        hlines={"_median": best["target_arousal"].median()},
+        names={criterion: by_criterion(criterion).capitalize() for criterion in CRITERIA},
+        xlabel="Valence",
+        ylabel="Arousal",
+    )
+
+
+def by_criterion(criterion: str) -> str:
+    """A criterion in words."""
+    return "by mean error of both" if criterion == "mean" else f"by error of {criterion}"
+
+
+def region_summary(
+    study: Study,
+    predictions: pd.DataFrame,
+    best: pd.DataFrame,
+    shares: Mapping[str, pd.DataFrame],
+) -> str:
+    """What figure 3 shows, in Markdown: the verdict, and what it rests on.
+
+    `predictions` are those of `source_errors`, `best` those of `best_sources`, and `shares`, by
+    criterion, those of `region_shares`.
+    """
+    verdict = no_owner(shares.values())
+    claim = f"**No source owns a region of the plane** (figure 3): **{verdict}**."
+    lines = [about(study), "", claim, ""]
+    for criterion, table in shares.items():
+        top = table.nlargest(1, "share").iloc[0]
+        share = estimate(top["share"], top["low"], top["high"], percent=True)
+        test = association(best["region"], best[criterion], best["group"])
+        line = (
+            f"- {by_criterion(criterion).capitalize()}: {top['source']} has the largest share, "
+            f"{share} of {top['n']} clips with {top['region']}. Cramér's V between region and "
+            f"best source is {number(test.v, 2)} (permutation test, p = {number(test.p)})."
+        )
+        met = model_agreement(predictions, criterion)
+        if met:
+            same, chance = (number(value, percent=True) for value in met)
+            line += f" Two models of a clip name the same source in {same} of cases; by chance "
+            line += f"they would in {chance}."
+        lines.append(line)
+    return "\n".join(lines)

@@ -1,0 +1,148 @@
+"""Networks among the EMOPIA paper's baselines (rows of zhu2023 tables 2-3, zhao2023 table I)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from torch import nn
+
+from mer.clips import Clip
+from mer.features import notes, spectral
+from mer.features.cache import cached, source_of
+from mer.features.tokens import MIDI_LIKE_SIZE, midi_like, remi
+from mer.features.tokens import REVISION as TOKENS_REVISION
+from mer.models import classifiers
+from mer.rendering import REVISION as RENDERING_REVISION
+from mer.systems.base import Feature, clip_feature
+from mer.systems.code import call
+from mer.systems.network import WindowedNetwork
+
+_CACHED = {midi_like: "midi-like", remi: "remi"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenNetwork(WindowedNetwork):
+    """BiLSTM with structured self-attention on tokens; sizes as in the baseline's code.
+
+    Attributes
+    ----------
+    tokens : callable
+        Of notes, shape (n, 4), to tokens, shape (n_tokens,), in [1, vocabulary).
+    vocabulary : int
+    model : callable
+        Called with the vocabulary and the number of classes, and with those of the sizes below
+        that it takes; gives a network of tokens, shape (batch, length).
+    embedding, hidden, attention, hops, classifier : int
+    dropout : float
+        See `mer.models.classifiers.LSTMAttn`.
+    """
+
+    family: ClassVar[str] = "LSTM-Attn"
+    inputs: ClassVar[str] = "MIDI"
+    tokens: Feature = midi_like
+    vocabulary: int = MIDI_LIKE_SIZE
+    model: Callable[..., nn.Module] = classifiers.LSTMAttn
+    window: int = 2048
+    epochs: int = 200
+    batch_size: int = 16
+    embedding: int = 300
+    hidden: int = 128
+    attention: int = 128
+    hops: int = 14
+    classifier: int = 256
+    dropout: float = 0.5
+
+    @property
+    def revisions(self) -> dict[str, int]:
+        """Notes, tokens and model."""
+        return {
+            "notes": notes.REVISION,
+            "tokens": TOKENS_REVISION,
+            "lstm_attn": classifiers.LSTM_ATTN_REVISION,
+        }
+
+    def item(self, clip: Clip) -> np.ndarray:
+        """Tokens, shape (n_tokens,), cached for the tokenisers of the package."""
+        midi = source_of(clip, "midi")
+
+        def compute() -> np.ndarray:
+            return self.tokens(notes.read_notes(midi))
+
+        if self.tokens not in _CACHED:
+            return compute()
+        revisions = {"notes": notes.REVISION}
+        return cached(_CACHED[self.tokens], TOKENS_REVISION, revisions, midi, compute)
+
+    def network(self, n_classes: int, item: np.ndarray) -> nn.Module:
+        """A network with fresh parameters."""
+        names = ("embedding", "hidden", "attention", "hops", "classifier", "dropout")
+        sizes = {name: getattr(self, name) for name in names}
+        return call(self.model, self.vocabulary, n_classes, **sizes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectrogramNetwork(WindowedNetwork):
+    """Short-chunk ResNet on log-mel chunks of 3 s, averaged over the clip.
+
+    Attributes
+    ----------
+    feature : callable
+        Of samples and sample rate, and of those of `n_fft`, `hop_length` and `n_mels` that it
+        takes, to an array of shape (n_bins, n_frames) with a frame each `hop_length` samples.
+    model : callable
+        Called with the number of classes, and with `channels` and `dropout` if it takes them;
+        gives a network of features, shape (batch, n_bins, window).
+    sample_rate : int
+        In Hz.
+    n_fft, hop_length : int
+        In samples.
+    n_mels : int
+    channels : int
+        Of the first residual block.
+    dropout : float
+    chunks_per_epoch : int
+        Random chunks of each clip in an epoch.
+    """
+
+    family: ClassVar[str] = "Short-chunk ResNet"
+    inputs: ClassVar[str] = "audio"
+    feature: Feature = spectral.log_mel
+    model: Callable[..., nn.Module] = classifiers.ShortChunkResNet
+    window: int = 129
+    epochs: int = 200
+    sample_rate: int = 22050
+    n_fft: int = 1024
+    hop_length: int = 512
+    n_mels: int = 128
+    channels: int = 128
+    dropout: float = 0.5
+    chunks_per_epoch: int = 1
+
+    @property
+    def windows_per_epoch(self) -> int:
+        """Random chunks of each clip in an epoch."""
+        return self.chunks_per_epoch
+
+    @property
+    def revisions(self) -> dict[str, int]:
+        """Rendering, spectrum and model."""
+        return {
+            "rendering": RENDERING_REVISION,
+            "spectral": spectral.REVISION,
+            "short_chunk": classifiers.SHORT_CHUNK_REVISION,
+        }
+
+    def item(self, clip: Clip) -> np.ndarray:
+        """The feature of a clip, shape (n_bins, n_frames), float16, at least one window, cached."""
+        settings = {"n_fft": self.n_fft, "hop_length": self.hop_length, "n_mels": self.n_mels}
+        feature = clip_feature(self.feature, clip, self.sample_rate, **settings)
+        missing = max(self.window - feature.shape[1], 0)
+        return np.pad(feature, ((0, 0), (0, missing)), constant_values=feature.min())
+
+    def network(self, n_classes: int, item: np.ndarray) -> nn.Module:
+        """A network with fresh parameters."""
+        sizes = {"channels": self.channels, "dropout": self.dropout}
+        return call(self.model, n_classes, **sizes)

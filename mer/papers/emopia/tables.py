@@ -1,0 +1,100 @@
+"""Baselines of the EMOPIA paper (Hung et al. 2021), and plain rows of ours beside them.
+
+Their numbers are quoted in zhu2023 tables 2 and 3, and in zhao2023 table I.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from mer.features.tokens import REMI_SIZE, remi
+from mer.papers.emopia.systems import SpectrogramNetwork, TokenNetwork
+from mer.papers.published import cells
+from mer.study.tables import Rows, Table
+from mer.systems.classical import (
+    Constant,
+    DescriptorClassifier,
+    DescriptorSVR,
+    Mean,
+    SongLookup,
+    acoustic,
+    symbolic,
+)
+from mer.systems.musicnn import embedding_statistics
+
+WITHOUT_MUSIC: Rows = {"Constant": Constant(), "Song-lookup": SongLookup()}
+
+SYMBOLIC: Rows = {
+    "LSTM-Attn + MIDI-like": TokenNetwork(),
+    "LSTM-Attn + REMI": TokenNetwork(tokens=remi, vocabulary=REMI_SIZE),
+    "Symbolic-LR": DescriptorClassifier(features=(symbolic,), classifier="logistic"),
+}
+ACOUSTIC: Rows = {
+    "Audio-LR": DescriptorClassifier(features=(acoustic,), classifier="logistic"),
+    "Short-chunk ResNet": SpectrogramNetwork(),
+}
+"""The paper's baselines by what they get, in the order of the tables that quote them."""
+
+SVM: Rows = {
+    "Symbolic-SVM": DescriptorClassifier(features=(symbolic,)),
+    "Audio-SVM": DescriptorClassifier(features=(acoustic,)),
+    "Symbolic+Audio-SVM": DescriptorClassifier(features=(symbolic, acoustic)),
+}
+"""Ours: support vector machines on plain descriptors."""
+
+EMBEDDING: Rows = {"Audio Embedding": DescriptorClassifier(features=(embedding_statistics,))}
+"""A support vector machine on embeddings (Koh and Dubnov, AffCon 2021, compare VGGish and L3-Net);
+here they are those of MusiCNN, their mean and standard deviation over the clip."""
+
+REGRESSION: Rows = {"Mean": Mean(), "SVR": DescriptorSVR()}
+"""Ours: valence and arousal as numbers."""
+
+_LSTM = "LSTM-Attn + MIDI-like"
+NETWORKS = (_LSTM, "LSTM-Attn + REMI", "Short-chunk ResNet")
+DESCRIPTOR_ROWS = ("Symbolic-LR", "Audio-LR", *SVM)
+
+_TASKS = {task: task for task in ("4Q", "A", "V")}
+PUBLISHED = {
+    **cells(
+        "zhu2023",
+        "2",
+        {
+            "LSTM-Attn+MIDI-like": _LSTM,
+            "LSTM-Attn+REMI": "LSTM-Attn + REMI",
+            "symbolic-LR": "Symbolic-LR",
+        },
+        _TASKS,
+        "accuracy",
+    ),
+    **cells("zhu2023", "3", {name: name for name in ACOUSTIC}, _TASKS, "accuracy"),
+}
+
+_PLAIN = {"Symbolic-LR": SYMBOLIC["Symbolic-LR"], "Audio-LR": ACOUSTIC["Audio-LR"]}
+BASELINES = Table(
+    "",
+    "Baselines",
+    {**WITHOUT_MUSIC, **_PLAIN, **SVM, **SYMBOLIC, **ACOUSTIC},
+    published=PUBLISHED,
+)
+PLAIN = Table("", "Plain rows", {"Constant": Constant(), **_PLAIN}, tasks=("4Q",))
+"""A few rows, to compare rows of your own with."""
+
+CROSS_VALIDATED = Table(
+    "",
+    "Baselines in cross-validation",
+    {**WITHOUT_MUSIC, **_PLAIN, **SVM, _LSTM: SYMBOLIC[_LSTM]},
+)
+
+VARIATIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "as in the profile": {},
+        "published size": {"embedding": 300, "hidden": 128, "window": 2048, "batch_size": 16},
+        "longer windows": {"window": 1024},
+        "smaller learning rate": {"learning_rate": 3e-4},
+        "shorter cosine": {"epochs": 15, "patience": 15},
+        "stronger weight decay": {"weight_decay": 1e-3},
+    }
+)
+"""What was tried, on validation clips, to bring LSTM-Attn + MIDI-like nearer to the descriptors."""

@@ -1,0 +1,611 @@
+"""Whether self-learning finds wrong labels, on clips whose emotion changes at known times.
+
+In the composed corpus with trajectories the emotion of every segment is known, and the label that
+it inherits from its clip is wrong for some. Systems of segments are trained there as everywhere,
+with the labels of clips only, and then compared with the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from mer.clips import Clip, Corpus, Fold, Labels
+from mer.corpora.composed import quadrant_shares
+from mer.errors import MissingDataError, ParameterError
+from mer.evaluation.labels import (
+    NoiseDetection,
+    detection_by_groups,
+    fold_interval,
+    noise_detection,
+)
+from mer.evaluation.resampling import Difference, group_bootstrap
+from mer.papers.sun2024.systems import FittedSegments
+from mer.papers.sun2024.tables import (
+    DURATIONS,
+    INHERITANCE,
+    NETWORKS,
+    PROPOSED,
+    WITHOUT_KL,
+    with_duration,
+)
+from mer.study import plots
+from mer.study.claims import NOT_RUN, Claim, Comparison, judge
+from mer.study.specs import RunSpec
+from mer.study.study import Study
+from mer.study.text import estimate, listing, number
+from mer.tasks import TASKS as TASKS_BY_NAME
+from mer.tasks import Task
+
+CORPUS = "composed_trajectories"
+LEARNING = (PROPOSED, WITHOUT_KL)
+SYSTEMS = (*LEARNING, INHERITANCE)
+ABLATED = 3
+"""Duration of segments, in seconds, for which the KL term is left out, too."""
+
+TASKS = ("4Q", "A", "V")
+"""Those that the corpus tells for every segment."""
+
+CLIP_LABEL = "Label of the clip"
+"""Stands for giving every segment the label of its clip."""
+
+TRAIN, TEST = "train", "test"
+PARTS = {TEST: "test clips", TRAIN: "training clips"}
+DIVISIONS = "training segments of the last epoch"
+
+MEASURES = {
+    "noisy": "wrong labels",
+    "flagged": "called noisy",
+    "precision": "precision",
+    "recall": "recall",
+    "auc": "AUC",
+    "auc_within": "AUC within clips",
+}
+"""Fields of `mer.evaluation.labels.NoiseDetection`, with names for reading."""
+
+REVISION = 1
+"""Of the stored tables."""
+
+_WHOLE = 1 - 1e-6
+_KEYS = ["task", "system", "duration"]
+_CLIP = [*_KEYS, "part", "id", "group"]
+_COUNTS = ["models", "segments", "right", "label_right", "pure", "right_pure", "label_right_pure"]
+
+
+def with_ends(name: str) -> tuple[str, str, str]:
+    """Columns of an estimate and the ends of its interval."""
+    return name, f"{name}_low", f"{name}_high"
+
+
+_COLUMNS = {
+    "epochs": [*_KEYS, "fold", "epoch", *NoiseDetection._fields],
+    "detection": [
+        *(*_KEYS, "folds", "clips"),
+        *(column for name in MEASURES for column in with_ends(name)),
+    ],
+    "clips": [*_CLIP, *_COUNTS],
+    "division": [*_KEYS, "fold", "id", "group", "p_clean", "noisy"],
+}
+
+
+class NoiseTables(NamedTuple):
+    """Divisions and answers of all systems, laid beside the truth.
+
+    Attributes
+    ----------
+    epochs : DataFrame
+        One row a model and epoch after the warm-up: task, system, duration (seconds), fold, epoch
+        (from 1) and the fields of `mer.evaluation.labels.NoiseDetection`.
+    detection : DataFrame
+        How well the divisions of the last epoch find wrong labels. One row a task, system and
+        duration: task, system, duration, folds (number), clips, and for each field of
+        `NoiseDetection` but n its mean over folds with a 95 % bootstrap interval over songs
+        (auc, auc_low, auc_high, ...).
+    clips : DataFrame
+        One row a clip and its part in training: task, system, duration, part, id, group, models
+        (number of them), and sums over these models: segments, right (answered with their own
+        class), label_right (whose class is that of the clip), pure (wholly of one class),
+        right_pure and label_right_pure.
+    """
+
+    epochs: pd.DataFrame
+    detection: pd.DataFrame
+    clips: pd.DataFrame
+
+
+# Truth
+
+
+def class_shares(clip: Clip, times: np.ndarray, task: Task) -> np.ndarray:
+    """How much of each piece of a composed clip is of each class, shape (n, n_classes).
+
+    Pieces have begin and end in seconds, shape (n, 2). Errors are those of
+    `mer.corpora.composed.quadrant_shares`.
+
+    Raises
+    ------
+    ParameterError
+        If quadrants do not tell the classes of the task.
+    """
+    classes = [task.class_of(Labels(quadrant=quadrant)) for quadrant in (1, 2, 3, 4)]
+    if None in classes:
+        raise ParameterError(
+            f"quadrants do not tell the classes of task {task.name!r}; take '4Q', 'A' or 'V'"
+        )
+    return quadrant_shares(clip, times) @ np.eye(len(task.classes))[np.asarray(classes, int)]
+
+
+def with_truth(segments: pd.DataFrame, corpus: Corpus, task_name: str) -> pd.DataFrame:
+    """Segments of composed clips with the classes that they and their clips have.
+
+    Parameters
+    ----------
+    segments : DataFrame
+        With columns id, start and end in seconds; those of a clip together.
+    corpus : Corpus
+        The clips.
+    task_name : str
+
+    Returns
+    -------
+    DataFrame
+        With further columns group; label (class of the clip, counted from 1); true (the class
+        that fills most of the segment; of equals, the first) and pure (1 where it fills all of
+        it, else 0).
+    """
+    task = TASKS_BY_NAME[task_name]
+    clips = {clip.id: clip for clip in corpus}
+    parts = []
+    for clip_id, rows in segments.groupby("id", sort=False):
+        clip = clips[str(clip_id)]
+        shares = class_shares(clip, rows[["start", "end"]].to_numpy(), task)
+        label = int(task.targets([clip])[0]) + 1
+        pure = (shares.max(axis=1) > _WHOLE).astype(int)
+        true = shares.argmax(axis=1) + 1
+        parts.append(rows.assign(group=clip.group, label=label, true=true, pure=pure))
+    return pd.concat(parts, ignore_index=True)
+
+
+def most_probable(segments: pd.DataFrame) -> np.ndarray:
+    """Class of the largest probability of each segment, counted from 1, shape (n,)."""
+    found: np.ndarray = segments.filter(regex="^p_[0-9]").to_numpy().argmax(axis=1) + 1
+    return found
+
+
+def model_noise(
+    fitted: FittedSegments, spec: RunSpec, corpus: Corpus, fold: Fold
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Divisions and answers of one fitted system.
+
+    Returns
+    -------
+    epochs, clips : DataFrame
+        As in `NoiseTables`.
+    division : DataFrame
+        One row a segment that the last epoch divided: task, system, duration, fold, id and group
+        of its clip, p_clean, noisy (1 where its label is wrong, else 0).
+    """
+    place = {"task": spec.task, "system": spec.system, "duration": spec.parameters["duration"]}
+    clips = [
+        _clip_counts(fitted, corpus.select(ids), spec.task).assign(part=part, **place)
+        for part, ids in ((TRAIN, fold.train), (TEST, fold.test))
+    ]
+    epochs, division = _divisions(fitted, spec, corpus)
+    place["fold"] = spec.fold
+    return (
+        epochs.assign(**place).reindex(columns=_COLUMNS["epochs"]),
+        pd.concat(clips, ignore_index=True)[_COLUMNS["clips"]],
+        division.assign(**place).reindex(columns=_COLUMNS["division"]),
+    )
+
+
+def _clip_counts(fitted: FittedSegments, corpus: Corpus, task: str) -> pd.DataFrame:
+    segments = with_truth(fitted.segment_probabilities(list(corpus)), corpus, task)
+    right = (most_probable(segments) == segments["true"]).astype(int)
+    label_right = (segments["label"] == segments["true"]).astype(int)
+    counted = segments.assign(
+        models=0,
+        segments=1,
+        right=right,
+        label_right=label_right,
+        right_pure=right * segments["pure"],
+        label_right_pure=label_right * segments["pure"],
+    )
+    return (
+        counted.groupby(["id", "group"], sort=False)[_COUNTS].sum().reset_index().assign(models=1)
+    )
+
+
+def _divisions(
+    fitted: FittedSegments, spec: RunSpec, corpus: Corpus
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Epochs and last division of a system; without rows if it divides nothing."""
+    partitions = fitted.partitions()
+    if partitions.empty:
+        return pd.DataFrame(), pd.DataFrame()
+    known = with_truth(fitted.training_segments, corpus, spec.task)
+    known["noisy"] = (known["true"] != known["label"]).astype(int)
+    keys = ["id", "segment"]
+    divided = partitions.merge(known[[*keys, "group", "noisy"]], on=keys)
+    rows = []
+    for epoch, frame in divided.groupby("epoch"):
+        columns = (frame[name] for name in ("p_clean", "noisy", "id"))
+        scores = noise_detection(*columns, threshold=fitted.system.threshold)
+        rows.append({"epoch": int(str(epoch)) + 1, **scores._asdict()})
+    return pd.DataFrame(rows), divided[divided["epoch"] == divided["epoch"].max()]
+
+
+# Runs
+
+
+def noise_study(study: Study) -> Study:
+    """The study on the one corpus that tells the truth, whatever the parameter `corpus`.
+
+    Raises
+    ------
+    ParameterError
+        If all tasks are others than those that this corpus tells for every segment.
+    """
+    wanted = study.settings.tasks
+    if wanted and not set(wanted) & set(TASKS):
+        raise ParameterError(
+            f"tasks is {wanted}; of segments of corpus '{CORPUS}' only {', '.join(TASKS)} "
+            "are known: expected one of these"
+        )
+    return study.on(CORPUS, tasks=known_tasks(study))
+
+
+def known_tasks(study: Study) -> list[str]:
+    """Tasks of pages on composed corpora: those that the parameters name, if segments tell them.
+
+    By default that is arousal in all profiles but `paper`: each further task trains as much again.
+    """
+    default = study.profile.of_page("sun2024_noise").get("tasks", ["A"])
+    return [task for task in study.settings.tasks or () if task in TASKS] or default
+
+
+def noise_specs(study: Study) -> list[RunSpec]:
+    """All runs of the page: systems, tasks, durations of segments and folds.
+
+    The ablation is that of the paper, with segments of `ABLATED` seconds only.
+    """
+    page = study.profile.of_page("sun2024_noise")
+    return [
+        spec
+        for duration in page.get("durations", DURATIONS)
+        for system in SYSTEMS
+        if system != WITHOUT_KL or duration == ABLATED
+        for spec in study.specs(
+            {system: NETWORKS[system]},
+            split="cv",
+            folds=page.get("folds"),
+            changes={**training_changes(study, system), "duration": float(duration)},
+        )
+    ]
+
+
+def training_changes(study: Study, system: str) -> dict[str, Any]:
+    """Hyper-parameters that differ on composed corpora, which have fewer clips than recordings.
+
+    More segments of each clip make up for that. In the profile `quick` the warm-up is longer: a
+    mixture that divides the losses of an untrained network divides the classes.
+    """
+    page = study.profile.of_page("sun2024_noise")
+    learns = system in LEARNING and "warm_up" in page
+    return {**page.get("training", {}), **({"warm_up": page["warm_up"]} if learns else {})}
+
+
+def noise_tables(study: Study) -> NoiseTables:
+    """Tables of all systems on a `noise_study`, from the store where they are there.
+
+    Where nothing is to be computed, what is not stored is left out.
+    """
+    groups: dict[tuple[str, str], list[RunSpec]] = {}
+    for spec in noise_specs(study) if study.is_known else []:
+        groups.setdefault((spec.task, spec.system), []).append(spec)
+    tables = [_stored(study, *group, specs) for group, specs in groups.items()]
+    joined = {}
+    for kind in NoiseTables._fields:
+        frames = [found[kind] for found in tables if kind in found]
+        empty = pd.DataFrame(columns=_COLUMNS[kind])
+        joined[kind] = pd.concat(frames, ignore_index=True) if frames else empty
+    return NoiseTables(**joined)
+
+
+def _stored(
+    study: Study, task: str, system: str, specs: Sequence[RunSpec]
+) -> dict[str, pd.DataFrame]:
+    """Tables of one system and task by kind; only clips where there is no self-learning."""
+
+    @cache
+    def computed() -> NoiseTables:
+        return _compute(study, specs)
+
+    key = {"runs": [spec.key for spec in specs], "revision": REVISION}
+    tables = {}
+    for kind in NoiseTables._fields if system in LEARNING else ("clips",):
+        name = f"label noise {kind} {task} {system} {study.corpus_name}"
+
+        def compute(kind: str = kind) -> pd.DataFrame:
+            found: pd.DataFrame = getattr(computed(), kind)
+            return found
+
+        try:
+            tables[kind] = study.table(name, key, compute)
+        except MissingDataError:
+            if study.settings.compute:
+                raise
+    return tables
+
+
+def _compute(study: Study, specs: Sequence[RunSpec]) -> NoiseTables:
+    found = zip(*study.inspect(specs, model_noise), strict=True)
+    epochs, clips, division = (pd.concat(frames, ignore_index=True) for frames in found)
+    summed = clips.groupby(_CLIP, sort=False)[_COUNTS].sum().reset_index()
+    return NoiseTables(epochs, detection(division), summed)
+
+
+def tables_text(tables: NoiseTables, tasks: Iterable[str]) -> str:
+    """How much the tables hold and what is not stored, in Markdown."""
+    tasks, clips, folds = list(tasks), tables.clips["id"].nunique(), tables.epochs["fold"].nunique()
+    there = set(zip(tables.clips["task"], tables.clips["system"], strict=True))
+    missing = [f"{s}, {task}" for task in tasks for s in SYSTEMS if (task, s) not in there]
+    lines = [f"- {name}: **{NOT_RUN}**." for name in missing]
+    return "\n".join([f"Task {listing(tasks)}; {clips} clips; {folds} folds.\n", *lines])
+
+
+# Tables
+
+
+def detection(divisions: pd.DataFrame) -> pd.DataFrame:
+    """`NoiseTables.detection` of the divisions of several models, see `model_noise`."""
+    rows = []
+    for place, division in divisions.groupby(_KEYS, sort=False):
+        columns = (division[name] for name in ("p_clean", "noisy", "id", "group", "fold"))
+        scores = [value for found in detection_by_groups(*columns).values() for value in found]
+        rows.append((*place, division["fold"].nunique(), division["id"].nunique(), *scores))
+    return pd.DataFrame(rows, columns=_COLUMNS["detection"])
+
+
+def detection_text(table: pd.DataFrame, task: str) -> pd.DataFrame:
+    """`NoiseTables.detection` of one task for reading: a row a system and duration."""
+    rows = table[table["task"] == task].to_dict("records")
+    text = {
+        with_duration(row["system"], row["duration"]): {
+            # The share of wrong labels is known, not estimated
+            name: estimate(*(row[c] for c in with_ends(measure)[: 1 if measure == "noisy" else 3]))
+            for measure, name in MEASURES.items()
+        }
+        for row in rows
+    }
+    return pd.DataFrame.from_dict(text, orient="index", columns=list(MEASURES.values()))
+
+
+def epoch_curves(epochs: pd.DataFrame) -> pd.DataFrame:
+    """Mean of each measure over folds, by epoch: task, system, duration, epoch, measure, mean, low,
+    high (95 %, Student).
+    """
+    keys = [*_KEYS, "epoch"]
+    rows = [
+        (*place, measure, *fold_interval(frame[measure]))
+        for place, frame in epochs.groupby(keys, sort=False)
+        for measure in MEASURES
+    ]
+    return pd.DataFrame(rows, columns=[*keys, "measure", "mean", "low", "high"])
+
+
+def segment_accuracy(clips: pd.DataFrame) -> pd.DataFrame:
+    """Share of segments that get their own class.
+
+    Returns
+    -------
+    DataFrame
+        One row a part, task, system and duration, `CLIP_LABEL` among the systems: clips (number),
+        mean over clips with low and high (95 % bootstrap interval over songs), and pure, the share
+        among segments that are wholly of one class.
+    """
+    rows = []
+    for place, frame in with_labels(clips).groupby(["part", *_KEYS], sort=False):
+        share = frame["right"] / frame["segments"]
+        interval = group_bootstrap(share, frame["group"])
+        pure = frame["right_pure"].sum() / max(frame["pure"].sum(), 1)
+        rows.append((*place, len(frame), share.mean(), *interval, pure))
+    columns = ["part", *_KEYS, "clips", "mean", "low", "high", "pure"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def with_labels(clips: pd.DataFrame) -> pd.DataFrame:
+    """`NoiseTables.clips` with `CLIP_LABEL` as one more system."""
+    first = clips.drop_duplicates(["task", "duration", "part", "id"])
+    right = {"right": first["label_right"], "right_pure": first["label_right_pure"]}
+    return pd.concat([clips, first.assign(system=CLIP_LABEL, **right)], ignore_index=True)
+
+
+def accuracy_text(table: pd.DataFrame, task: str) -> pd.DataFrame:
+    """Segment accuracy of one task for reading: a row a system and duration."""
+    text: dict[str, dict[str, str]] = {}
+    for row in table[table["task"] == task].to_dict("records"):
+        name = PARTS[row["part"]]
+        columns = text.setdefault(with_duration(row["system"], row["duration"]), {})
+        columns[name] = estimate(row["mean"], row["low"], row["high"])
+        columns[f"{name}, segments of one emotion"] = number(row["pure"])
+    names = [name + kind for name in PARTS.values() for kind in ("", ", segments of one emotion")]
+    return pd.DataFrame.from_dict(text, orient="index", columns=names)
+
+
+# Claims
+
+_CHANCE = "chance"
+_DETECTION_CLAIMS = {
+    "auc": ("AUC of", "The two-component mixture finds wrong labels better than chance"),
+    "auc_within": (
+        "AUC within clips of",
+        "It also tells which segments of one clip have a wrong label, better than chance",
+    ),
+}
+_SEGMENT_CLAIMS = (
+    (
+        TEST,
+        "Self-learning labels the segments of new clips better than inheritance",
+        INHERITANCE,
+    ),
+    (TEST, "The KL term helps to label the segments of new clips", WITHOUT_KL),
+    (
+        TRAIN,
+        "What self-learning says of its training segments is better than the labels that they "
+        "inherited",
+        CLIP_LABEL,
+    ),
+)
+
+
+def detection_claims(tasks: Iterable[str], durations: Iterable[float]) -> tuple[Claim, ...]:
+    """Questions of ours on the mixture, as they were put before any run was tested."""
+    places = [(task, with_duration(PROPOSED, d)) for task in tasks for d in durations]
+    return tuple(
+        Claim(text, None, tuple(Comparison(f"{name} {row}", _CHANCE, task) for task, row in places))
+        for name, text in _DETECTION_CLAIMS.values()
+    )
+
+
+def judge_detection(table: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
+    """Differences of `NoiseTables.detection` behind `detection_claims`, as `judge` gives them."""
+    estimates = {
+        (f"{name} {with_duration(row['system'], row['duration'])}", row["task"]): (
+            Difference(*(row[column] - 0.5 for column in with_ends(kind))),
+            row["clips"],
+        )
+        for row in table.to_dict("records")
+        for kind, (name, _) in _DETECTION_CLAIMS.items()
+        if not np.isnan(row[f"{kind}_low"])
+    }
+    rows = [
+        comparison.judged(claim.text, DIVISIONS, *estimates[key], by="the mixture")
+        for claim in claims
+        for comparison in claim.comparisons
+        if (key := (comparison.better, comparison.task)) in estimates
+    ]
+    return pd.DataFrame(rows, columns=list(judge([], {}, {}).columns))
+
+
+def segment_claims(
+    tasks: Iterable[str], durations: Iterable[float]
+) -> dict[str, tuple[Claim, ...]]:
+    """Questions of ours on the answers for segments, by part, put before any run was tested."""
+    places = [(task, duration) for task in tasks for duration in durations]
+    found: dict[str, tuple[Claim, ...]] = {}
+    for part, text, other in _SEGMENT_CLAIMS:
+        comparisons = tuple(
+            Comparison(with_duration(PROPOSED, d), with_duration(other, d), task)
+            for task, d in places
+            if other != WITHOUT_KL or d == ABLATED
+        )
+        found[part] = (*found.get(part, ()), Claim(text, None, comparisons))
+    return found
+
+
+def judge_segments(clips: pd.DataFrame, claims: Mapping[str, Iterable[Claim]]) -> pd.DataFrame:
+    """Differences of `NoiseTables.clips` behind `segment_claims`, as `judge` gives them.
+
+    They are paired differences of the share of a clip's segments that get their own class.
+    """
+    counted = with_labels(clips)
+    pairs = zip(counted["system"], counted["duration"], strict=True)
+    shares = counted.assign(
+        system=[with_duration(*pair) for pair in pairs],
+        seed=0,
+        correct=counted["right"] / counted["segments"].astype(float),
+    )
+    judged = [
+        judge(own, {PARTS[part]: {"the network": shares[shares["part"] == part]}}, {})
+        for part, own in claims.items()
+    ]
+    return pd.concat([frame for frame in judged if len(frame)] or judged[:1], ignore_index=True)
+
+
+# Text and figures
+
+
+def noise_summary(table: pd.DataFrame, accuracy: pd.DataFrame) -> str:
+    """`NoiseTables.detection` and `segment_accuracy` in Markdown: an item a task."""
+    lines = []
+    for task, rows in table[table["system"] == PROPOSED].groupby("task", sort=False):
+        wrong, called = (_range(rows[name]) for name in ("noisy", "flagged"))
+        best = rows.nlargest(1, "auc").iloc[0]
+        own = accuracy[(accuracy["task"] == task) & (accuracy["part"] == TEST)]
+        shares = [f"{s} {_range(cells['mean'])}" for s, cells in own.groupby("system", sort=False)]
+        lines.append(
+            f"- {task}: the inherited label is wrong for {wrong} of the training segments; the "
+            f"last division calls {called} noisy. Its AUC is largest with segments of "
+            f"{best['duration']:g} s: {estimate(*(best[c] for c in with_ends('auc')))}. "
+            "Share of the segments of test clips that get their own class, over durations: "
+            f"{'; '.join(shares)}."
+        )
+    return "\n".join(lines)
+
+
+def _range(values: pd.Series) -> str:
+    """Smallest and largest of some shares, in percent."""
+    low, high = (number(value, percent=True) for value in (values.min(), values.max()))
+    return low if low == high else f"{low} to {high}"
+
+
+_DASHES = {"auc_within": "--", "precision": "-.", "recall": ":", "noisy": "--"}
+_MARKERS = {PROPOSED: "o", WITHOUT_KL: "s", INHERITANCE: "^", CLIP_LABEL: "D"}
+
+
+def detection_figure(curves: pd.DataFrame, task: str, system: str = PROPOSED) -> Figure:
+    """How well each epoch's division finds wrong labels, a column a duration; from `epoch_curves`.
+
+    Above, detection, with a line at an AUC by chance; below, the share of the segments that is
+    called noisy beside the share whose label is wrong, which is also the precision by chance.
+    """
+    rows = curves[(curves["task"] == task) & (curves["system"] == system)]
+    shares = rows["measure"].isin(["noisy", "flagged"])
+    rows = rows.assign(panel=np.where(shares, "Share of segments", "Detection"))
+    figure = plots.curves(
+        rows.sort_values("panel", kind="stable"),
+        "epoch",
+        ends=("low", "high"),
+        row="panel",
+        column="duration",
+        hue="measure",
+        dashes=_DASHES,
+        names={**MEASURES, **{d: f"{d:g} s" for d in rows["duration"].unique()}},
+        hlines={"_chance": {"Detection": 0.5}},
+        xlabel="Epoch",
+    )
+    for axis in figure.axes:
+        axis.set_ylim(0, 1.02)
+        axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    return figure
+
+
+def accuracy_figure(table: pd.DataFrame, task: str) -> Figure:
+    """Share of segments that get their own class, by duration; from `segment_accuracy`.
+
+    A panel a part of the corpus, with 95 % bootstrap intervals over songs.
+    """
+    rows = table[table["task"] == task]
+    rows = pd.concat([rows[rows["part"] == part] for part in PARTS])
+    return plots.curves(
+        rows,
+        "duration",
+        ends=("low", "high"),
+        errors="bars",
+        shift=0.04,
+        column="part",
+        hue="system",
+        markers=_MARKERS,
+        dashes={CLIP_LABEL: "--"},
+        names={part: f"Segments of {name}" for part, name in PARTS.items()},
+        xlabel="Duration of a segment (s)",
+        ylabel="Answered with their own class",
+        height=2.9,
+    )

@@ -1,0 +1,460 @@
+"""Class probabilities of the segments along a song (figure 2 of Sun et al. 2024)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from string import Template
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mer.audio import waveform
+from mer.clips import Clip, Corpus, Fold, Labels
+from mer.errors import MissingDataError
+from mer.evaluation.resampling import group_bootstrap
+from mer.papers.sun2024.noise import CORPUS as CHANGING
+from mer.papers.sun2024.noise import known_tasks, most_probable, training_changes, with_truth
+from mer.papers.sun2024.systems import FittedSegments
+from mer.papers.sun2024.tables import INHERITANCE, NETWORKS, PROPOSED, corpora
+from mer.study import plots
+from mer.study.claims import NOT_RUN
+from mer.study.specs import RunSpec
+from mer.study.store import PREDICTION_DECIMALS
+from mer.study.study import Study
+from mer.study.text import estimate, listing, number
+from mer.tasks import TASKS
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+SYSTEMS = (PROPOSED, INHERITANCE)
+"""Of the clips with changes; of the others the first alone."""
+
+COMPOSED = (CHANGING, "composed")
+"""Corpora of the project's own, whose sound may be given on: with changes, and without."""
+
+FOLD = 0
+"""Of the cross-validation; its test songs are shown."""
+
+REVISION = 1
+"""Of the stored tables."""
+
+_RATE = 16000
+
+
+@dataclass(frozen=True, eq=False)
+class SongSegments:
+    """Test songs of a fold, segment by segment, with the answers of systems for one task.
+
+    Attributes
+    ----------
+    study : Study
+        On their corpus.
+    task : str
+    segments : DataFrame
+        One row a system, test clip and segment: system, id, group, segment (its number), start,
+        end (seconds), label (class of the clip, counted from 1), true (that of the segment;
+        missing where nobody knows), answer (the system's for the whole clip), p_1 ... p_k.
+    """
+
+    study: Study
+    task: str
+    segments: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """Corpus and task, for reading."""
+        return f"{self.study.corpus_name}, {self.task}"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the emotion of each segment is known."""
+        return bool(self.segments["true"].notna().all())
+
+    def of(self, song: str, system: str = PROPOSED) -> pd.DataFrame:
+        """Segments of a song as a system answers them."""
+        rows = self.segments
+        return rows[(rows["id"] == song) & (rows["system"] == system)]
+
+    def clip(self, song: str) -> Clip | None:
+        """The clip of a song; None where its sound may not be given on."""
+        if self.study.corpus_name not in COMPOSED:
+            return None
+        return self.study.corpus.select([song])[0]
+
+
+# Runs
+
+
+def studies(study: Study) -> dict[str, Study]:
+    """The study on the composed corpora, then on those of the parameters.
+
+    On composed corpora the task is that of the paper's figure, four quadrants, or arousal in the
+    small profiles, unless the parameters name another.
+    """
+    composed = {name: study.on(name, tasks=known_tasks(study)[:1]) for name in COMPOSED}
+    return {**composed, **corpora(study), **composed}
+
+
+def all_songs(by_corpus: Mapping[str, Study]) -> tuple[list[SongSegments], list[str]]:
+    """Test songs of all corpora and tasks, and names of those of which nothing is stored.
+
+    Where something is computed, nothing is left out but what the parameter `systems` leaves out.
+    """
+    shown, missing = [], []
+    for name, study in by_corpus.items():
+        for task in study.tasks(()):
+            try:
+                if specs := song_specs(study, task):
+                    shown.append(SongSegments(study, task, segment_table(study, task, specs)))
+            except MissingDataError:
+                if study.settings.compute:
+                    raise
+                missing.append(f"{name}, {task}")
+    return shown, missing
+
+
+def segment_table(study: Study, task: str, specs: Sequence[RunSpec]) -> pd.DataFrame:
+    """`SongSegments.segments` of some runs, from the store where they are there."""
+
+    def compute() -> pd.DataFrame:
+        return pd.concat(study.inspect(specs, song_segments), ignore_index=True)
+
+    key = {"runs": [spec.key for spec in specs], "revision": REVISION}
+    return study.table(f"trajectories {study.corpus_name} {task}", key, compute)
+
+
+def song_specs(study: Study, task: str) -> list[RunSpec]:
+    """Runs whose test songs are shown."""
+    name = study.corpus_name
+    return [
+        spec
+        for system in (SYSTEMS if name == CHANGING else SYSTEMS[:1])
+        for spec in study.specs(
+            {system: NETWORKS[system]},
+            split="cv",
+            tasks=[task],
+            folds=[FOLD],
+            changes=training_changes(study, system) if name in COMPOSED else None,
+        )
+    ]
+
+
+_COLUMNS = ("system", "id", "group", "segment", "start", "end", "label", "true", "answer")
+
+
+def song_segments(
+    fitted: FittedSegments, spec: RunSpec, corpus: Corpus, fold: Fold
+) -> pd.DataFrame:
+    """Answers of a fitted system for its test songs, see `SongSegments`."""
+    test = corpus.select(fold.test)
+    segments = fitted.segment_probabilities(list(test))
+    songs = pd.DataFrame({"id": test.ids, "group": test.groups, "system": spec.system})
+    songs["label"] = TASKS[spec.task].targets(test) + 1
+    songs["answer"] = most_probable(fitted.predict(test))
+    if all("segments" in clip.meta for clip in test):
+        segments["true"] = with_truth(segments, test, spec.task)["true"]
+    else:
+        segments["true"] = np.nan
+    probabilities = [name for name in segments if str(name).startswith("p_")]
+    decimals = dict.fromkeys(("start", "end"), PREDICTION_DECIMALS) | dict.fromkeys(
+        probabilities, 3
+    )
+    rows = segments.merge(songs, on="id", how="left").round(decimals)
+    return rows[[*_COLUMNS, *probabilities]]
+
+
+# Tables
+
+
+def song_table(songs: SongSegments) -> pd.DataFrame:
+    """Agreement and changes along each song.
+
+    Returns
+    -------
+    DataFrame
+        One row a system and song: system, id, group, segments (number), agree (share of them
+        whose most probable class is the song's label), right (share for which it is their own
+        class; missing where nobody knows), changes (of the most probable class from one segment to
+        the next), true_changes (of the own class), correct (whether the song's answer is right).
+    """
+    rows = []
+    for (system, song), frame in songs.segments.groupby(["system", "id"], sort=False):
+        found, true = most_probable(frame), frame["true"].to_numpy(float)
+        known = bool(np.isfinite(true).all())
+        rows.append(
+            {
+                **{"system": system, "id": song, "group": frame["group"].iloc[0]},
+                "segments": len(frame),
+                "agree": (found == frame["label"]).mean(),
+                "right": (found == true).mean() if known else np.nan,
+                "changes": np.count_nonzero(np.diff(found)),
+                "true_changes": np.count_nonzero(np.diff(true)) if known else np.nan,
+                "correct": bool((frame["answer"] == frame["label"]).iloc[0]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def typical_song(songs: SongSegments, system: str = PROPOSED) -> str:
+    """The song for which a system is as often right as for the median song.
+
+    Right is the own class of a segment or, where nobody knows that, the class of the song. Of songs
+    that are equally near the median, the first.
+    """
+    table = song_table(songs)
+    own = table[table["system"] == system] if system in set(table["system"]) else table
+    measure = own["right"] if own["right"].notna().all() else own["agree"]
+    return str(own["id"].iloc[int(np.argmin(np.abs(measure - measure.median())))])
+
+
+_MEASURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "agree": ("segments with the song's class", {"percent": True}),
+    "right": ("segments with their own class", {"percent": True}),
+    "changes": ("changes a song", {"decimals": 1}),
+    "true_changes": ("true changes a song", {"decimals": 1}),
+}
+
+
+def song_means(shown: Iterable[SongSegments], missing: Iterable[str] = ()) -> pd.DataFrame:
+    """Means of `song_table` over the songs of a corpus, as text with 95 % intervals over groups.
+
+    `missing` has names of corpora and tasks of which nothing is stored; their rows say so.
+    """
+    text = {name: {"songs": NOT_RUN} for name in missing}
+    for songs in shown:
+        for system, table in song_table(songs).groupby("system", sort=False):
+            other = number((table["agree"] < 1).mean(), percent=True)
+            text[f"{songs.name}: {system}"] = {
+                "songs": str(len(table)),
+                **{
+                    name: _mean_text(table[column].astype(float), table["group"], **form)
+                    for column, (name, form) in _MEASURES.items()
+                },
+                "songs with another class somewhere": other,
+            }
+    return pd.DataFrame.from_dict(text, orient="index").fillna("–")
+
+
+def _mean_text(values: pd.Series, groups: pd.Series, **form: Any) -> str:
+    if values.isna().any() or groups.nunique() < 2:
+        return number(values.mean(skipna=False), **form)
+    return estimate(values.mean(), *group_bootstrap(values, groups), **form)
+
+
+# Text
+
+
+def about_song(songs: SongSegments, song: str, system: str = PROPOSED) -> str:
+    """A sentence on a system's answers along a song, in Markdown."""
+    rows = song_table(songs).query("id == @song and system == @system").iloc[0]
+    first, names = songs.of(song, system).iloc[0], TASKS[songs.task].classes
+    agree, right = (number(rows[name], percent=True) for name in ("agree", "right"))
+    text = (
+        f"**{song}** of corpus {songs.study.corpus_name}, a test song labelled "
+        f"*{names[int(first['label']) - 1]}*; {system} answers "
+        f"*{names[int(first['answer']) - 1]}* for the whole song. {agree} of its "
+        f"{rows['segments']} segments have the class of the label; the most probable class "
+        f"changes {_times(int(rows['changes']))}"
+    )
+    if songs.is_known:
+        changes = _times(int(rows["true_changes"]))
+        text += f", the true class {changes}, and {right} of the segments get their own class"
+    return f"{text}."
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
+
+
+def no_player_text(songs: SongSegments) -> str:
+    """A sentence that says why there is no player."""
+    return (
+        f"No player here: the licence of corpus {songs.study.corpus_name} does not allow us to "
+        "publish its recordings."
+    )
+
+
+def trajectory_summary(shown: Iterable[SongSegments], system: str = PROPOSED) -> str:
+    """Changes along the songs, in Markdown: an item a corpus and task."""
+    lines, constant = [], []
+    for songs in shown:
+        table = song_table(songs).query("system == @system")
+        if table.empty:
+            continue
+        changes, true = (number(table[c].mean(), 1) for c in ("changes", "true_changes"))
+        other = number((table["agree"] < 1).mean(), percent=True)
+        text = (
+            f"- {songs.name}: in {other} of {len(table)} test songs some segment has another "
+            f"class than the song's label; the most probable class changes {changes} times a song"
+        )
+        if songs.is_known:
+            text += f", the emotion itself {true} times"
+            constant += [f"{changes} times a song ({songs.name})"] * (
+                not table["true_changes"].any()
+            )
+        lines.append(f"{text}.")
+    if constant:
+        lines.append(
+            f"\nWhere the emotion does not change at all, the answer of {system} changes "
+            f"{listing(constant)}. As many changes on recordings would need no change of emotion."
+        )
+    return "\n".join(lines)
+
+
+# Figures and player
+
+
+class ClassLine(NamedTuple):
+    """How the probability of a class is drawn; dashes in points of matplotlib."""
+
+    column: str
+    name: str
+    colour: str
+    dashes: Any
+
+
+def class_lines(task: str) -> list[ClassLine]:
+    """Lines of a task: one a class, or that of "high" alone where there are two."""
+    names = TASKS[task].classes
+    if len(names) == 2:
+        return [ClassLine("p_2", names[1], plots.BLUE, "-")]
+    quadrants = task == "4Q"
+    colours = [plots.QUADRANTS[n][1] for n in names] if quadrants else plots.PALETTE
+    meanings = [f"{n}: {plots.QUADRANTS[n][0]}" if quadrants else n for n in names]
+    columns = [f"p_{k + 1}" for k in range(len(names))]
+    return [ClassLine(*row) for row in zip(columns, meanings, colours, _DASHES, strict=False)]
+
+
+_DASHES = ("-", (0, (3.5, 1.5)), (0, (1, 1)), (0, (4.5, 1, 1.5, 1)), (0, (6, 1.5)))
+"""Of the classes: with the colours they tell the lines apart."""
+
+
+def true_spans(clip: Clip, task: str) -> pd.DataFrame:
+    """Stretches of a composed clip with one class: start, end (seconds), name and colour."""
+    names, colours = TASKS[task].classes, [line.colour for line in class_lines(task)]
+    colours = ["white"] * (len(names) - len(colours)) + colours
+    rows: list[dict[str, Any]] = []
+    for piece in clip.meta["segments"]:
+        number_of = TASKS[task].class_of(Labels(quadrant=piece["quadrant"]))
+        assert number_of is not None, "quadrants tell the class"
+        name = names[number_of].split()[0]
+        if rows and rows[-1]["name"] == name:
+            rows[-1]["end"] = piece["end"]
+        else:
+            times = {"start": piece["start"], "end": piece["end"]}
+            rows.append({**times, "name": name, "colour": colours[number_of]})
+    return pd.DataFrame(rows)
+
+
+def trajectory_figure(
+    songs: SongSegments, song: str, systems: Sequence[str] | None = None
+) -> Figure:
+    """Probabilities of the segments of a song, a panel a system, of all or some (figure 2).
+
+    Each point stands in the middle of its segment. Where the emotion is known, backgrounds have
+    the name and colour of the true class, and dashed lines stand where it changes.
+    """
+    rows = songs.segments[songs.segments["id"] == song]
+    rows = rows[rows["system"].isin(rows["system"] if systems is None else systems)]
+    lines, clip = class_lines(songs.task), songs.clip(song)
+    columns = {line.column: line.name for line in lines}
+    rows = rows.assign(middle=(rows["start"] + rows["end"]) / 2)
+    frame = rows.rename(columns=columns).melt(
+        ["system", "middle"], list(columns.values()), "class", "probability"
+    )
+    spans = None if clip is None else true_spans(clip, songs.task)
+    figure = plots.curves(
+        frame,
+        "middle",
+        "probability",
+        row="system",
+        hue="class",
+        palette={line.name: line.colour for line in lines},
+        dashes={line.name: line.dashes for line in lines},
+        spans=spans,
+        hlines={"_half": 0.5 if len(lines) == 1 else np.nan},
+        xlabel="Time (s)",
+    )
+    for axis in figure.axes:
+        axis.set(ylim=(0, 1.14), xlim=(0, rows["end"].max()), yticks=[0, 0.25, 0.5, 0.75, 1])
+        for start in [] if spans is None else spans["start"].iloc[1:]:
+            axis.axvline(start, color="grey", lw=0.8, ls="--")
+    return figure
+
+
+def trajectory_player(songs: SongSegments, song: str, system: str = PROPOSED) -> HTML:
+    """A player whose cursor moves along a system's answers for a clip of a composed corpus.
+
+    One piece of HTML that needs nothing else: it works in a notebook and in the built book.
+    """
+    from IPython.display import HTML
+
+    clip = songs.clip(song)
+    assert clip is not None, "only composed clips are played"
+    rows, lines = songs.of(song, system), class_lines(songs.task)
+    figure = trajectory_figure(songs, song, [system])
+    image, box = _image(figure)
+    end = float(figure.axes[0].get_xlim()[1])
+    facts = {
+        "end": end,
+        "middle": ((rows["start"] + rows["end"]) / 2).round(3).tolist(),
+        "names": [line.name.split(":")[0] for line in lines],
+        "values": [rows[line.column].tolist() for line in lines],
+        "spans": true_spans(clip, songs.task)[["start", "end", "name"]].to_numpy().tolist(),
+    }
+    sound = plots.sound(waveform(clip, _RATE), _RATE, seconds=end)
+    digest = hashlib.sha256(f"{songs.name}/{song}/{system}".encode()).hexdigest()
+    template = resources.files("mer.papers.sun2024").joinpath("player.html")
+    return HTML(
+        Template(template.read_text(encoding="utf-8")).substitute(
+            name=f"trajectory-{digest[:12]}",
+            title=html.escape(f"{system} on {song}: probability of each class over time"),
+            image=image,
+            facts=json.dumps(facts),
+            sound=sound.src_attr(),
+            **{name: round(100 * value, 3) for name, value in box.items()},
+        )
+    )
+
+
+def _image(figure: Figure) -> tuple[str, dict[str, float]]:
+    """A figure as data URI, and the place of its panel as fractions of its size."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg")
+    data = base64.b64encode(buffer.getvalue()).decode()
+    at = figure.axes[0].get_position()
+    box = {"left": at.x0, "top": 1 - at.y1, "width": at.width, "height": at.height}
+    return f"data:image/svg+xml;base64,{data}", box
+
+
+def song_overview(shown: Iterable[SongSegments], system: str = PROPOSED) -> Figure:
+    """All songs by the share of their segments with the song's class, and by changes."""
+    titles = {
+        "agree": "Share of segments with the song's class",
+        "changes": "Changes of the most probable class",
+    }
+    frames = [
+        table[table["system"] == system].assign(place=songs.name)
+        for songs in shown
+        for table in [song_table(songs)]
+    ]
+    frame = pd.concat(frames).melt(["place"], list(titles), "measure", "value")
+    return plots.distribution(
+        frame,
+        "value",
+        "place",
+        mean=True,
+        column="measure",
+        names=titles,
+        xlabel="",
+    )

@@ -1,0 +1,386 @@
+"""Multifaceted (Zhao and Yoshii 2023): tables I, II and III row by row, the leak, the claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mer.clips import Corpus, Fold
+from mer.evaluation.resampling import Resampler, interval
+from mer.features.compound_words import FIELDS
+from mer.papers import emopia
+from mer.papers.published import cells
+from mer.papers.zhao2023.midibert import MidiBERT
+from mer.papers.zhao2023.systems import Multifaceted
+from mer.study.claims import Claim, Comparison
+from mer.study.results import Results
+from mer.study.scores import Published, correctness
+from mer.study.study import Study
+from mer.study.tables import Rows, Table
+from mer.study.text import estimate, listing, number
+from mer.systems.base import System
+from mer.weights import is_registered, load_weights
+
+PROPOSED, WITHOUT_ATTENTION = "Multifaceted", "Without MHSA"
+SYMBOLIC, HARMONY, TONE_COLOR = "Symbolic branch", "Harmony branch", "Tone color branch"
+MIDIBERT, MT_MIDIBERT, QM_MIDIBERT = "MidiBERT", "MT-MidiBERT", "QM-MidiBERT"
+UNTRAINED = "MidiBERT, no pre-training"
+LSTM, SYMBOLIC_LR = "LSTM-Attn + MIDI-like", "Symbolic-LR"
+RESNET, AUDIO_LR = "Short-chunk ResNet", "Audio-LR"
+SYMBOLIC_SVM, SVM = "Symbolic-SVM", "Symbolic+Audio-SVM"
+
+PROPOSED_ROW: Rows = {PROPOSED: Multifaceted()}
+BRANCHES: Rows = {
+    SYMBOLIC: Multifaceted(factors=("symbolic",)),
+    HARMONY: Multifaceted(factors=("harmony",)),
+    TONE_COLOR: Multifaceted(factors=("tone color",)),
+}
+JOINED: Rows = {WITHOUT_ATTENTION: Multifaceted(heads=None)}
+PAIRS: Rows = {
+    "Symbolic + harmony": Multifaceted(factors=("symbolic", "harmony")),
+    "Symbolic + tone color": Multifaceted(factors=("symbolic", "tone color")),
+    "Harmony + tone color": Multifaceted(factors=("harmony", "tone color")),
+}
+"""Ours: one branch left out, the others joined by self-attention."""
+
+PRETRAINED: Rows = {
+    MIDIBERT: MidiBERT(),
+    MT_MIDIBERT: MidiBERT(key_weight=1.0, velocity_weight=1.0),
+    QM_MIDIBERT: MidiBERT(pretraining="qm-midibert"),
+}
+LANGUAGE_MODELS: Rows = {**PRETRAINED, UNTRAINED: MidiBERT(pretraining="none")}
+"""Trained on four quadrants only, as in the paper."""
+
+BASELINES: Rows = {**emopia.SYMBOLIC, **emopia.ACOUSTIC}
+
+_TASKS = {"4Q": "4Q", "4Q Accuracy": "4Q", "Arousal": "A", "Valence": "V"}
+_PAPER_ROWS = {
+    **{name: name for name in (SYMBOLIC_LR, AUDIO_LR, RESNET, *PRETRAINED, WITHOUT_ATTENTION)},
+    **{"Ours": PROPOSED, "Full model": PROPOSED, "Without MHSA": WITHOUT_ATTENTION},
+    **{"LSTM-Attn+MIDI-like": LSTM, "LSTM-Attn+REMI": "LSTM-Attn + REMI"},
+    "Symbolic analysis branch": SYMBOLIC,
+    "Harmony analysis branch": HARMONY,
+    "Tone color analysis branch": TONE_COLOR,
+}
+PUBLISHED: Published = {
+    key: value
+    for table in ("I", "II", "III")
+    for key, value in cells("zhao2023", table, _PAPER_ROWS, _TASKS, "accuracy").items()
+}
+
+TABLE_I = Table(
+    "I",
+    "Comparison with the baselines",
+    {**PROPOSED_ROW, **BASELINES},
+    emopia.SVM,
+    published=PUBLISHED,
+)
+TABLE_II = Table(
+    "II",
+    "Comparison with language models",
+    {**PROPOSED_ROW, **PRETRAINED},
+    {UNTRAINED: LANGUAGE_MODELS[UNTRAINED], SYMBOLIC_SVM: emopia.SVM[SYMBOLIC_SVM]},
+    tasks=("4Q",),
+    published=PUBLISHED,
+)
+TABLE_III = Table(
+    "III",
+    "Ablation",
+    {**PROPOSED_ROW, **BRANCHES, **JOINED},
+    PAIRS,
+    published=PUBLISHED,
+)
+COMPARED_IN_CV = Table(
+    "I",
+    "Comparison in cross-validation",
+    {**PROPOSED_ROW, **{name: BASELINES[name] for name in (LSTM, SYMBOLIC_LR, AUDIO_LR)}},
+    emopia.SVM,
+)
+ABLATED_IN_CV = Table("III", "Ablation in cross-validation", {**PROPOSED_ROW, **JOINED, **BRANCHES})
+PROPOSED_ALONE = Table("", "The proposed model", PROPOSED_ROW, tasks=("4Q",))
+HARMONY_ALONE = Table("", "The harmony branch", {HARMONY: BRANCHES[HARMONY]}, tasks=("4Q",))
+LEAK = Table(
+    "II",
+    "With songs on both sides of the split",
+    {
+        **emopia.WITHOUT_MUSIC,
+        SYMBOLIC_SVM: emopia.SVM[SYMBOLIC_SVM],
+        **PROPOSED_ROW,
+        **LANGUAGE_MODELS,
+    },
+    tasks=("4Q",),
+    published=PUBLISHED,
+)
+
+MARGIN = 0.05
+"""Of accuracy: systems that differ by no more are as good as each other. Fixed before any run."""
+
+
+def _pairs(
+    better: str, others: Iterable[str], task: str = "4Q", margin: float | None = None
+) -> tuple[Comparison, ...]:
+    return tuple(Comparison(better, other, task, margin=margin) for other in others)
+
+
+COMPARISON_CLAIMS = (
+    Claim(
+        "The proposed model is better than every baseline on four quadrants",
+        "I",
+        _pairs(PROPOSED, BASELINES),
+    ),
+    Claim(
+        "The proposed model is better than every baseline on valence",
+        "I",
+        _pairs(PROPOSED, BASELINES, "V"),
+    ),
+    Claim(
+        f"On arousal the proposed model is as good as every baseline, within {MARGIN:g}",
+        "I",
+        _pairs(PROPOSED, BASELINES, "A", MARGIN),
+    ),
+    Claim(
+        "Systems that hear audio are better on arousal: descriptors against descriptors, network "
+        "against network",
+        "I",
+        (Comparison(AUDIO_LR, SYMBOLIC_LR, "A"), Comparison(RESNET, LSTM, "A")),
+    ),
+    Claim(
+        "Systems that read MIDI are better on valence: descriptors against descriptors, network "
+        "against network",
+        "I",
+        (Comparison(SYMBOLIC_LR, AUDIO_LR, "V"), Comparison(LSTM, RESNET, "V")),
+    ),
+    Claim(
+        "The proposed model is as good as the best pre-trained language model, QM-MidiBERT, "
+        f"within {MARGIN:g}",
+        "II",
+        _pairs(PROPOSED, [QM_MIDIBERT], margin=MARGIN),
+    ),
+    Claim(
+        "The proposed model is better than MidiBERT and MT-MidiBERT",
+        "II",
+        _pairs(PROPOSED, [MIDIBERT, MT_MIDIBERT]),
+    ),
+    Claim(
+        "Both ways to go beyond MidiBERT help: more tasks in fine-tuning (MT-MidiBERT), and other "
+        "masks in pre-training (QM-MidiBERT)",
+        "II",
+        (Comparison(MT_MIDIBERT, MIDIBERT), Comparison(QM_MIDIBERT, MIDIBERT)),
+    ),
+)
+COMPARISON_QUESTIONS = (
+    Claim("Pre-training helps MidiBERT", None, _pairs(MIDIBERT, [UNTRAINED])),
+    Claim(
+        "An SVM on plain descriptors of notes and sound is better than the proposed model",
+        None,
+        _pairs(SVM, [PROPOSED]),
+    ),
+    Claim(
+        "An SVM on plain descriptors of the notes is better than MidiBERT",
+        None,
+        _pairs(SYMBOLIC_SVM, [MIDIBERT]),
+    ),
+)
+LEAK_QUESTIONS = tuple(
+    Claim(
+        f"{subject} is better than knowing the labels of the song's other clips",
+        None,
+        _pairs(name, ["Song-lookup"]),
+    )
+    for subject, name in (("MidiBERT", MIDIBERT), ("The proposed model", PROPOSED))
+)
+"""Only for splits with songs on both sides: elsewhere song-lookup is constant."""
+
+ABLATION_CLAIMS = (
+    *(
+        Claim(
+            f"On {name} the three factors together are better than each alone",
+            "III",
+            _pairs(PROPOSED, BRANCHES, task),
+        )
+        for task, name in (("4Q", "four quadrants"), ("V", "valence"), ("A", "arousal"))
+    ),
+    Claim("Self-attention helps on four quadrants", "III", _pairs(PROPOSED, JOINED)),
+    Claim(
+        "Self-attention helps on arousal and on valence",
+        "III",
+        (*_pairs(PROPOSED, JOINED, "A"), *_pairs(PROPOSED, JOINED, "V")),
+    ),
+    Claim(
+        "MIDI is better on valence: the symbolic branch against the tone-color branch",
+        "III",
+        _pairs(SYMBOLIC, [TONE_COLOR], "V"),
+    ),
+    Claim(
+        "Audio is better on arousal: the tone-color branch against the symbolic branch",
+        "III",
+        _pairs(TONE_COLOR, [SYMBOLIC], "A"),
+    ),
+    Claim(
+        "The harmony branch is the weakest on every task",
+        "III",
+        tuple(
+            Comparison(other, HARMONY, task)
+            for task in ("4Q", "A", "V")
+            for other in (SYMBOLIC, TONE_COLOR)
+        ),
+    ),
+)
+ABLATION_QUESTIONS = tuple(
+    Claim(f"The {left_out} branch adds to the two others", None, _pairs(PROPOSED, [pair]))
+    for left_out, pair in zip(("tone-color", "harmony", "symbolic"), PAIRS, strict=True)
+)
+"""Of our own, worded and judged like claims."""
+
+
+def shown_tasks(study: Study, table: Table = TABLE_I) -> tuple[str, ...]:
+    """Tasks that networks of the paper are trained for; in the small profiles the first."""
+    tasks = tuple(task for task in study.tasks(table.tasks) if task in table.tasks)
+    return tasks[:1] if study.profile.of_page("zhao2023").get("one_task") else tasks
+
+
+def run(study: Study, *tables: Table, split: str = "single") -> Results:
+    """Runs of some tables, as `Study.run`; the small profiles have fewer folds and tasks.
+
+    Fitted models of the proposed system go into the cache, where the page on its attention takes
+    them from.
+    """
+    if not {task for table in tables for task in table.tasks} & {*study.tasks(TABLE_I.tasks)}:
+        study = study.on(study.corpus_name, tasks=tables[0].tasks)
+    is_single = split == "single"
+    if is_single and study.settings.compute:
+        planned = study.specs(PROPOSED_ROW, tasks=shown_tasks(study))
+        study.inspect(study.store.missing(planned), nothing)
+    fewer = [_with_shown_tasks(study, table, networks_only=is_single) for table in tables]
+    folds = study.profile.of_page("zhao2023").get("folds") if split == "cv" else None
+    return study.run(*fewer, split=split, folds=folds)
+
+
+def _with_shown_tasks(study: Study, table: Table, *, networks_only: bool) -> Table:
+    rows = table.all_rows
+    chosen = [n for n in rows if isinstance(rows[n], Multifaceted) or not networks_only]
+    return replace(table, only=dict.fromkeys(chosen, shown_tasks(study, table)))
+
+
+def nothing(fitted: Any, spec: Any, corpus: Corpus, fold: Fold) -> None:
+    """Do nothing with a fitted system, which is thereby fitted and put into the cache."""
+
+
+def leaky_split(study: Study) -> str | None:
+    """The split of the corpus with songs on both sides; None if it has none."""
+    return next((name for name, card in study.card["splits"].items() if card["leaky"]), None)
+
+
+def run_leaky(study: Study) -> Results | None:
+    """Runs on the leaky split; None if the corpus has none."""
+    name = leaky_split(study)
+    return None if name is None else replace(run(study, LEAK, split=name), place="leaky split")
+
+
+def leak_table(
+    official: pd.DataFrame,
+    leaky: pd.DataFrame,
+    published: Published,
+    *,
+    n_resamples: int = 2000,
+) -> pd.DataFrame:
+    """Four-quadrant accuracy on the official split and on one that songs cross.
+
+    The two have different test clips: songs and seeds are drawn again for each by itself.
+
+    Parameters
+    ----------
+    official, leaky : DataFrame
+        Predictions for four quadrants.
+    published : mapping
+    n_resamples : int
+
+    Returns
+    -------
+    DataFrame
+        One row a system of both: system, official, leaky (means), difference (leaky - official),
+        low, high (95 %), published.
+    """
+    rows = []
+    for system in [name for name in leaky["system"].unique() if name in set(official["system"])]:
+        tables = [correctness(frame[frame["system"] == system]) for frame in (official, leaky)]
+        drawn = [_resampled(table, 1 - k, n_resamples) for k, table in enumerate(tables)]
+        means = [float(table.to_numpy().mean()) for table in tables]
+        known = published.get((system, "4Q", "accuracy"), np.nan)
+        gain = (means[1] - means[0], *interval(drawn[1] - drawn[0]))
+        rows.append((system, *means, *gain, known))
+    columns = ["system", "official", "leaky", "difference", "low", "high", "published"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _resampled(table: pd.DataFrame, seed: int, n_resamples: int) -> np.ndarray:
+    """Accuracy in each resample of songs and training seeds."""
+    codes = pd.factorize(table.index.get_level_values("group"))[0]
+    resampler = Resampler(codes, n_resamples=n_resamples, seed=seed)
+    return resampler.sums_over_seeds(table.to_numpy()) / resampler.sizes
+
+
+def leak_text(table: pd.DataFrame) -> pd.DataFrame:
+    """`leak_table` for reading, indexed by system."""
+    rows = table.set_index("system")
+    ends = rows[["difference", "low", "high"]].itertuples(index=False)
+    names = {"published": "published", "official": "official split", "leaky": "leaky split"}
+    shown = rows[list(names)].map(number).rename(columns=names)
+    shown["difference"] = [estimate(*difference, signed=True) for difference in ends]
+    return shown.drop(columns="published") if rows["published"].isna().all() else shown
+
+
+def leak_summary(study: Study, table: pd.DataFrame | None) -> str:
+    """Summary of `leak_table` in Markdown."""
+    name = leaky_split(study)
+    if name is None or table is None:
+        return f"No split of corpus {study.corpus_name} leaks songs."
+    card = study.card["splits"][name]
+    siblings, clips = card["test_clips_with_sibling_in_train"], card["clips"]["test"]
+    text = f"On {name}, {siblings} of {clips} test clips have a sibling in training."
+    return f"{text} {leak_gains(table)}".strip()
+
+
+def leak_gains(table: pd.DataFrame) -> str:
+    """What systems gain by a leak, in Markdown; empty if no system that uses the music was run."""
+    rows = table.set_index("system").drop([*emopia.WITHOUT_MUSIC], errors="ignore")
+    if rows.empty:
+        return ""
+    gains = rows["difference"].agg(["mean", "min", "max"])
+    mean, low, high = (number(gain, signed=True) for gain in gains)
+    text = (
+        f"Systems that use the music ({len(rows)}) gain {mean} on average on the leaky split, "
+        f"from {low} to {high}; the interval lies above 0 for "
+        f"{listing(rows.index[rows['low'] > 0]) or 'none'}."
+    )
+    if "Song-lookup" not in set(table["system"]):
+        return text
+    lookup = table.set_index("system").loc["Song-lookup", "leaky"]
+    above = listing(rows.index[rows["leaky"] > lookup]) or "none"
+    below = rows["published"].reindex([*PRETRAINED]).loc[lambda values: values < lookup]
+    names = listing(f"{name} {number(value)}" for name, value in below.items())
+    text += f" Song-lookup reaches {number(lookup)} there; above it: {above}."
+    return text + (f" Published values of language models below it: {names}." if names else "")
+
+
+def encoder_table(systems: Iterable[System]) -> pd.DataFrame:
+    """How well the pre-trained encoders of some systems had learned to fill in what was masked.
+
+    Returns
+    -------
+    DataFrame
+        Text, indexed by encoder: notes, epochs, and accuracy on masked words of validation
+        pieces by field and, where it was predicted, of the key.
+    """
+    names = {system.weights for system in systems if isinstance(system, MidiBERT)}
+    rows = {}
+    for name in sorted(name for name in names if name and is_registered(name)):
+        facts = load_weights(name)[1]
+        shares = {f: float(facts.get(f"validation_{f}", "nan")) for f in (*FIELDS, "key")}
+        own = {"notes": number(int(facts["notes"])), "epochs": facts["epochs"]}
+        rows[name] = {**own, **{field: number(share) for field, share in shares.items()}}
+    return pd.DataFrame.from_dict(rows, orient="index")

@@ -1,0 +1,1 @@
+"""Symbolic & Acoustic (Zhu et al. 2023)."""

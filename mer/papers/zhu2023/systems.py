@@ -1,0 +1,439 @@
+"""The acoustic and the symbolic branch of Zhu et al. 2023, alone and joined by attention."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mer.audio import waveform
+from mer.clips import Clip, Labels
+from mer.errors import ParameterError
+from mer.features import note_events, notes, spectral
+from mer.features.cache import cached, source_of
+from mer.models import multi_domain, symbolic_encoder
+from mer.rendering import REVISION as RENDERING_REVISION
+from mer.systems.base import Feature
+from mer.systems.code import call, plain
+from mer.systems.network import FittedNetwork, WindowedNetwork, check_positive
+from mer.tasks import TASKS
+from mer.training.windows import Piece, stack_pieces, window_length
+from mer.transcription import transcribed_notes
+from mer.transcription.onsets_frames import revision as transcriber_revision
+from mer.weights import load_weights, weights_revision
+
+# Kernels are compiled anew for every length: a multiple of this keeps the lengths few.
+_EVENTS_STEP = 32
+_PRETRAINED = {"width": 128, "layers": 4, "heads": 4}
+_QUADRANTS = [Labels(quadrant=quadrant) for quadrant in (1, 2, 3, 4)]
+_IS_HIGH = {name: [TASKS[name].class_of(labels) for labels in _QUADRANTS] for name in "AV"}
+
+
+def mixed(
+    samples: np.ndarray, sample_rate: int, *, n_fft: int, hop_length: int, n_mels: int
+) -> np.ndarray:
+    """The mixed feature: mel bands in dB, 20 MFCCs, spectral centroid and RMS (section 3.1).
+
+    Returns
+    -------
+    np.ndarray, shape (n_mels + 22, n_frames)
+    """
+    frames = {"n_fft": n_fft, "hop_length": hop_length}
+    return spectral.stacked(samples, sample_rate, n_mels=n_mels, n_mfcc=20, **frames)
+
+
+def stft(samples: np.ndarray, sample_rate: int, *, n_fft: int, hop_length: int) -> np.ndarray:
+    """Power spectrogram in dB (row STFT-input of table 4), shape (1 + n_fft // 2, n_frames)."""
+    power = spectral.power_spectrogram(samples, n_fft=n_fft, hop_length=hop_length)
+    return spectral.decibels(power)
+
+
+def _nothing() -> np.ndarray:
+    return np.empty(0)
+
+
+@dataclass(frozen=True)
+class DomainItem:
+    """A clip in the domains that a system uses; empty arrays in the one that it does not.
+
+    Attributes
+    ----------
+    length : int
+        In steps of the acoustic feature.
+    feature : np.ndarray, shape (n_bins, length), float16
+    events : np.ndarray, shape (5, 1 + n_notes), int64
+    notes : np.ndarray, shape (n_notes, 4)
+        The notes behind the events, in their order.
+    onsets : np.ndarray, shape (n_notes,)
+        Of the notes, in steps of the acoustic feature.
+    """
+
+    length: int
+    feature: np.ndarray = field(default_factory=_nothing)
+    events: np.ndarray = field(default_factory=_nothing)
+    notes: np.ndarray = field(default_factory=_nothing)
+    onsets: np.ndarray = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SymbolicAcoustic(WindowedNetwork):
+    """The proposed model, or one of its branches with a classifier of its own.
+
+    Batch size, learning rate and Adam are the published ones; weight decay is not mentioned.
+
+    Attributes
+    ----------
+    branches : tuple of {"acoustic", "symbolic"}
+        Both, joined by cross-domain attention, or one of them alone.
+    acoustic_feature : callable
+        `mixed`, `stft` or a function of your own: of samples and sample rate, and of those of
+        `n_fft`, `hop_length` and `n_mels` that it takes, to an array of shape (n_bins, n_frames)
+        with 8 bins or more and a frame each `hop_length` samples.
+    notes : {"transcribed", "released"}
+        Of the symbolic branch: transcribed from the audio, or from the clip's MIDI file.
+    pretraining : {"none", "maestro", "maestro-pop1k7"}
+        Corpora that the symbolic encoder was pre-trained on.
+    arousal_weight, valence_weight : float
+        Of the losses of the acoustic branch's arousal head and of the symbolic branch's valence
+        head; 0 for no head.
+    window_seconds : float
+        Of the windows: frames, and notes that begin in it.
+    sample_rate : int
+        In Hz.
+    n_fft, hop_length : int
+        Of the frames, in samples.
+    n_mels : int
+        Mel bands of the mixed feature.
+    pool : int
+        Frames that are averaged to one step of the acoustic feature.
+    width : int
+        Of the states of both branches.
+    layers, heads : int
+        Of the symbolic encoder; the cross-domain attentions have as many heads.
+    dropout : float
+        In the classifier and the symbolic encoder.
+    """
+
+    family: ClassVar[str] = "Symbolic & Acoustic"
+    branches: tuple[Literal["acoustic", "symbolic"], ...] = ("acoustic", "symbolic")
+    acoustic_feature: Feature = mixed
+    notes: Literal["transcribed", "released"] = "transcribed"
+    pretraining: Literal["none", "maestro", "maestro-pop1k7"] = "maestro"
+    arousal_weight: float = 1.0
+    valence_weight: float = 1.0
+    epochs: int = 100
+    batch_size: int = 64
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    window_seconds: float = 30.0
+    sample_rate: int = 22050
+    n_fft: int = 1024
+    hop_length: int = 512
+    n_mels: int = 128
+    pool: int = 2
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "window_seconds", "sample_rate", "hop_length", "pool", "width")
+        if self.branches not in (("acoustic", "symbolic"), ("acoustic",), ("symbolic",)):
+            raise ParameterError(
+                f"branches are {self.branches}; expected 'acoustic', 'symbolic' or both, in this "
+                "order"
+            )
+        if self.heads < 1 or self.width % self.heads:
+            raise ParameterError(f"width {self.width} is no multiple of {self.heads} heads")
+        sizes = {name: getattr(self, name) for name in _PRETRAINED}
+        if self._hears_notes and self.pretraining != "none" and sizes != _PRETRAINED:
+            raise ParameterError(
+                f"the pre-trained encoder has {_PRETRAINED}, this one {sizes}; "
+                "expected the same, or pretraining 'none'"
+            )
+
+    @property
+    def _hears_sound(self) -> bool:
+        return "acoustic" in self.branches
+
+    @property
+    def _hears_notes(self) -> bool:
+        return "symbolic" in self.branches
+
+    @property
+    def inputs(self) -> str:  # type: ignore[override]
+        """Audio alone, unless the notes are the released ones."""
+        if self.notes == "transcribed" or not self._hears_notes:
+            return "audio"
+        return "audio + MIDI" if self._hears_sound else "MIDI"
+
+    @property
+    def revisions(self) -> dict[str, int]:
+        """Features, pre-trained weights and models."""
+        revisions: dict[str, int] = {}
+        if self._hears_sound:
+            revisions |= {"rendering": RENDERING_REVISION, "spectral": spectral.REVISION}
+        if self._hears_notes:
+            revisions |= self._symbolic_revisions
+        return {**revisions, "multi_domain": multi_domain.REVISION}
+
+    @property
+    def _symbolic_revisions(self) -> dict[str, int]:
+        source = {"rendering": RENDERING_REVISION, "transcriber": transcriber_revision()}
+        if self.notes == "released":
+            source = {"notes": notes.REVISION}
+        encoder = {"symbolic_encoder": symbolic_encoder.REVISION}
+        if self.pretraining != "none":
+            encoder["encoder_weights"] = weights_revision(f"encoder-{self.pretraining}")
+        return {**source, "note_events": note_events.REVISION, **encoder}
+
+    @property
+    def step_seconds(self) -> float:
+        """Of one step of the acoustic feature."""
+        return self.pool * self.hop_length / self.sample_rate
+
+    @property
+    def window(self) -> int:
+        """Longest window in steps, a multiple of what the acoustic encoder makes one state of."""
+        states = self.window_seconds / self.step_seconds / multi_domain.TIME_FACTOR
+        return multi_domain.TIME_FACTOR * max(round(states), 1)
+
+    def item(self, clip: Clip) -> DomainItem:
+        """Acoustic feature, and events in the same time.
+
+        Without the feature the length is the time up to the last offset, and at least one window.
+        """
+        feature = self._feature(clip) if self._hears_sound else _nothing()
+        if not self._hears_notes:
+            return DomainItem(feature.shape[1], feature=feature)
+        played = self._notes(clip)
+        end = math.ceil(played[:, 1].max(initial=0.0) / self.step_seconds)
+        return DomainItem(
+            feature.shape[1] if self._hears_sound else max(end, self.window),
+            feature=feature,
+            events=note_events.note_events(played),
+            notes=played,
+            onsets=played[:, 0] / self.step_seconds,
+        )
+
+    def _feature(self, clip: Clip) -> np.ndarray:
+        """Pooled acoustic feature, shape (n_bins, steps), float16, cached.
+
+        Audio that is too short for the encoder is continued with silence.
+        """
+        settings = {"n_fft": self.n_fft, "hop_length": self.hop_length}
+        if self.acoustic_feature is not stft:
+            settings["n_mels"] = self.n_mels
+        names = {mixed: "mixed-pooled", stft: "stft-pooled"}
+        name = names.get(self.acoustic_feature, "own-pooled")
+        own = {} if name != "own-pooled" else {"feature": plain(self.acoustic_feature)}
+
+        def compute() -> np.ndarray:
+            y = waveform(clip, self.sample_rate)
+            least = multi_domain.TIME_FACTOR * self.pool * self.hop_length
+            y = np.pad(y, (0, max(least - len(y), 0)))
+            frames: np.ndarray = call(self.acoustic_feature, y, self.sample_rate, **settings)
+            self._check_frames(frames, 1 + len(y) // self.hop_length)
+            return spectral.pooled(frames, self.pool).astype(np.float16)
+
+        facts = {"sample_rate": self.sample_rate, "rendering": RENDERING_REVISION}
+        key = {**settings, "pool": self.pool, **facts, **own}
+        return cached(name, spectral.REVISION, key, source_of(clip, "audio"), compute)
+
+    def _check_frames(self, feature: np.ndarray, expected: int) -> None:
+        shape = np.shape(feature)
+        if len(shape) != 2 or shape[0] < multi_domain.TIME_FACTOR or abs(shape[1] - expected) > 1:
+            raise ParameterError(
+                f"acoustic_feature gave an array of shape {shape}; expected 8 bins or more and "
+                f"{expected} frames, one each hop_length = {self.hop_length} samples"
+            )
+
+    def _notes(self, clip: Clip) -> np.ndarray:
+        """Transcribed or released notes, shape (n_notes, 4), in the order of the events.
+
+        Released notes last as long as they sound, as transcribed ones and those of pre-training.
+        """
+        if self.notes == "released":
+            played = notes.read_notes(source_of(clip, "midi"), pedal=True)
+        else:
+            played = transcribed_notes(clip, sample_rate=self.sample_rate)
+        return played[event_order(played)]
+
+    def items(self, clips: Sequence[Clip], *, training: bool) -> list[DomainItem]:
+        """Items of some clips; warns of clips in which there is no note."""
+        items = [self.item(clip) for clip in clips]
+        empty = [c.id for c, item in zip(clips, items, strict=True) if not len(item.notes)]
+        if empty and self._hears_notes:
+            warnings.warn(
+                f"no note was found in {len(empty)} of {len(clips)} clips, the first is "
+                f"{empty[0]!r}: their symbolic branch answers without having seen a note",
+                stacklevel=2,
+            )
+        return items
+
+    def pictures(self, item: DomainItem) -> dict[str, np.ndarray]:
+        """The acoustic feature, and pitches and onsets of the notes."""
+        arrays = {"acoustic feature": item.feature, "notes": item.notes}
+        return {name: array for name, array in arrays.items() if array.size}
+
+    def length(self, item: DomainItem) -> int:
+        """Steps of an item."""
+        return item.length
+
+    def batch(self, pieces: Sequence[Piece]) -> Any:
+        """Windows of the feature and of the events in the same time, or one of them alone."""
+        inputs: list[Tensor] = []
+        if self._hears_sound:
+            inputs.append(stack_pieces([(item.feature, a, b) for item, a, b in pieces]))
+        if self._hears_notes:
+            inputs.append(events_batch(pieces))
+        return tuple(inputs) if len(inputs) > 1 else inputs[0]
+
+    def network(self, n_classes: int, item: DomainItem) -> nn.Module:
+        """A network with fresh parameters."""
+        names = self.head_names(n_classes)
+        dropout, arousal, valence = self.dropout, "A" in names, "V" in names
+        if not self._hears_sound:
+            symbolic = self.symbolic_encoder()
+            return multi_domain.SymbolicOnly(symbolic, n_classes, dropout=dropout, valence=valence)
+        acoustic = multi_domain.AcousticEncoder(len(item.feature), self.width)
+        if not self._hears_notes:
+            return multi_domain.AcousticOnly(acoustic, n_classes, dropout=dropout, arousal=arousal)
+        return multi_domain.MultiDomain(
+            acoustic,
+            self.symbolic_encoder(),
+            n_classes,
+            heads=self.heads,
+            dropout=dropout,
+            arousal=arousal,
+            valence=valence,
+        )
+
+    def symbolic_encoder(self) -> symbolic_encoder.SymbolicEncoder:
+        """With fresh parameters."""
+        return symbolic_encoder.SymbolicEncoder(
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            feedforward=4 * self.width,
+            dropout=self.dropout,
+        )
+
+    def prepare(self, network: Any, items: Sequence[DomainItem]) -> None:
+        """Standardise the feature by the training items; load the pre-trained encoder."""
+        if self._hears_sound:
+            network.acoustic.standardise.fit(item.feature for item in items)
+        if self._hears_notes and self.pretraining != "none":
+            network.symbolic.load_state_dict(load_weights(f"encoder-{self.pretraining}")[0])
+
+    @property
+    def _head_weights(self) -> Mapping[str, float]:
+        weights = {"A": self.arousal_weight * self._hears_sound}
+        return {**weights, "V": self.valence_weight * self._hears_notes}
+
+    def head_names(self, n_classes: int) -> tuple[str, ...]:
+        """Heads, which only the four quadrants can train."""
+        return tuple(n for n, weight in self._head_weights.items() if weight and n_classes == 4)
+
+    def loss(self, output: multi_domain.Logits, targets: Tensor) -> Tensor:
+        """Cross-entropy of the label and binary cross-entropies of the heads, weighted."""
+        value = nn.functional.cross_entropy(output["label"], targets)
+        for name, weight in self._head_weights.items():
+            if name in output:
+                high = torch.tensor(_IS_HIGH[name], device=targets.device)[targets].float()
+                head = nn.functional.binary_cross_entropy_with_logits(output[name], high)
+                value = value + weight * head
+        return value
+
+    def answer(self, output: multi_domain.Logits) -> Tensor:
+        """Class probabilities, then the probability of high arousal and of high valence."""
+        heads = [torch.sigmoid(output[n]).unsqueeze(1) for n in self._head_weights if n in output]
+        return torch.cat([torch.softmax(output["label"], dim=1), *heads], dim=1)
+
+
+def event_order(played: np.ndarray) -> np.ndarray:
+    """Order of notes, shape (n_notes, 4), in `mer.features.note_events.note_events`."""
+    first = played[:, 0].min(initial=np.inf)
+    onsets = np.rint((played[:, 0] - first) / note_events.STEP_SECONDS)
+    return np.lexsort((played[:, 2], onsets))
+
+
+def events_batch(pieces: Sequence[Piece]) -> Tensor:
+    """Events of the notes that begin in each window, padded, shape (batch, 5, n)."""
+    events = []
+    for item, start, stop in pieces:
+        first, last = np.searchsorted(item.onsets, (start, stop))
+        events.append(note_events.select_events(item.events, first, last))
+    longest = max(window.shape[1] for window in events)
+    length = math.ceil(longest / _EVENTS_STEP) * _EVENTS_STEP
+    shape = (len(events), len(note_events.FIELDS), length)
+    batch = np.full(shape, note_events.PAD, dtype=np.int64)
+    for row, window in zip(batch, events, strict=True):
+        row[:, : window.shape[1]] = window
+    return torch.from_numpy(batch)
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """Weights of the two attentions of a fitted system in one window of a clip.
+
+    Attributes
+    ----------
+    steps : np.ndarray, shape (m,)
+        Start of each state of the acoustic branch, in seconds from the start of the clip.
+    notes : np.ndarray, shape (n, 4)
+        Notes that begin in the window.
+    acoustic : np.ndarray, shape (heads, m, 1 + n)
+        Weights of the sound's attention to the start token and the notes; rows add up to 1.
+    symbolic : np.ndarray, shape (heads, 1 + n, m)
+        Weights of the attention of the start token and the notes to the sound.
+    """
+
+    steps: np.ndarray
+    notes: np.ndarray
+    acoustic: np.ndarray
+    symbolic: np.ndarray
+
+
+def attention_map(fitted: FittedNetwork, clip: Clip, start_seconds: float = 0.0) -> AttentionMap:
+    """Attention of a fitted `SymbolicAcoustic` in a window of a clip.
+
+    Parameters
+    ----------
+    fitted : FittedNetwork
+    clip : Clip
+    start_seconds : float
+        Start of the window; a window that would reach beyond the end is moved back.
+
+    Raises
+    ------
+    ParameterError
+        If the system has no cross-domain attention.
+    """
+    system, network = fitted.system, fitted.network
+    if not (isinstance(system, SymbolicAcoustic) and isinstance(network, multi_domain.MultiDomain)):
+        raise ParameterError("this system has no cross-domain attention to show")
+    item = system.item(clip)
+    length = window_length(item.length, system.window)
+    start = min(round(start_seconds / system.step_seconds), item.length - length)
+    feature, events = system.batch([(item, start, start + length)])
+    first, last = np.searchsorted(item.onsets, (start, start + length))
+    with torch.inference_mode():
+        arguments = (feature.to(fitted.device), events.to(fitted.device))
+        acoustic, symbolic = network.attention_weights(*arguments)
+    columns = 1 + last - first
+    states = start + multi_domain.TIME_FACTOR * np.arange(acoustic.shape[2])
+    return AttentionMap(
+        states * system.step_seconds,
+        item.notes[first:last],
+        acoustic[0, :, :, :columns].float().cpu().numpy(),
+        symbolic[0, :, :columns].float().cpu().numpy(),
+    )

@@ -1,0 +1,187 @@
+"""Symbolic & Acoustic (Zhu et al. 2023): tables 2, 3 and 4 row by row, and the claims."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from mer.papers import emopia
+from mer.papers.published import cells
+from mer.papers.zhu2023.systems import SymbolicAcoustic, stft
+from mer.study.claims import Claim, Comparison
+from mer.study.scores import mean_of
+from mer.study.tables import Rows, Table
+from mer.study.text import captioned
+from mer.weights import load_weights
+
+PROPOSED, SVM, LSTM = "Symbolic & Acoustic", "Symbolic+Audio-SVM", "LSTM-Attn + MIDI-like"
+LATE_AVERAGE = "Late average"
+
+proposed = SymbolicAcoustic()
+PROPOSED_ROW: Rows = {PROPOSED: proposed}
+BRANCHES: Rows = {
+    "Symbolic-only": SymbolicAcoustic(branches=("symbolic",)),
+    "Acoustic-only": SymbolicAcoustic(branches=("acoustic",)),
+}
+ABLATIONS: Rows = {
+    **BRANCHES,
+    "STFT-input": replace(proposed, acoustic_feature=stft),
+    "Single-loss": replace(proposed, arousal_weight=0.0, valence_weight=0.0),
+}
+RELEASED = f"{PROPOSED}, released MIDI"
+UNTRAINED = f"{PROPOSED}, no pre-training"
+TWO_CORPORA = f"{PROPOSED}, MAESTRO + Pop1K7"
+VARIANTS: Rows = {
+    RELEASED: replace(proposed, notes="released"),
+    UNTRAINED: replace(proposed, pretraining="none"),
+    TWO_CORPORA: replace(proposed, pretraining="maestro-pop1k7"),
+}
+"""Ours: an upper bound, and other pre-trainings of the symbolic encoder."""
+
+_FOUR_QUADRANTS = dict.fromkeys((PROPOSED, *ABLATIONS, *VARIANTS), ("4Q",))
+"""Trained on four quadrants; arousal and valence come from heads, or are implied."""
+
+_TASKS = {task: task for task in ("4Q", "A", "V")}
+_QUOTED = ("MIDIBERT", "MT-MIDIBERT")
+_PAPER_ROWS = {"proposed model": PROPOSED, **{name: name for name in ABLATIONS}}
+PUBLISHED = {
+    **emopia.PUBLISHED,
+    **cells("zhu2023", "2", {name: name for name in _QUOTED}, _TASKS, "accuracy"),
+    **cells("zhu2023", "4", _PAPER_ROWS, _TASKS, "accuracy"),
+}
+
+TABLE_2 = Table(
+    "2",
+    "Systems that read symbols",
+    {**emopia.SYMBOLIC, **PROPOSED_ROW},
+    {"Symbolic-SVM": emopia.SVM["Symbolic-SVM"]},
+    published=PUBLISHED,
+    only=_FOUR_QUADRANTS,
+    quoted=_QUOTED,
+)
+TABLE_3 = Table(
+    "3",
+    "Systems that hear audio",
+    {**emopia.ACOUSTIC, **PROPOSED_ROW},
+    {"Audio-SVM": emopia.SVM["Audio-SVM"], SVM: emopia.SVM[SVM]},
+    published=PUBLISHED,
+    only=_FOUR_QUADRANTS,
+)
+TABLE_4 = Table(
+    "4",
+    "Ablation",
+    {**PROPOSED_ROW, **ABLATIONS},
+    VARIANTS,
+    published=PUBLISHED,
+    only=_FOUR_QUADRANTS,
+)
+
+PROPOSED_ALONE = Table("2", "Proposed model", PROPOSED_ROW, published=PUBLISHED, tasks=("4Q",))
+BRANCHES_ALONE = Table("4", "Branches alone", BRANCHES, published=PUBLISHED, tasks=("4Q",))
+"""A few rows, to compare rows of your own with."""
+
+COMPARED_IN_CV = Table(
+    "2 and 3",
+    "Comparison in cross-validation",
+    {**PROPOSED_ROW, **BRANCHES},
+    {
+        **{name: emopia.SYMBOLIC[name] for name in (LSTM, "Symbolic-LR")},
+        **emopia.SVM,
+    },
+    only=_FOUR_QUADRANTS,
+)
+ABLATED_IN_CV = Table(
+    "4",
+    "Ablation in cross-validation",
+    {**PROPOSED_ROW, **BRANCHES},
+    {SVM: emopia.SVM[SVM]},
+    only=_FOUR_QUADRANTS,
+)
+
+COMPARISON_CLAIMS = (
+    Claim(
+        "The proposed model is better than LSTM-Attn + MIDI-like on four quadrants",
+        "2",
+        (Comparison(PROPOSED, LSTM),),
+    ),
+    Claim(
+        "The proposed model is better on valence than every method that reads symbols",
+        "2",
+        tuple(Comparison(PROPOSED, name, "V") for name in emopia.SYMBOLIC),
+    ),
+    Claim(
+        "The proposed model is better than the short-chunk ResNet on four quadrants",
+        "3",
+        (Comparison(PROPOSED, "Short-chunk ResNet"),),
+    ),
+)
+ABLATION_CLAIMS = (
+    Claim(
+        "On four quadrants both domains together are better than each alone",
+        "4",
+        tuple(Comparison(PROPOSED, name) for name in BRANCHES),
+    ),
+    Claim(
+        "Fusion costs accuracy where one branch is strong: the acoustic one on arousal, the "
+        "symbolic one on valence",
+        "4",
+        (
+            Comparison("Acoustic-only", PROPOSED, "A"),
+            Comparison("Symbolic-only", PROPOSED, "V"),
+        ),
+    ),
+    Claim(
+        "The acoustic branch is better on arousal than the symbolic branch",
+        "4",
+        (Comparison("Acoustic-only", "Symbolic-only", "A"),),
+    ),
+    Claim(
+        "The symbolic branch is better on valence than the acoustic branch",
+        "4",
+        (Comparison("Symbolic-only", "Acoustic-only", "V"),),
+    ),
+    Claim(
+        "With an STFT spectrogram instead of the mixed feature, arousal is worse",
+        "4",
+        (Comparison(PROPOSED, "STFT-input", "A"),),
+    ),
+    Claim(
+        "Without the losses of the branches, four quadrants and arousal are worse",
+        "4",
+        (Comparison(PROPOSED, "Single-loss"), Comparison(PROPOSED, "Single-loss", "A")),
+    ),
+)
+QUESTIONS = (
+    Claim("The transcription costs accuracy", None, (Comparison(RELEASED, PROPOSED),)),
+    Claim("Pre-training on MAESTRO helps", None, (Comparison(PROPOSED, UNTRAINED),)),
+    Claim("Pre-training on pop piano as well helps", None, (Comparison(TWO_CORPORA, PROPOSED),)),
+    Claim(
+        "Attention between the domains is better than the mean of two branches",
+        None,
+        (Comparison(PROPOSED, LATE_AVERAGE),),
+    ),
+    Claim(
+        "An SVM on plain descriptors of both domains is better than the proposed model",
+        None,
+        (Comparison(SVM, PROPOSED),),
+    ),
+)
+"""Ours: where a gap could come from. Each is worded and judged like a claim."""
+
+
+def with_late_average(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Predictions and, where both branches are among them, those of their late average."""
+    if not {*BRANCHES} <= {*predictions["system"]}:
+        return predictions
+    averaged = mean_of(predictions, BRANCHES, LATE_AVERAGE)
+    return pd.concat([predictions, averaged], ignore_index=True)
+
+
+def encoder_table() -> Styler:
+    """How the symbolic encoder's weights were pre-trained."""
+    names = ("encoder-maestro", "encoder-maestro-pop1k7")
+    facts = pd.DataFrame({name: load_weights(name)[1] for name in names})
+    facts.index = facts.index.str.replace("_", " ")
+    return captioned(facts, "Pre-trained encoders")

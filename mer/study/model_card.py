@@ -1,0 +1,144 @@
+"""The section "The model" of a page: a network with its shapes, and its input feature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mer.clips import Clip
+from mer.corpora import load
+from mer.study import plots
+from mer.study.study import Study
+from mer.study.tables import KNOWN_ROWS, Rows
+from mer.study.text import captioned, number
+from mer.systems.base import System
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_DEPTH = 2
+"""Modules within modules that are listed."""
+
+
+def example_clip(quadrant: int = 1) -> Clip:
+    """Ten seconds of piano of a quadrant (1-4), from the composed corpus."""
+    clips = load("composed", size=24, duration=10.0)
+    return next(clip for clip in clips if clip.labels.quadrant == quadrant)
+
+
+def show(study: Study, row: str) -> None:
+    """Display the network of a row at the sizes of the profile, and what it sees of one clip.
+
+    Parameters
+    ----------
+    study : Study
+    row : str
+        Name of a row with a network.
+    """
+    from IPython.display import display
+
+    system = study.profile.sized(row, KNOWN_ROWS[row])
+    network, inputs, pictures = system.example(example_clip())
+    layers = layer_table(network, inputs)
+    total = number(int(layers["parameters"].iloc[0]))
+    caption = f"{row}, profile {study.profile.name}: {total} parameters, shapes for one input"
+    display(captioned(layers, caption))
+    display(feature_figure(pictures))
+
+
+def parameter_counts(study: Study, rows: Rows) -> pd.DataFrame:
+    """Parameters of the networks of some rows, for four classes: columns default and here."""
+    import torch
+
+    clip, here = example_clip(), study.sized(rows)
+
+    def count(system: System) -> int:
+        with torch.device("meta"):  # counted without memory
+            network = system.example(clip)[0]
+        return sum(parameter.numel() for parameter in network.parameters())
+
+    counts = {name: {"default": count(rows[name]), "here": count(here[name])} for name in here}
+    return pd.DataFrame.from_dict(counts, orient="index")
+
+
+def layer_table(network: nn.Module, inputs: Any) -> pd.DataFrame:
+    """Modules of a network, the shape of what each gives for one input, and its parameters.
+
+    Parameters
+    ----------
+    network : nn.Module
+    inputs : Tensor or tuple of Tensor
+        A batch of one.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by the name of the module, the whole network first: module (its class), output
+        (shape without the batch; missing where it is no tensor), parameters.
+    """
+    import torch
+
+    shapes: dict[str, str] = {}
+    hooks = [
+        module.register_forward_hook(_recorder(name, shapes)) for name, module in _listed(network)
+    ]
+    with torch.inference_mode():
+        network.eval()(*(inputs if isinstance(inputs, tuple) else (inputs,)))
+    for hook in hooks:
+        hook.remove()
+    rows = {
+        name or "whole": {
+            "module": type(module).__name__,
+            "output": shapes.get(name, "–"),
+            "parameters": sum(parameter.numel() for parameter in module.parameters()),
+        }
+        for name, module in _listed(network)
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _listed(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, module in network.named_modules():
+        if name.count(".") < _DEPTH:
+            yield name, module
+
+
+def _recorder(name: str, shapes: dict[str, str]) -> Any:
+    def record(module: Any, inputs: Any, output: Any) -> None:
+        parts = output.items() if isinstance(output, dict) else [("", output)]
+        named_shapes = [
+            (key, tuple(part.shape[1:])) for key, part in parts if hasattr(part, "shape")
+        ]
+        shapes[name] = ", ".join(f"{key} {shape}".strip() for key, shape in named_shapes) or "–"
+
+    return record
+
+
+def feature_figure(pictures: dict[str, np.ndarray]) -> Figure:
+    """What a network sees: images of two-dimensional arrays, notes as a piano roll, tokens as dots.
+
+    Parameters
+    ----------
+    pictures : dict of str to np.ndarray
+        From `mer.systems.base.System.example`; "notes" has shape (n, 4).
+    """
+    figure, axes = plots.panels(len(pictures), 1, 0.6 + 1.9 * len(pictures))
+    for axis, (name, array) in zip(axes[:, 0], pictures.items(), strict=True):
+        if name == "notes":
+            plots.piano_roll(axis, array)
+            axis.set_xlabel("Time (s)")
+        elif array.ndim == 1:
+            axis.plot(array, ".", ms=3, color=plots.BLUE)
+            axis.set(xlabel="Position", ylabel="Token")
+        else:
+            rows = array.reshape(-1, array.shape[-1]).astype(float)
+            low, high = np.percentile(rows, (1, 99))
+            axis.imshow(rows, origin="lower", aspect="auto", vmin=low, vmax=high, cmap="magma")
+            axis.set(xlabel="Frame", ylabel="Row")
+            axis.grid(visible=False)
+        axis.set_title(name)
+    return figure

@@ -1,0 +1,309 @@
+"""Runs of some tables, and their display: tables, plots, verdicts, training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mer.evaluation.metrics import answers as class_answers
+from mer.evaluation.metrics import confusion_matrix
+from mer.study import plots
+from mer.study.claims import (
+    Claim,
+    against,
+    against_text,
+    differences_text,
+    judge,
+    paragraphs,
+)
+from mer.study.scores import IMPLIED, OWN_MODEL, Published, answers, scores
+from mer.study.specs import RunSpec
+from mer.study.store import RunStore
+from mer.study.tables import KNOWN_ROWS, Table, deviations, task_table
+from mer.study.text import captioned, estimate, listing, number
+from mer.systems.base import System
+from mer.tasks import TASKS
+
+if TYPE_CHECKING:
+    from mer.study.study import Study
+
+TASK_TITLES = {
+    **{"4Q": "Four quadrants", "A": "Arousal", "V": "Valence", "cluster": "Mood clusters"},
+    **{"valence": "Valence", "arousal": "Arousal"},
+}
+_NO_PREDICTIONS = (
+    *("system", "task", "split", "fold", "seed", "audio"),
+    *("id", "group", "target", "answer", "correct"),
+)
+
+
+def lacks(spec: RunSpec) -> str:
+    """What has to be fetched or trained before a run, and how; empty for nothing."""
+    return spec.built.lacks if spec.built else ""
+
+
+@dataclass
+class Results:
+    """Runs of some tables on one split.
+
+    Attributes
+    ----------
+    study : Study
+    planned, specs : list of RunSpec
+        Those of the tables, and those that are stored.
+    tables : list of Table
+    place : str
+        Name of the split, for reading.
+    extend : callable, optional
+        Adds rows that are made of others to the predictions.
+    """
+
+    study: Study
+    planned: list[RunSpec]
+    specs: list[RunSpec]
+    tables: list[Table]
+    place: str
+    extend: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row a run and test clip.
+
+        Columns system, task, split, fold, seed, audio, id, group, target, answer (both counted from
+        1), correct, p_1 ... p_k; head_A and head_V where a system has such heads (missing in the
+        rows of others). In rows of a regression target_valence, target_arousal, valence and
+        arousal instead of target to p_k.
+        """
+        if not self.specs:
+            return pd.DataFrame(columns=list(_NO_PREDICTIONS))
+        predictions = read_predictions(self.study.store, self.specs)
+        return self.extend(predictions) if self.extend else predictions
+
+    @property
+    def published(self) -> Published:
+        """Published scores of the tables, if they make sense beside this corpus."""
+        tables = [t for t in self.tables if self.study.corpus_name in t.beside]
+        return {key: value for table in tables for key, value in table.published.items()}
+
+    @property
+    def order(self) -> list[str]:
+        """Names of the rows of all tables, in order."""
+        return list(dict.fromkeys(name for table in self.tables for name in table.order))
+
+    @cached_property
+    def answers(self) -> dict[str, pd.DataFrame]:
+        """Predictions by their kind, see `mer.study.scores.answers`."""
+        return answers(self.predictions)
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """Accuracy of every row and task, see `mer.study.scores.scores`."""
+        return scores(self.answers[OWN_MODEL], self.published)
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks of the tables, in order."""
+        return list(dict.fromkeys(spec.task for spec in self.planned))
+
+    @property
+    def missing(self) -> list[RunSpec]:
+        """Runs of the tables that are not stored."""
+        stored = {spec.key for spec in self.specs}
+        return [spec for spec in self.planned if spec.key not in stored]
+
+    @property
+    def missing_text(self) -> str:
+        """What was not run and how to get it, in Markdown; empty if everything is there."""
+        reasons: dict[str, dict[tuple[str, str], list[str]]] = {}
+        for spec in self.missing:
+            tasks = reasons.setdefault(lacks(spec), {}).setdefault((spec.system, spec.split), [])
+            tasks += [spec.task] * (spec.task not in tasks)
+        lines = []
+        for needed, places in reasons.items():
+            names = [f"{name} ({split}: {', '.join(t)})" for (name, split), t in places.items()]
+            what = f"- {'; '.join(names)}: **was not run**"
+            lines.append(f"{what}; first {needed}." if needed else f"{what}.")
+        return "\n".join(lines)
+
+    def of(self, *systems: str, task: str | None = None) -> list[RunSpec]:
+        """Runs of some rows that are there."""
+        return [s for s in self.specs if s.system in systems and task in (None, s.task)]
+
+    def rows(self) -> dict[str, System]:
+        """Systems of the planned runs, by row."""
+        return {spec.system: spec.built for spec in self.planned if spec.built}
+
+    def show(self, tasks: Sequence[str] | None = None) -> None:
+        """Display every table, a part a task: published beside reproduced."""
+        from IPython.display import Markdown, display
+
+        made_of_others = [s for s in self.scores["system"].unique() if s not in self.order]
+        for table in self.tables:
+            order, quoted = [*table.order, *made_of_others], table.quoted
+            for task in tasks or self.tasks:
+                text = task_table(self.answers, task, order, self.published, quoted=quoted)
+                about = f"{table.heading}. {TASK_TITLES[task]}, {self.place}"
+                caption = f"{about}: accuracy, mean ± SD over seeds [95 % interval]"
+                display(captioned(text, caption))
+        if self.missing:
+            display(Markdown(self.missing_text))
+
+    def plot(self) -> Figure:
+        """Forest plot: accuracy of each row with its interval, a panel a task."""
+        table = self.scores
+        titles = {
+            t: f"{TASK_TITLES[str(t)]} (n = {n:,})"
+            for t, n in table.groupby("task")["n"].max().items()
+        }
+        known = "published" if table["published"].notna().any() else None
+        return plots.forest(
+            table, "system", published=known, column="task", names=titles, xlabel="Accuracy"
+        )
+
+    def confusions(self, rows: Sequence[str], task: str = "4Q") -> Figure:
+        """How often clips of each class (row) were given each class (column), in % of the row."""
+        names = [name.split()[0] for name in TASKS[task].classes]
+        chosen = self.predictions[self.predictions["task"] == task]
+        tables = {}
+        for row in rows:
+            frame = chosen[chosen["system"] == row]
+            if len(frame):
+                counts = confusion_matrix(frame["target"] - 1, frame["answer"] - 1, len(names))
+                shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
+                tables[row] = pd.DataFrame(shares, index=names, columns=names)
+        return plots.heatmaps(tables, percent=True, xlabel="Answer", ylabel="Label")
+
+    def against(self, reference: str, tasks: Sequence[str] = ("4Q",)) -> None:
+        """Display the differences of a row from all others on the same clips."""
+        from IPython.display import display
+
+        for task in tasks:
+            table = against(self.answers[OWN_MODEL], reference, task)
+            if len(table):
+                caption = (
+                    f"{TASK_TITLES[task]}, {self.place}: difference of accuracy [95 % interval]"
+                )
+                display(captioned(against_text(table, reference), caption))
+
+    def standing(self, row: str, task: str = "4Q") -> str:
+        """Rank of a row among the others on one task, in Markdown; empty if it was not run."""
+        rows = self.scores[self.scores["task"] == task].set_index("system")
+        if row not in rows.index:
+            return ""
+        own = rows.loc[row]
+        accuracy = estimate(own["mean"], own["low"], own["high"])
+        text = f"On {own['n']} test clips {row} reaches {accuracy} ({task}). "
+        if own["covers"] is not None:
+            where = "inside" if own["covers"] else "outside"
+            text += f"The published {number(own['published'])} lies {where} this interval. "
+        above = list(rows.index[rows["mean"] > own["mean"]])
+        text += f"Of the {len(rows) - 1} other systems, {len(above)} have a higher mean"
+        return text + (f": {listing(above)}. " if above else ". ")
+
+    def spread(self, task: str = "4Q") -> str:
+        """How far apart the rows of one task lie, beside their intervals, in Markdown."""
+        rows = self.scores[self.scores["task"] == task].set_index("system")
+        width = number(np.ptp(rows["mean"]))
+        half = number((rows["high"] - rows["low"]).mean() / 2)
+        text = f"The {len(rows)} rows lie within {width} of each other; on {rows['n'].max()} test "
+        text += f"clips an interval is ±{half} on average. "
+        known = rows.dropna(subset=["published"])
+        outside = known[known["covers"].eq(False)]["difference"]
+        names = [f"{name} ({number(gap, signed=True)})" for name, gap in outside.items()]
+        if len(known):
+            text += f"It misses the published value in {len(outside)} of {len(known)} rows: "
+            text += f"{'; '.join(names) or 'none'}."
+        return text
+
+    def one_model(self, row: str) -> str:
+        """Whether the three accuracies of a row could come from one model, in Markdown."""
+        columns = self.scores[self.scores["system"] == row].set_index("task")
+        text = ""
+        for source, values in columns[["mean", "published"]].dropna(axis=1).items():
+            if {"4Q", "A", "V"} <= set(values.index):
+                floor = number(values["A"] + values["V"] - 1)
+                whose = "own" if source == "mean" else "published"
+                text += f"In its {whose} row A + V - 1 is {floor}, four quadrants "
+                text += f"{number(values['4Q'])}. "
+        return text
+
+    def history(self, *rows: str, task: str | None = None) -> Figure:
+        """Losses and validation scores of some rows while they were trained."""
+        specs = self.of(*rows, task=task)
+        return plots.history((s.system, self.study.store.read(s).history) for s in specs)
+
+    def deviations(self, *rows: str) -> Any:
+        """Hyper-parameters that differ from the published ones, of all rows or of some."""
+        used = {n: s for n, s in self.rows().items() if not rows or n in rows}
+        table = deviations(used, KNOWN_ROWS).set_index("Hyper-parameter")
+        shown = table[["Published", "Here", "System"]].replace("; ".join(used), "all rows")
+        shown = shown.rename(columns={"Published": "Default"})
+        return captioned(shown, "Hyper-parameters: default and used here")
+
+
+def verdicts(
+    claims: Sequence[Claim], *results: Results, table: bool = False, own_models: bool = False
+) -> None:
+    """Display a paragraph a claim: its verdict on each split, and the differences behind it.
+
+    Parameters
+    ----------
+    claims : sequence of Claim
+    *results : Results
+        One a split.
+    table : bool
+        Whether to show all differences as a table, too.
+    own_models : bool
+        Whether only models of the task itself count, never what four-quadrant predictions imply.
+    """
+    from IPython.display import Markdown, display
+
+    study, known = results[0].study, [t for r in results for t in r.tables if t.published]
+    published = {key: value for r in results for key, value in r.published.items()}
+    kinds = (OWN_MODEL,) if own_models else (OWN_MODEL, IMPLIED)
+    places = {r.place: {k: r.answers[k] for k in kinds if k in r.answers} for r in results}
+    elsewhere = {t.published_on for t in known if study.corpus_name != t.published_on.lower()}
+    judged = judge(claims, places, published)
+    on = ", ".join(sorted(elsewhere)) if published and elsewhere else None
+    text = paragraphs(claims, judged, places, published_on=on)
+    if elsewhere:
+        names = ", ".join(sorted(elsewhere))
+        text = f"These verdicts are about corpus {study.corpus_name}, not about {names}.\n\n{text}"
+    display(Markdown(text))
+    if table and len(judged):
+        caption = "Differences behind the claims [95 % interval]"
+        display(captioned(differences_text(judged), caption))
+
+
+def read_predictions(store: RunStore, specs: Iterable[RunSpec]) -> pd.DataFrame:
+    """Predictions of stored runs, see `Results.predictions`."""
+    frames = []
+    for spec in specs:
+        run = store.read(spec)
+        frame = run.predictions
+        place = {
+            **{"system": spec.system, "task": spec.task, "split": spec.split},
+            **{"fold": spec.fold, "seed": spec.seed, "audio": run.details["audio"]},
+        }
+        columns = {**place, "id": frame["id"], "group": frame["group"], **_answers(frame)}
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _answers(frame: pd.DataFrame) -> dict[str, Any]:
+    """Targets and predictions."""
+    if "target" not in frame:
+        return {c: frame[c] for c in frame.columns if c not in ("id", "group")}
+    answer = class_answers(frame)
+    return {
+        "target": frame["target"],
+        "answer": answer,
+        "correct": answer == frame["target"],
+        **{c: frame[c] for c in frame.columns if c.startswith(("p_", "head_"))},
+    }

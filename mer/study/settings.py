@@ -1,0 +1,184 @@
+"""Parameters of a notebook: JSON-native, checked before anything runs."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from mer.errors import ParameterError
+from mer.study.tables import KNOWN_ROWS
+
+JSON_TYPES = (str, int, float, bool, list, dict, type(None))
+_SESSION_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
+
+Task = Literal["4Q", "A", "V", "cluster"]
+CorpusName = Literal[
+    "emopia",
+    "composed",
+    "composed_band",
+    "composed_trajectories",
+    "emotify",
+    "mirex_mood",
+    "pmemo",
+    "emotion_in_music",
+    "four_quadrants",
+]
+Transcriber = Literal["onsets-frames", "piano-transcription-inference", "basic-pitch"]
+
+
+class Settings(BaseModel):
+    """Everything that a notebook may take; each has some of it in its parameters cell.
+
+    Lists and dicts may be given as JSON text, as papermill hands them on.
+
+    Attributes
+    ----------
+    profile : {"smoke", "quick", "cpu", "paper"}
+    corpus : str or None
+        Name of a corpus; None takes the one of the profile.
+    compute : bool
+        False shows stored results only: what is not stored is an error.
+    systems : list of str or None
+        Names of rows; None takes those of the notebook.
+    seeds : list of int or None
+        None takes those of the profile.
+    overrides : dict of str to dict
+        By row: hyper-parameters that differ from those of the profile.
+    n_jobs : int or None
+        Processes; None takes one for each core.
+    cluster : str or None
+        Address of a dask scheduler, such as "tcp://scheduler:8786".
+    tasks : list of str or None
+        None takes those of the notebook.
+    transcribers, separators : list of str
+        What is scored.
+    tests : list of str or None
+        Of transcribers; None takes those of the profile.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    profile: Literal["smoke", "quick", "cpu", "paper"] = "quick"
+    corpus: CorpusName | None = None
+    compute: bool = True
+    systems: list[str] | None = None
+    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    overrides: dict[str, dict[str, Any]] = {}
+    n_jobs: Annotated[int, Field(ge=1)] | None = None
+    cluster: str | None = None
+    tasks: list[Task] | None = Field(default=None, min_length=1)
+    transcribers: list[Transcriber] = Field(default=["onsets-frames"], min_length=1)
+    tests: list[Literal["composed", "EMOPIA", "MAESTRO", "MAESTRO, unknown piano"]] | None = None
+    separators: list[Literal["small", "htdemucs"]] = Field(default=["small"], min_length=1)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        # `papermill -p seeds "[0,1]"` hands the text on: it reads numbers, but no lists.
+        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+            try:
+                return json.loads(value)
+            except json.JSONDecodeError:
+                return value
+        return value
+
+    @field_validator("seeds", "tasks", "systems", "transcribers", "tests", "separators")
+    @classmethod
+    def _each_once(cls, values: list[Any] | None) -> list[Any] | None:
+        if values is not None and len(set(values)) < len(values):
+            raise ValueError(f"expected each of {values} once")
+        return values
+
+    @field_validator("systems", "overrides")
+    @classmethod
+    def _known_rows(cls, value: Any) -> Any:
+        for name in value or ():
+            if name not in KNOWN_ROWS:
+                raise ParameterError(
+                    f"unknown system {name!r}; the systems are: {', '.join(KNOWN_ROWS)}"
+                )
+        return value
+
+
+def read_settings(namespace: Mapping[str, Any]) -> Settings:
+    """Check what the parameters cell of a notebook, and whoever ran it, have set.
+
+    Call it right after the parameters cell: every JSON-native name there counts as a parameter,
+    and so does a known name with another value, which is refused. (papermill itself accepts any
+    name and only logs those that it does not know.)
+
+    Parameters
+    ----------
+    namespace : mapping
+        `globals()` of the notebook.
+
+    Raises
+    ------
+    ParameterError
+        If a name is unknown, or a value has the wrong type or is not among the known ones.
+    """
+    values = {
+        name: value
+        for name, value in namespace.items()
+        if not name.startswith("_")
+        and name not in _SESSION_NAMES
+        and (isinstance(value, JSON_TYPES) or name in Settings.model_fields)
+    }
+    return check(values, _own_names(namespace) or list(Settings.model_fields))
+
+
+def _own_names(namespace: Mapping[str, Any]) -> list[str]:
+    """Names in the parameters cell: the first cell of the session that assigns a profile."""
+    cells = (assigned_names(cell) for cell in namespace.get("In", []))
+    return next((names for names in cells if "profile" in names), [])
+
+
+def assigned_names(source: str) -> list[str]:
+    """Names that a cell assigns, in order; none if it is no plain Python."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return []
+    targets = [t for node in tree.body if isinstance(node, ast.Assign) for t in node.targets]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def check(values: Mapping[str, Any], known: list[str]) -> Settings:
+    """Settings of these values, whose names are among the known ones, or a ParameterError."""
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise ParameterError(
+            f"unknown parameter {unknown[0]!r}; the parameters are: {', '.join(known)}"
+        )
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        message = first["msg"].removeprefix("Value error, ")
+        found = f"parameter {name!r} is {values[name]!r}: {message[0].lower()}{message[1:]}"
+        raise ParameterError(found) from None
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Parameters from the command line, `name=value` with a value as in Python or a bare word.
+
+    Raises
+    ------
+    ParameterError
+        If there is no `=`.
+    """
+    values = {}
+    for assignment in assignments:
+        name, separator, text = assignment.partition("=")
+        if not separator:
+            raise ParameterError(f"found {assignment!r}; expected name=value, such as seeds=[0,1]")
+        try:
+            values[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError):
+            values[name] = text
+    return values

@@ -1,0 +1,310 @@
+"""The interface of a notebook: runs of rows, computed or stored, and their results."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from mer.clips import Corpus
+from mer.corpora import load
+from mer.errors import MissingDataError, ParameterError
+from mer.study.cards import describe
+from mer.study.executor import environment, execute, inspect_fitted
+from mer.study.profiles import Profile, get_profile
+from mer.study.project import store_folder
+from mer.study.results import Results, lacks
+from mer.study.settings import Settings, read_settings
+from mer.study.specs import RunSpec, plan
+from mer.study.store import RunStore
+from mer.study.tables import Rows, Table
+from mer.systems.base import System
+
+SPLITS: Mapping[str, Sequence[str]] = {
+    "single": ("split_cls", "official", "holdout"),
+    "cv": ("cv5", "cv10"),
+    "nested": ("nested5x5",),
+}
+"""Splits that the study uses, the first of them that a corpus has: one partition,
+cross-validation, nested cross-validation."""
+
+PLACES: Mapping[str, str] = {"single": "official split", "cv": "cross-validation"}
+"""Their names in the book."""
+
+
+class Study:
+    """Corpus and store of one notebook, from its parameters.
+
+    Parameters
+    ----------
+    parameters : Settings or mapping
+        `globals()` of the notebook, right after its parameters cell.
+    about : {"classes", "regression", "segments"}
+        Which corpus of the profile is taken if the parameters name none.
+    store : RunStore, optional
+        The one of the profile if None.
+    """
+
+    def __init__(
+        self,
+        parameters: Settings | Mapping[str, Any],
+        about: str = "classes",
+        store: RunStore | None = None,
+    ) -> None:
+        self.settings: Settings = (
+            parameters if isinstance(parameters, Settings) else read_settings(parameters)
+        )
+        self.profile: Profile = get_profile(self.settings.profile)
+        self.about = about
+        self.corpus_name: str = self.settings.corpus or self.profile.corpora[about][0]
+        self.store = store or RunStore(store_folder(self.profile.committed))
+
+    def on(self, corpus: str, *, tasks: Sequence[str] | None = None) -> Study:
+        """The same study on another corpus; with other tasks, if some are given."""
+        changes: dict[str, Any] = {"corpus": corpus}
+        if tasks is not None:
+            changes["tasks"] = list(tasks)
+        return self._changed(changes)
+
+    def _changed(self, changes: Mapping[str, Any]) -> Study:
+        """The same study with other settings; what is known of the corpus stays."""
+        study = Study(self.settings.model_copy(update=changes), self.about, self.store)
+        if study.corpus_name == self.corpus_name:
+            known = ("corpus", "card")
+            study.__dict__.update({k: v for k, v in self.__dict__.items() if k in known})
+        return study
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The corpus, checked.
+
+        Raises
+        ------
+        MissingDataError, InvalidDataError
+            If its data are missing or damaged.
+        """
+        corpus = load(self.corpus_name, **self.profile.corpus_options.get(self.corpus_name, {}))
+        corpus.check()
+        return corpus
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """The card of the corpus: of the data, or the stored one where nothing is computed."""
+        if not self.settings.compute:
+            return self.store.read_card(self.corpus_name)
+        card = describe(self.corpus)
+        self.store.write_card(self.corpus_name, card)
+        return card
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything can be shown: data are at hand, or a card of the corpus is stored."""
+        try:
+            return self.settings.compute or bool(self.card)
+        except MissingDataError:
+            return False
+
+    def sized(self, rows: Rows) -> dict[str, System]:
+        """Rows at the sizes of the profile, with the overrides of the notebook.
+
+        Those that the parameter `systems` leaves out are left out.
+        """
+        wanted = self.settings.systems
+        chosen = {n: s for n, s in rows.items() if wanted is None or n in wanted}
+        return {
+            name: self.profile.sized(name, system).configured(self.settings.overrides.get(name, {}))
+            for name, system in chosen.items()
+        }
+
+    def split_name(self, kind: str) -> str:
+        """Name of the split of a kind ("single", "cv", "nested"), or of that name.
+
+        Raises
+        ------
+        ParameterError
+            If the corpus has no such split.
+        """
+        known = self.card["splits"]
+        for name in SPLITS.get(kind, (kind,)):
+            if name in known:
+                return name
+        raise ParameterError(
+            f"corpus {self.corpus_name!r} has no split for {kind!r}; it has: {', '.join(known)}"
+        )
+
+    def tasks(self, default: Sequence[str]) -> list[str]:
+        """Tasks of the notebook: those of the parameters, or the default ones."""
+        return list(self.settings.tasks or default)
+
+    def specs(
+        self,
+        rows: Rows,
+        *,
+        split: str = "single",
+        tasks: Sequence[str] = ("4Q", "A", "V"),
+        folds: Iterable[int] | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> list[RunSpec]:
+        """Runs of these rows on a split of the corpus.
+
+        Parameters
+        ----------
+        rows : mapping of str to System
+            Those that the parameter `systems` leaves are planned.
+        split : str
+            Name of a split, or "single", "cv" or "nested" for the one that the study uses.
+        tasks : sequence of str
+            Those that the parameter `tasks` leaves are planned.
+        folds : iterable of int, optional
+            Numbers of the folds; all if None.
+        changes : mapping, optional
+            Hyper-parameters of all these rows that differ from the profile's: a variation.
+        """
+        name = self.split_name(split)
+        n_folds = self.card["splits"][name]["folds"]
+        sized = self.sized(rows)
+        allowed = self.settings.tasks
+        return plan(
+            {row: system.configured(changes or {}) for row, system in sized.items()},
+            [task for task in tasks if allowed is None or task in allowed or task == "VA"],
+            corpus=self.corpus_name,
+            fingerprint=self.card["fingerprint"],
+            split=name,
+            folds=range(n_folds) if folds is None else folds,
+            # Folds are the repetition in cross-validation: one seed each.
+            seeds=list(self.settings.seeds or self.profile.seeds)[: 1 if n_folds > 1 else None],
+        )
+
+    def run(self, *what: Table | list[RunSpec], split: str = "single", **options: Any) -> Results:
+        """Runs of tables or of specifications; what is not stored is computed first.
+
+        Rows that cannot be fitted here (their weights are missing) or, where nothing is computed,
+        are not stored with all their folds and seeds, are left out: `Results.missing` has them.
+
+        Parameters
+        ----------
+        *what : Table or list of RunSpec
+        split : str
+            Of tables, see `specs`.
+        **options
+            Of tables, see `specs`.
+
+        Raises
+        ------
+        ParameterError
+            If the parameters left nothing to run.
+        MissingDataError
+            If nothing is computed and nothing of it is stored.
+        """
+        planned: list[RunSpec] = []
+        for part in what:
+            planned += part if isinstance(part, list) else self._of_table(part, split, options)
+        planned = list({spec.key: spec for spec in planned}.values())
+        if not planned:
+            raise ParameterError(
+                f"nothing to run: none of systems {self.settings.systems} and tasks "
+                f"{self.settings.tasks} belongs to this table"
+            )
+        specs = self._possible(planned)
+        if self.settings.compute and specs:
+            options = {"n_jobs": self.settings.n_jobs, "cluster": self.settings.cluster}
+            execute(specs, self.corpus, self.store, **options)
+        elif not specs:
+            raise MissingDataError(
+                f"none of {len(planned)} runs is stored, the first is {planned[0].label}; "
+                f"run 'mer study --profile {self.profile.name}' first"
+            )
+        tables = [part for part in what if isinstance(part, Table)]
+        return Results(self, planned, specs, tables, PLACES.get(split, split))
+
+    def try_rows(
+        self, table: Table, rows: Rows, *, split: str = "single", **options: Any
+    ) -> Results | None:
+        """Run further rows beside those of a table; None, with a message, without `compute`.
+
+        They are run whatever the parameter `systems` says.
+
+        Parameters
+        ----------
+        table : Table
+        rows : mapping of str to System
+        split, **options
+            See `specs`.
+        """
+        own = table.with_rows(rows)
+        if not self.settings.compute:
+            print("Rows of your own are computed where the parameter compute is true.")
+            return None
+        tasks = [task for task in self.tasks(own.tasks) if task in own.tasks] or list(own.tasks)
+        return self._changed({"systems": None, "tasks": tasks}).run(own, split=split, **options)
+
+    def _of_table(self, table: Table, split: str, options: Mapping[str, Any]) -> list[RunSpec]:
+        by_tasks: dict[tuple[str, ...], dict[str, System]] = {}
+        for row, system in table.all_rows.items():
+            by_tasks.setdefault(table.tasks_of(row), {})[row] = system
+        return [
+            spec
+            for tasks, rows in by_tasks.items()
+            for spec in self.specs(rows, split=split, tasks=tasks, **options)
+        ]
+
+    def _possible(self, planned: list[RunSpec]) -> list[RunSpec]:
+        """Runs that can be computed here, or are stored with all folds and seeds of their row."""
+        groups: dict[Any, list[RunSpec]] = {}
+        for spec in planned:
+            parameters = json.dumps(spec.parameters, sort_keys=True)
+            key = (spec.system, spec.task, spec.split, parameters)
+            groups.setdefault(key, []).append(spec)
+        return [
+            spec
+            for specs in groups.values()
+            if (self.settings.compute and not lacks(specs[0])) or not self.store.missing(specs)
+            for spec in specs
+        ]
+
+    def table(
+        self, name: str, key: Mapping[str, Any], compute: Callable[[], pd.DataFrame]
+    ) -> pd.DataFrame:
+        """A table that is no run, from the store where it is there.
+
+        Parameters
+        ----------
+        name : str
+        key : mapping
+            JSON-native values that the table depends on.
+        compute : callable
+            Gives the table.
+
+        Raises
+        ------
+        MissingDataError
+            If it is not stored and nothing is to be computed.
+        """
+
+        def timed() -> tuple[pd.DataFrame, dict[str, Any]]:
+            started = time.perf_counter()
+            frame = compute()
+            seconds = round(time.perf_counter() - started, 1)
+            return frame, {"environment": environment(), "wall_seconds": seconds}
+
+        return self.store.table(name, key, timed if self.settings.compute else None)
+
+    def inspect(self, specs: Sequence[RunSpec], function: Callable[..., Any]) -> list[Any]:
+        """Results of a function of fitted systems, one entry a run, in the order of the runs.
+
+        Systems that are not in the cache are fitted in parallel; each is stored and put into the
+        cache as soon as it is, so an interrupted call loses only what was running.
+
+        Parameters
+        ----------
+        specs : sequence of RunSpec
+        function : callable
+            Takes the fitted system, its specification, the corpus and the fold.
+        """
+        settings = self.settings
+        options: dict[str, Any] = {"n_jobs": settings.n_jobs, "cluster": settings.cluster}
+        return inspect_fitted(specs, self.corpus, self.store, function, **options)

@@ -1,0 +1,139 @@
+"""Numbers as text, alike in all tables, figures and sentences of the book.
+
+Fractions have three decimals and no leading zero, counts have separators between thousands, and a
+dash marks a missing value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+MISSING = "–"
+
+
+def number(
+    value: Any, decimals: int | None = None, *, signed: bool = False, percent: bool = False
+) -> str:
+    """A number for reading: ".585", "-.042", "1,078", "63%".
+
+    Parameters
+    ----------
+    value : float, int or None
+    decimals : int, optional
+        If None, 0 for whole numbers (int) and percentages, else 3.
+    signed : bool
+        Show the sign of positive numbers, too.
+    percent : bool
+        Show a fraction as percentage.
+
+    Returns
+    -------
+    str
+        A dash if the value is missing.
+    """
+    if pd.isna(value):
+        return MISSING
+    if decimals is None:
+        decimals = 0 if percent or isinstance(value, int | np.integer) else 3
+    sign, kind = "+" if signed else "", "%" if percent else "f"
+    # "z" turns -.000 into .000
+    text = f"{float(value):{sign}z,.{decimals}{kind}}"
+    return text if percent else re.sub(r"^([+-]?)0(?=\.)", r"\1", text)
+
+
+def estimate(
+    mean: Any,
+    low: Any = np.nan,
+    high: Any = np.nan,
+    sd: Any = np.nan,
+    *,
+    decimals: int | None = None,
+    signed: bool = False,
+    percent: bool = False,
+) -> str:
+    """An estimate with its interval: ".585 ± .041 [.454, .702]", "+.035 [-.008, .078]".
+
+    Parameters
+    ----------
+    mean, low, high, sd : float or None
+        What is missing (the interval, the standard deviation) is left out.
+    decimals, percent
+        As in `number`.
+    signed : bool
+        Show the sign of a positive mean.
+
+    Returns
+    -------
+    str
+        A dash if the mean is missing.
+    """
+    form: dict[str, Any] = {"decimals": decimals, "percent": percent}
+    text = number(mean, signed=signed, **form)
+    if pd.isna(mean):
+        return text
+    if not pd.isna(sd):
+        text += f" ± {number(sd, **form)}"
+    if not (pd.isna(low) or pd.isna(high)):
+        text += f" [{number(low, **form)}, {number(high, **form)}]"
+    return text
+
+
+def estimate_table(
+    frame: pd.DataFrame,
+    index: str,
+    columns: str,
+    value: str = "mean",
+    ends: tuple[str, str] = ("low", "high"),
+    **form: Any,
+) -> pd.DataFrame:
+    """Estimates of a long frame as text: a row and a column for each value of two columns.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    index, columns, value : str
+        Its columns; rows and columns stand in order of appearance.
+    ends : tuple of str
+        Columns of the ends of the intervals.
+    **form
+        As in `estimate`.
+    """
+    cells: dict[Any, dict[Any, str]] = {column: {} for column in frame[columns]}
+    for row in frame.to_dict("records"):
+        text = estimate(row[value], row[ends[0]], row[ends[1]], **form)
+        cells[row[columns]][row[index]] = text
+    return pd.DataFrame(cells)
+
+
+def listing(names: Iterable[Any], last: str = "and") -> str:
+    """Names in a sentence: "A, B and C"."""
+    *rest, final = [*map(str, names)] or [""]
+    return f"{', '.join(rest)} {last} {final}" if rest else final
+
+
+def captioned(frame: pd.DataFrame, caption: str) -> Styler:
+    """A table with a caption, its cells formatted like `number`; truth is "yes" or "no"."""
+    styler = frame.style.format(_cell).set_caption(caption)
+    styler = styler.hide(axis="index", names=True).hide(axis="columns", names=True)
+    return styler.set_table_attributes('class="dataframe"')
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if not isinstance(value, str):
+        return number(value) if pd.api.types.is_number(value) or pd.isna(value) else str(value)
+    # An estimate may break before its interval only
+    return re.sub(r" ± |(?<=[\d%],) (?=[+-]?[.\d])", _unbroken, value)
+
+
+def _unbroken(match: re.Match[str]) -> str:
+    return match[0].replace(" ", "\N{NO-BREAK SPACE}")

@@ -1,0 +1,213 @@
+"""Networks that see one window of a clip at a time."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from mer.clips import Clip, Corpus
+from mer.errors import InvalidDataError, ParameterError
+from mer.systems.base import Context, Fitted, System, probabilities
+from mer.training import supervised, windows
+from mer.training.supervised import Score, TrainingOptions, resolve_device
+
+
+def check_positive(system: Any, *names: str) -> None:
+    """Raise a ParameterError unless these hyper-parameters are more than 0."""
+    for name in names:
+        if getattr(system, name) <= 0:
+            raise ParameterError(f"{name} is {getattr(system, name)}; expected more than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowedNetwork(TrainingOptions, System):
+    """Trains on random windows of every clip, predicts the mean over all its windows."""
+
+    @property
+    @abstractmethod
+    def window(self) -> int:
+        """Longest window, in steps of an item: tokens or frames."""
+
+    @property
+    def windows_per_epoch(self) -> int:
+        """Random windows of each clip in an epoch."""
+        return 1
+
+    @abstractmethod
+    def item(self, clip: Clip) -> Any:
+        """The features of a clip from which windows are cut: by default an array, time last."""
+
+    @abstractmethod
+    def network(self, n_classes: int, item: Any) -> nn.Module:
+        """A network with fresh parameters, for items like the given one."""
+
+    def example(self, clip: Clip) -> tuple[nn.Module, Any, dict[str, np.ndarray]]:
+        """A fresh network for four classes, the first window of a clip, and the item as arrays."""
+        item = self.item(clip)
+        length = windows.window_length(self.length(item), self.window)
+        inputs = self.batch([(item, 0, length)])
+        return self.network(4, item), inputs, dict(self.pictures(item))
+
+    def pictures(self, item: Any) -> Mapping[str, np.ndarray]:
+        """What the network sees of a clip, by name: arrays with time on the last axis."""
+        return {"input": item}
+
+    def prepare(self, network: Any, items: Sequence[Any]) -> None:
+        """What else a fresh network takes from training items or stored weights: by default none.
+
+        A network that is loaded has it among its parameters.
+        """
+
+    def items(self, clips: Sequence[Clip], *, training: bool) -> list[Any]:
+        """Items of some clips.
+
+        Raises
+        ------
+        InvalidDataError
+            If a clip to train on is empty.
+        """
+        items = [self.item(clip) for clip in clips]
+        for clip, item in zip(clips, items, strict=True):
+            if training and self.length(item) < 2:
+                raise InvalidDataError(
+                    f"clip {clip.id!r} has no notes; training needs some: leave it out"
+                )
+        return items
+
+    def length(self, item: Any) -> int:
+        """Steps of an item."""
+        return windows.array_length(item)
+
+    def size(self, piece: windows.Piece) -> float:
+        """What windows of one length are sorted by, where `batch` pads them: by default 0."""
+        return windows.equal_size(piece)
+
+    def batch(self, pieces: Sequence[windows.Piece]) -> Any:
+        """Inputs of the network, a Tensor or a tuple of them, from windows of one length."""
+        return windows.stack_pieces(pieces)
+
+    def loss(self, output: Any, targets: Tensor) -> Tensor:
+        """What training makes small: by default the cross-entropy."""
+        return nn.functional.cross_entropy(output, targets)
+
+    def answer(self, output: Any) -> Tensor:
+        """Class probabilities, shape (batch, n_classes), followed by a column for each head."""
+        return torch.softmax(output, dim=1)
+
+    def head_names(self, n_classes: int) -> tuple[str, ...]:
+        """Names of what `answer` gives after the class probabilities."""
+        return ()
+
+    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedNetwork:
+        """Train, stopping on the accuracy over validation clips (ties: the lower loss)."""
+        device = resolve_device(context.device)
+        n_classes = context.n_classes
+        items = self.items(train, training=True)
+        supervised.seed_everything(context.seed)
+        network = self.network(n_classes, items[0])
+        self.prepare(network, items)
+        targets = context.task.targets(train)
+        valid_items = self.items(valid, training=False)
+        valid_targets = context.task.targets(valid)
+
+        def score(model: nn.Module) -> Score:
+            values = self.predict_items(model, valid_items, device)
+            return Score.of(values[:, :n_classes], valid_targets)
+
+        history = supervised.train(
+            network,
+            lambda rng: self._training_batches(items, targets, rng),
+            score,
+            self,
+            loss=self.loss,
+            seed=context.seed,
+            device=device,
+            checkpoint=context.checkpoint,
+            progress=context.progress,
+        )
+        return FittedNetwork(self, network, n_classes, device, history.epochs)
+
+    def _training_batches(
+        self, items: Sequence[Any], targets: np.ndarray, rng: np.random.Generator
+    ) -> Iterator[supervised.Batch]:
+        return windows.training_batches(
+            [*items] * self.windows_per_epoch,
+            np.tile(targets, self.windows_per_epoch),
+            window=self.window,
+            batch_size=self.batch_size,
+            rng=rng,
+            length_of=self.length,
+            batch_of=self.batch,
+            size_of=self.size,
+        )
+
+    def predict_items(
+        self, network: nn.Module, items: Sequence[Any], device: torch.device
+    ) -> np.ndarray:
+        """Mean of `answer` over the windows of each item, shape (n_items, n_classes + n_heads)."""
+        network.eval()
+        return self.window_means(
+            items, lambda inputs: self.answer(supervised.forward(network, inputs, device))
+        )
+
+    def window_means(self, items: Sequence[Any], values_of: Callable[[Any], Tensor]) -> np.ndarray:
+        """Mean over the windows of each item of what comes out for them, shape (n_items, k).
+
+        `values_of` gives shape (batch, k) for what `batch` gives.
+        """
+        sums: np.ndarray | None = None
+        counts = np.zeros(len(items))
+        batches = windows.prediction_batches(
+            items,
+            window=self.window,
+            batch_size=2 * self.batch_size,
+            length_of=self.length,
+            batch_of=self.batch,
+            size_of=self.size,
+        )
+        with torch.inference_mode():
+            for inputs, owners in batches:
+                values = values_of(inputs).cpu().numpy().astype(float)
+                sums = np.zeros((len(items), values.shape[1])) if sums is None else sums
+                np.add.at(sums, owners, values)
+                np.add.at(counts, owners, 1)
+        assert sums is not None, "a corpus has at least one clip"
+        return sums / counts[:, None]
+
+
+class FittedNetwork(Fitted):
+    """A trained network with the system that it belongs to."""
+
+    def __init__(
+        self,
+        system: WindowedNetwork,
+        network: nn.Module,
+        n_classes: int,
+        device: torch.device,
+        history: list[dict[str, float]],
+    ) -> None:
+        self.system = system
+        self.network = network
+        self.n_classes = n_classes
+        self.device = device
+        self.history = history
+
+    def predict(self, corpus: Corpus) -> pd.DataFrame:
+        """Columns id, p_1 ... p_k, and head_<name> for each head: means over a clip's windows."""
+        items = self.system.items(corpus, training=False)
+        values = self.system.predict_items(self.network, items, self.device)
+        frame = probabilities(corpus, values[:, : self.n_classes])
+        for k, name in enumerate(self.system.head_names(self.n_classes), start=self.n_classes):
+            frame[f"head_{name}"] = values[:, k]
+        return frame
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is stored on a machine with a GPU is read on one without
+        return {**self.__dict__, "network": self.network.cpu(), "device": torch.device("cpu")}

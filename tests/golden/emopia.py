@@ -1,0 +1,40 @@
+"""Pages on the baselines and on the evaluation."""
+
+from __future__ import annotations
+
+from golden.common import Frames, class_scores, mcnemar, study
+from mer.papers import emopia
+from mer.study.scores import implied_predictions, validation
+
+
+def emopia_baselines() -> Frames:
+    own = study()
+    official = own.run(emopia.BASELINES)
+    cv = own.run(emopia.CROSS_VALIDATED, split="cv").predictions
+    lstm = {"LSTM-Attn + MIDI-like": emopia.SYMBOLIC["LSTM-Attn + MIDI-like"]}
+    tried = {
+        name: own.specs(lstm, tasks=["4Q"], changes=changes)[0]
+        for name, changes in emopia.VARIATIONS.items()
+    }
+    rows = validation(own.store.read(spec) for spec in tried.values())
+    predictions = official.predictions
+    return {
+        "official split": class_scores(predictions, emopia.PUBLISHED),
+        "implied by 4Q": class_scores(implied_predictions(predictions), emopia.PUBLISHED),
+        "cross-validation": class_scores(cv),
+        "tried for LSTM-Attn": rows[["steps", "accuracy", "loss"]].assign(variation=list(tried)),
+        "McNemar, official split": mcnemar(predictions, "Symbolic-SVM"),
+        "McNemar, cross-validation": mcnemar(cv, "Symbolic-SVM"),
+    }
+
+
+def evaluation_audit() -> Frames:
+    rows = {**emopia.WITHOUT_MUSIC, "Symbolic-SVM": emopia.SVM["Symbolic-SVM"]}
+    own = study(tasks=["4Q"])
+    return {
+        split: class_scores(own.run(own.specs(rows, split=split)).predictions)
+        for split in ("split", "split_cls", "split_midibert", "cv10")
+    }
+
+
+PAGES = (emopia_baselines, evaluation_audit)

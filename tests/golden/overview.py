@@ -1,0 +1,25 @@
+"""Headline tables of the book."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from golden.common import Frames
+from mer.papers import overview
+
+
+def headlines() -> Frames:
+    tables = {
+        "EMOPIA": overview.headline(),
+        "Emotify": overview.headline_regression(),
+        "segments": overview.headline_segments(),
+    }
+    return {name: _cells(text) for name, text in tables.items()}
+
+
+def _cells(markdown: str) -> pd.DataFrame:
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
+    return pd.DataFrame([rows[0], *rows[2:]])
+
+
+PAGES = (headlines,)

@@ -1,0 +1,307 @@
+"""Rows, claims, facts, tables and figures of deberardinis2020, and scores of regression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from toy_sources import answers_of, toy_targets
+
+from mer.clips import Clip, Corpus, Labels
+from mer.corpora import emotify
+from mer.errors import MissingDataError, ParameterError
+from mer.evaluation.metrics import r2
+from mer.papers.deberardinis2020 import tables as paper
+from mer.study import claims, plots
+from mer.study.claims import Claim, Comparison, differences_text, judge, paragraphs, verdict
+from mer.study.profiles import NAMES, get_profile
+from mer.study.results import Results
+from mer.study.scores import answers, paired_difference, scores
+from mer.study.settings import Settings
+from mer.study.store import RunStore
+from mer.study.study import Study
+from mer.study.tables import KNOWN_ROWS
+
+N = 60
+CLAIMS = (*paper.SOURCE_CLAIMS, *paper.FUSION_CLAIMS, *paper.TRAINING_CLAIMS)
+QUESTIONS = (
+    *(*paper.SOURCE_QUESTIONS, *paper.FUSION_QUESTIONS),
+    *(*paper.UNIFIED_QUESTIONS, *paper.TRAINING_QUESTIONS),
+)
+
+
+def predicted(system: str, noise: float, folds: tuple[int, ...] = (0, 1)) -> pd.DataFrame:
+    """Predictions that miss the labels by that much; every fold tests the same clips."""
+    clips = toy_targets(N)
+    labels = clips[["target_valence", "target_arousal"]].to_numpy()
+    frames = [
+        answers_of(
+            system, fold, clips, labels + noise * np.random.default_rng(fold).normal(size=(N, 2))
+        )
+        for fold in folds
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def places(*frames: pd.DataFrame) -> dict[str, claims.Answers]:
+    return {"here": answers(pd.concat(frames, ignore_index=True))}
+
+
+class TestClaimsOnScores:
+    @pytest.mark.parametrize(
+        ("first", "second", "expected"),
+        [(0.1, 0.5, claims.HOLDS), (0.5, 0.1, claims.FAILS), (0.3, 0.3, claims.OPEN)],
+    )
+    @pytest.mark.parametrize("metric", ["r2", "rmse"])
+    def test_the_interval_decides(
+        self, first: float, second: float, expected: str, metric: str
+    ) -> None:
+        claim = Claim("a is better", "1", (Comparison("a", "b", "valence", metric),))
+        frames = places(predicted("a", first), predicted("b", second))
+        cells = {("a", "valence", metric): 0.5, ("b", "valence", metric): 0.3}
+        judged = judge([claim], frames, cells)
+        assert verdict(claim, judged, "here") == expected
+        row = judged.iloc[0]
+        assert row["task"] == f"{metric.upper()} valence"
+        assert row["published"] == pytest.approx(0.2)
+        assert row["low"] <= row["difference"] <= row["high"]
+        assert row["n"] == N
+
+    def test_difference_is_that_of_the_means_over_models(self) -> None:
+        first, second = predicted("a", 0.1), predicted("b", 0.5)
+        found = paired_difference(first, second, "r2", "valence")
+        means = [
+            np.mean([r2(part["target_valence"], part["valence"]) for _, part in f.groupby("fold")])
+            for f in (first, second)
+        ]
+        assert found.mean == pytest.approx(means[0] - means[1])
+        with pytest.raises(ParameterError, match="tested on different clips or folds"):
+            paired_difference(first, second[second["fold"] == 0], "r2", "valence")
+
+    def test_many_differences_are_summed_up_and_listed(self) -> None:
+        worse = [predicted(name, 0.4) for name in "bcdef"]
+        comparisons = tuple(Comparison("a", b, "valence", "r2") for b in "bcdef")
+        claim = Claim("a is best", "1", comparisons)
+        cells = {("a", "valence", "r2"): 0.4, ("b", "valence", "r2"): 0.3}
+        judged = judge([claim], places(predicted("a", 0.1), *worse), cells)
+        text = paragraphs([claim], judged, ["here"])
+        assert text.startswith("**a is best** (table 1)\n\n- Here: **holds**. Of 5 differences 5")
+        table = differences_text(pd.concat([judged, judged]))
+        assert len(table) == 5
+        assert list(table) == ["of", "difference", "published", "that it is better"]
+        assert table.loc["a minus b", "published"] == "+.100"
+        few = Claim("a is better", "1", comparisons[:1])
+        judged = judge([few], places(predicted("a", 0.1), worse[0]), cells)
+        text = paragraphs([few], judged, ["here"], published_on="PMEmo")
+        assert text.endswith("(published, on PMEmo: +.100).")
+
+
+class TestRows:
+    def test_rows_of_the_tables(self) -> None:
+        assert len(paper.SINGLE) == 10
+        assert len(paper.FUSED) == 15
+        assert len(paper.COMBINATIONS) == 15
+        assert list(paper.COMBINED)[:5] == ["V", "B", "D", "O", "V+B"]
+        assert paper.COMBINED["V+B"] == "EmoMucs-C2D, late, freeze, V+B"
+        last = "EmoMucs-C2D, late, freeze"
+        assert list(paper.COMBINATIONS)[-1] == last
+        assert paper.COMBINATIONS[last] == paper.FUSED[last]
+
+    def test_published_scores(self) -> None:
+        scores = paper.PUBLISHED
+        assert len(scores) == 84
+        assert scores["C2D-D", "valence", "r2"] == 0.3613
+        assert scores["EmoMucs-C1D, mid, freeze", "valence", "rmse"] == 0.2428
+        assert scores["EmoMucs-C2D, late, freeze", "valence", "r2"] == 0.4814
+        assert {system for system, _, _ in scores} <= set(KNOWN_ROWS)
+        assert "emotify" in paper.TABLE_1.beside
+        assert "composed_band" not in paper.TABLE_1.beside
+
+    def test_claims_are_about_known_systems_and_published_gains(self) -> None:
+        assert len({claim.text for claim in (*CLAIMS, *QUESTIONS)}) == len(CLAIMS) + len(QUESTIONS)
+        for claim in (*CLAIMS, *QUESTIONS):
+            for c in claim.comparisons:
+                assert {c.better, c.worse} <= {*KNOWN_ROWS}
+                if claim in CLAIMS:
+                    values = [
+                        paper.PUBLISHED[name, c.task, c.metric] for name in (c.better, c.worse)
+                    ]
+                    assert values[0] > values[1], c
+
+    def test_the_paper_finds_no_gain_on_arousal(self) -> None:
+        for c in paper.FUSION_QUESTIONS[0].comparisons:
+            names = (c.better, c.worse)
+            better, worse = (paper.PUBLISHED[name, "arousal", "r2"] for name in names)
+            assert abs(better - worse) < 0.01
+
+    def test_parameter_counts_are_those_of_the_paper(self) -> None:
+        names = ("C1D-M", "C2D-M", paper.PROPOSED["C2D"], "Mean")
+        rows = {name: KNOWN_ROWS[name] for name in names}
+        short = {**rows, "C1D-M": rows["C1D-M"].configured({"seconds": 8.0})}
+        counts: Any = paper.parameter_counts(short).astype(object).to_dict("index")
+        assert list(counts) == list(names[:3])
+        assert counts["C1D-M"]["published"] == counts["C1D-M"]["20 s"] == 86354
+        assert counts["C1D-M"]["8 s"] < 86354
+        assert counts["C2D-M"]["published"] == counts["C2D-M"]["20 s"] == 37698
+        assert counts[paper.PROPOSED["C2D"]]["20 s"] > 4 * 37698
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_families_are_sized_alike(self, name: str) -> None:
+        profile = get_profile(name)
+        found: dict[str, dict[str, Any]] = {}
+        for rows in (paper.SINGLE, paper.UNIFIED, paper.FUSED, paper.COMBINATIONS):
+            for row, system in rows.items():
+                sized = profile.sized(row, system).parameters
+                own = {key: sized[key] for key in profile.families[system.family]}
+                assert found.setdefault(system.family, own) == own
+        assert set(found) == {"C1D", "C2D", "C1D fusion", "C2D fusion"}
+
+
+def results_of(predictions: pd.DataFrame) -> Results:
+    study: Any = None
+    found = Results(study, [], [], [], "nested")
+    found.__dict__["predictions"] = predictions
+    return found
+
+
+class TestWaysOfScoring:
+    def test_systems_are_compared_on_folds_that_they_share(self) -> None:
+        frames = [predicted("a", 0.1), predicted("b", 0.5), predicted("c", 0.2, (1,))]
+        parts = paper.by_folds(results_of(pd.concat(frames, ignore_index=True)))
+        assert {p.place: sorted(p.predictions["system"].unique()) for p in parts} == {
+            "all 2 models": ["a", "b"],
+            "the model of fold 1": ["a", "b", "c"],
+        }
+        assert set(parts[1].predictions["fold"]) == {1}
+        assert [p.place for p in paper.by_folds(results_of(frames[0]))] == ["all 2 models"]
+        assert [p.place for p in paper.by_folds(results_of(frames[2]))] == ["one model"]
+        assert paper.by_folds(results_of(frames[0].iloc[:0])) == []
+
+    def test_ensembles(self) -> None:
+        predictions = predicted("a", 0.4, (0, 1, 2, 3))
+        joined = paper.inner_ensembles(predictions, inner_folds=2)
+        assert len(joined) == 2 * N
+        assert set(joined["fold"]) == {0, 1}
+        one = joined[(joined["id"] == "c05") & (joined["fold"] == 1)].iloc[0]
+        own = predictions[(predictions["id"] == "c05") & (predictions["fold"] > 1)]
+        assert one["system"] == "a, ensemble of inner models"
+        assert one["arousal"] == own["arousal"].mean()
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The second half of the clips is half a second long, the rest a second."""
+    folder = tmp_path_factory.mktemp("audio")
+    clips = []
+    for k in range(12):
+        path = folder / f"{k}.wav"
+        soundfile.write(path, np.zeros(8000 if k < 6 else 4000), 8000)
+        labels = Labels(valence=k / 12, arousal=-k / 12)
+        clips.append(Clip(f"c{k}", f"c{k}", audio=path, labels=labels))
+    return Corpus("toy", clips, licence="-", citation="-")
+
+
+def study(corpus: Corpus, folder: Path, name: str = "toy", *, compute: bool = True) -> Study:
+    made = Study(Settings(profile="smoke", compute=compute), "regression", RunStore(folder))
+    made.corpus_name = name
+    made.__dict__["corpus"] = corpus
+    counts = {"clips": 12, "groups": 12}
+    made.__dict__["card"] = {
+        **{"fingerprint": corpus.fingerprint, "counts": counts, "audio": "recorded"}
+    }
+    return made
+
+
+def ratings() -> pd.DataFrame:
+    """Four listeners who agree on valence, but for noise, and not on arousal."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"id": np.repeat([f"c{k}" for k in range(12)], 4)})
+    valence = np.repeat(np.arange(12) / 12, 4) + 0.05 * rng.normal(size=48)
+    return frame.assign(valence=valence, arousal=rng.normal(size=48))
+
+
+class TestFacts:
+    def test_facts_are_stored(
+        self, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(emotify, "ratings", ratings)
+        reader = study(corpus, tmp_path, "emotify", compute=False)
+        with pytest.raises(MissingDataError, match="'targets emotify' is not stored"):
+            paper.target_facts(reader)
+        found = paper.target_facts(study(corpus, tmp_path, "emotify"))
+        assert found.loc["valence", "min"] == 0
+        assert found.loc["valence", "mean"] == pytest.approx(11 / 24, abs=1e-5)
+        assert found.loc["arousal", "ratings"] == 48
+        reliability = found["reliability"].to_dict()
+        assert reliability["valence"] > 0.95 > reliability["arousal"]
+        pd.testing.assert_frame_equal(paper.target_facts(reader), found)
+        text = paper.corpus_summary(reader, found)
+        assert "**emotify** has 12 clips of 12 groups" in text
+        assert "The standard deviations of the labels are .30 (valence) and .30 (arousal)." in text
+
+    def test_corpus_without_ratings(self, corpus: Corpus, tmp_path: Path) -> None:
+        found = paper.target_facts(study(corpus, tmp_path))
+        assert found["reliability"].isna().all()
+        assert found["sd"].notna().all()
+        text = paper.corpus_summary(study(corpus, tmp_path), found)
+        assert "It has no single ratings" in text
+
+    def test_short_clips_are_counted(self, corpus: Corpus, tmp_path: Path) -> None:
+        found = paper.padding(study(corpus, tmp_path), 0.75)
+        assert found["id"].tolist() == [f"c{k}" for k in range(6, 12)]
+        assert found["seconds"].tolist() == pytest.approx([0.25] * 6)
+        assert paper.padding(study(corpus, tmp_path), 0.5).empty
+        assert paper.padding(study(corpus, tmp_path, compute=False), 0.5).empty
+
+    @pytest.mark.realdata
+    @pytest.mark.usefixtures("data_folder")
+    def test_emotify_ratings_are_those_of_its_clips(self) -> None:
+        found = emotify.ratings()
+        assert found["id"].nunique() == 400
+        assert found["valence"].isna().sum() == found["arousal"].isna().sum() == 103
+
+
+class TestTablesAndFigures:
+    PREDICTIONS = pd.concat([predicted("SVR", 0.3), predicted("C2D-M", 0.5)])
+
+    def scored(self) -> pd.DataFrame:
+        return scores(self.PREDICTIONS, {("C2D-M", "valence", "r2"): 0.4143}, n_resamples=50)
+
+    def test_table_has_one_metric_and_the_number_of_models(self) -> None:
+        shown = paper.score_text(self.scored(), ["SVR", "C2D-M", "C1D-M"], "r2")
+        assert list(shown) == [
+            *("R2 valence, published (PMEmo)", "R2 valence", "R2 arousal", "models")
+        ]
+        assert shown.loc["C2D-M", "R2 valence, published (PMEmo)"] == ".414"
+        assert shown.loc["SVR", "R2 valence, published (PMEmo)"] == "–"
+        assert shown.loc["C1D-M", "R2 valence"] == "was not run"
+        assert shown["models"].tolist() == [2, 2, 0]
+
+    def test_forest_shows_scores_and_bounds(self) -> None:
+        bounds = pd.Series({"valence": 0.72, "arousal": np.nan})
+        figure = paper.score_figure(self.scored(), bounds)
+        left, right = figure.axes
+        name = "reliability of the labels"
+        bounded = [line.get_xdata() for line in left.lines if line.get_label() == name]
+        assert [list(np.asarray(ends)) for ends in bounded] == [[0.72, 0.72]]
+        assert not [line for line in right.lines if line.get_label() == name]
+        assert [tick.get_text() for tick in left.get_yticklabels()] == ["SVR", "C2D-M"]
+        assert figure.get_figwidth() == plots.WIDTH
+
+    def test_scatter_draws_the_mean_prediction_of_a_clip(self) -> None:
+        figure = paper.agreement_figure(self.PREDICTIONS, ["SVR", "absent"])
+        assert len(figure.axes) == 2
+        own = self.PREDICTIONS.query("system == 'SVR'").groupby("id")
+        target, given = own["target_arousal"].mean(), own["arousal"].mean()
+        points: Any = figure.axes[1].lines[1]
+        np.testing.assert_allclose(points.get_ydata(), given)
+        expected = f"SVR: arousal, R2 {r2(target, given):.3f}".replace(" 0.", " .")
+        assert figure.axes[1].get_title() == expected
+
+    def test_summary_names_the_best(self) -> None:
+        text = paper.score_summary(self.scored())
+        assert text.count("SVR has the highest mean R2") == 2

@@ -1,0 +1,137 @@
+"""The section "The model" of pages: layers of a network, and what it sees of a clip."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rows import ROWS, small
+from torch import Tensor, nn
+
+from mer.errors import ParameterError
+from mer.models.classifiers import LSTMAttn
+from mer.study import model_card, plots
+from mer.study.settings import Settings
+from mer.study.store import RunStore
+from mer.study.study import Study
+from mer.systems.base import System
+
+LSTM = "LSTM-Attn + MIDI-like"
+KINDS = {(s.family, type(s), s.inputs): name for name, s in ROWS.items() if s.family}
+"""A row with a network for each kind of system."""
+
+
+class Inner(nn.Module):
+    """Averages over time; a module below it is too deep for a table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deep = nn.Sequential(nn.Linear(5, 2))
+
+    def forward(self, x: Tensor) -> Any:
+        return {"label": self.deep(x.mean(dim=2)), "A": x.mean(dim=(1, 2))}
+
+
+class Network(nn.Module):
+    """Two inputs, a dict of outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(3, 5, kernel_size=3)
+        self.gate = nn.Linear(2, 5, bias=False)
+        self.inner = Inner()
+        self.unused = nn.Dropout()
+
+    def forward(self, x: Tensor, y: Tensor) -> Any:
+        return self.inner(self.conv(x) * self.gate(y)[:, :, None])
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return Study(Settings(profile="smoke"), store=RunStore(tmp_path))
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is displayed."""
+    found: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", lambda *parts: found.extend(parts))
+    return found
+
+
+class TestLayerTable:
+    def test_by_hand(self) -> None:
+        table = model_card.layer_table(Network(), (torch.zeros(1, 3, 10), torch.zeros(1, 2)))
+        assert table.to_dict("split") == {
+            "index": ["whole", "conv", "gate", "inner", "inner.deep", "unused"],
+            "columns": ["module", "output", "parameters"],
+            "data": [
+                ["Network", "label (2,), A ()", 50 + 10 + 12],
+                ["Conv1d", "(5, 8)", 3 * 5 * 3 + 5],
+                ["Linear", "(5,)", 2 * 5],
+                ["Inner", "label (2,), A ()", 12],
+                ["Sequential", "(2,)", 5 * 2 + 2],
+                ["Dropout", "–", 0],
+            ],
+        }
+
+    def test_leaves_no_hooks(self) -> None:
+        network = nn.Linear(2, 3)
+        model_card.layer_table(network, torch.zeros(1, 2))
+        assert not network._forward_hooks
+
+
+class TestShow:
+    def test_network(self, study: Study, shown: list[Any]) -> None:
+        model_card.show(study, LSTM)
+        table, figure = shown
+        n = int(table.data["parameters"].iloc[0])
+        assert n == model_card.parameter_counts(study, {LSTM: ROWS[LSTM]}).loc[LSTM, "here"]
+        assert f"{LSTM}, profile smoke: {n:,} parameters" in table.to_html()
+        assert [axis.get_title() for axis in figure.axes] == ["input"]
+
+    def test_system_without_a_network(self, study: Study) -> None:
+        with pytest.raises(ParameterError, match="DescriptorClassifier has no network to show"):
+            model_card.show(study, "Symbolic-SVM")
+
+
+@pytest.mark.parametrize("row", KINDS.values())
+def test_every_network_has_an_example(row: str) -> None:
+    network, inputs, pictures = small(row).example(model_card.example_clip(4))
+    table = model_card.layer_table(network, inputs)
+    assert table["parameters"].iloc[0] > 0
+    assert ("2" if ROWS[row].regression else "4") in table["output"].iloc[0]
+    figure = model_card.feature_figure(pictures)
+    assert [axis.get_title() for axis in figure.axes] == list(pictures)
+    figure.savefig(io.BytesIO(), dpi=40)
+
+
+def test_parameters_are_counted(study: Study) -> None:
+    rows: dict[str, System] = {LSTM: ROWS[LSTM]}
+    counts = model_card.parameter_counts(study, rows)
+    sizes = study.sized(rows)[LSTM].parameters
+    names = ("embedding", "hidden", "attention", "hops", "classifier")
+    here = LSTMAttn(sizes["vocabulary"], 4, **{name: sizes[name] for name in names})
+    assert counts.loc[LSTM, "here"] == sum(p.numel() for p in here.parameters())
+    assert counts["default"].gt(counts["here"]).all()
+
+
+def test_pictures_are_drawn_by_what_they_are() -> None:
+    notes = np.asarray([[0.0, 1.0, 60, 64], [1.0, 1.5, 67, 64]])
+    pictures = {"notes": notes, "tokens": np.arange(5), "feature": np.zeros((2, 3, 7))}
+    figure = model_card.feature_figure(pictures)
+    roll, tokens, feature = figure.axes
+    assert len(roll.patches) == 2
+    assert list(tokens.lines[0].get_ydata()) == [0, 1, 2, 3, 4]  # type: ignore[arg-type]
+    image: Any = feature.images[0].get_array()
+    assert image.shape == (6, 7)
+    assert figure.get_figwidth() == plots.WIDTH
+
+
+def test_example_clips() -> None:
+    clips = [model_card.example_clip(quadrant) for quadrant in (1, 2, 3, 4)]
+    assert [clip.labels.quadrant for clip in clips] == [1, 2, 3, 4]

@@ -1,0 +1,132 @@
+"""What pages show of predictions: confusions, labels of songs, implied answers, sentences."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from mer.papers import audit, emopia
+from mer.papers.emopia import summaries
+from mer.study import cards
+from mer.study.results import Results
+from mer.study.settings import Settings
+from mer.study.store import RunStore
+from mer.study.study import Study
+
+TARGETS = [1, 2, 3, 4] * 6
+RIGHT = {"Symbolic-SVM": 24, "Constant": 6}
+
+
+def results(folder: Path, rows: Mapping[str, int], tasks: Sequence[str] = ("4Q",)) -> Results:
+    """Some rows on 24 clips of 12 songs: one answers a number of them rightly, the rest with 1."""
+    frames = []
+    for task in tasks:
+        target = np.asarray(TARGETS) if task == "4Q" else np.asarray([2, 2, 1, 1] * 6)
+        for row, n in rows.items():
+            answer = np.where(np.arange(24) < n, target, 1) if n > 6 else np.ones(24, int)
+            frame = pd.DataFrame({"id": [f"c{k}" for k in range(24)], "target": target})
+            place: dict[str, Any] = {
+                "system": row,
+                "task": task,
+                "seed": 0,
+                "fold": 0,
+                "audio": "none",
+            }
+            group = [f"s{k // 2}" for k in range(24)]
+            chances = {f"p_{k}": np.where(answer == k, 1.0, 0.0) for k in range(1, 5)}
+            frames.append(frame.assign(**place, group=group, answer=answer, **chances))
+    predictions = pd.concat(frames, ignore_index=True)
+    predictions["correct"] = predictions["answer"] == predictions["target"]
+    study = Study(Settings(profile="smoke"), store=RunStore(folder))
+    found = Results(study, [], [], [emopia.BASELINES], "official split")
+    found.__dict__["predictions"] = predictions
+    return found
+
+
+def texts(figure: Figure, axis: int) -> list[str]:
+    return [text.get_text() for text in figure.axes[axis].texts]
+
+
+def test_confusions_are_percent_of_each_label(tmp_path: Path) -> None:
+    figure = results(tmp_path, RIGHT).confusions(["Symbolic-SVM", "Constant", "Audio-SVM"])
+    assert [axis.get_title() for axis in figure.axes] == ["Symbolic-SVM", "Constant"]
+    identity = np.where(np.eye(4, dtype=bool), "100", "0")
+    assert texts(figure, 0) == identity.ravel().tolist()
+    assert texts(figure, 1) == ["100", "0", "0", "0"] * 4
+
+
+def test_where_a_row_stands(tmp_path: Path) -> None:
+    found = results(tmp_path, RIGHT)
+    assert found.standing("Constant") == (
+        "On 24 test clips Constant reaches .250 [.125, .375] (4Q). Of the 1 other systems, 1 have "
+        "a higher mean: Symbolic-SVM. "
+    )
+    assert found.standing("Audio-SVM") == ""
+    assert found.spread().startswith("The 2 rows lie within .750 of each other; on 24 test clips")
+
+
+def test_implied_answers_stand_beside_those_of_own_models(tmp_path: Path) -> None:
+    found = results(tmp_path, {"Symbolic-SVM": 24, "Symbolic-LR": 12}, ("4Q", "A", "V"))
+    both = summaries.implied_scores(found)
+    table = summaries.implied_table(both)
+    assert list(table.index) == ["Symbolic-SVM", "Symbolic-LR"]
+    assert list(table["A"]) == ["published", "own model", "implied"]
+    assert table.loc["Symbolic-LR", ("A", "implied")] == 0.75
+    assert summaries.implied_summary(both).startswith("A separate model is better in ")
+    alone = summaries.implied_scores(results(tmp_path, RIGHT))
+    assert alone.empty
+
+
+class TestAudit:
+    def test_songs_pair_their_different_clips(self) -> None:
+        labels = pd.DataFrame({"group": ["a", "a", "a", "b"], "target": [1, 1, 2, 3]})
+        figure = audit.disagreement_figure(labels, "4Q")
+        # Pairs in song a: Q1 with Q1 twice, Q1 with Q2 twice, Q2 with Q1 twice; song b has no pair.
+        assert texts(figure, 1) == ["50", "50", "0", "0", "100", "0", "0", "0", *["0"] * 8]
+        assert texts(figure, 0) == ["1", "0", "1"]
+        assert audit.disagreement_summary("cv", labels) == (
+            "Over the 4 test clips of cv: 1 of 2 songs carry more than one label, and one answer a "
+            "song can reach .750 at most."
+        )
+
+    def test_binary_labels_are_named_low_and_high(self) -> None:
+        labels = pd.DataFrame({"group": ["a", "a"], "target": [1, 2]})
+        panel = audit.disagreement_figure(labels, "A").axes[1]
+        assert [label.get_text() for label in panel.get_xticklabels()] == ["low", "high"]
+
+    def test_interval_of_a_published_accuracy(self) -> None:
+        assert audit.half_width(0.684, 86) == pytest.approx(0.0983, abs=1e-4)
+        assert audit.half_width(0.684, 4 * 86) == pytest.approx(0.0983 / 2, abs=1e-4)
+        assert audit.published_gains() == pytest.approx({"zhu2023": 0.024, "zhao2023": 0.008})
+
+    def test_published_rows_that_no_model_can_have(self) -> None:
+        short, n = audit.impossible_rows()
+        assert (short["4Q"] < short["A"] + short["V"] - 1).all()
+        assert 0 < len(short) < n
+
+
+class TestCards:
+    def test_figures(self) -> None:
+        names = ("duration_s", "notes_per_s", "mean_velocity", "mean_pitch")
+        quadrants = ("Q1", "Q2", "Q3", "Q4")
+        card: dict[str, Any] = {
+            "counts": {quadrant: k for k, quadrant in enumerate(quadrants, start=1)},
+            "notes": {
+                quadrant: {name: [1.0, 2.0, 3.0] for name in names} for quadrant in quadrants
+            },
+        }
+        counts = cards.label_figure(card)
+        assert texts(counts, 0) == ["1", "2", "3", "4"]
+        notes = cards.note_figure(card)
+        assert len([axis for axis in notes.axes if axis.get_title()]) == len(names)
+        for figure in (counts, notes, audit.interval_figure()):
+            figure.savefig(io.BytesIO(), dpi=40)
+        assert plt.get_fignums() == []

@@ -1,0 +1,210 @@
+"""Settings of notebooks and of the command line, checked before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from rows import ROWS
+
+from mer.corpora import LABELLED
+from mer.errors import MissingDataError, ParameterError
+from mer.papers.zhu2023 import transcription
+from mer.separation import SEPARATORS
+from mer.study.profiles import NAMES
+from mer.study.project import project_root, store_folder
+from mer.study.settings import (
+    CorpusName,
+    Settings,
+    Transcriber,
+    assigned_names,
+    parse_assignments,
+    read_settings,
+)
+from mer.transcription import TRANSCRIBERS
+
+assert ROWS, "imported, so that all tables are known"
+
+
+class TestReadSettings:
+    def test_defaults(self) -> None:
+        settings = read_settings({})
+        assert settings == Settings()
+        assert (settings.profile, settings.corpus, settings.compute) == ("quick", None, True)
+        assert (settings.systems, settings.seeds, settings.n_jobs) == (None, None, None)
+        assert (settings.overrides, settings.cluster, settings.tasks) == ({}, None, None)
+
+    def test_names_are_those_of_the_package(self) -> None:
+        fields = Settings.model_fields
+        (separators,), (tests, _) = (
+            get_args(fields[n].annotation) for n in ("separators", "tests")
+        )
+        assert get_args(fields["profile"].annotation) == NAMES
+        assert set(get_args(CorpusName)) == set(LABELLED)
+        assert get_args(Transcriber) == TRANSCRIBERS
+        assert get_args(separators) == SEPARATORS
+        assert get_args(get_args(tests)[0]) == tuple(transcription.EVALUATION.tests)
+
+    def test_takes_what_the_cell_has_set(self) -> None:
+        cell = {
+            "profile": "smoke",
+            "corpus": "emopia",
+            "seeds": [0, 1],
+            "tasks": ["A"],
+            "systems": ["Constant"],
+            "overrides": {"Symbolic-LR": {"c_grid": [1.0]}},
+        }
+        settings = read_settings(cell)
+        assert {name: getattr(settings, name) for name in cell} == cell
+
+    def test_lists_and_dicts_may_be_json_text(self) -> None:
+        given = {"seeds": "[0, 1]", "systems": '["Constant"]', "overrides": "{}"}
+        settings = read_settings(given)
+        assert (settings.seeds, settings.systems) == ([0, 1], ["Constant"])
+        assert settings.overrides == {}
+
+    def test_other_names_of_a_session_do_not_count(self) -> None:
+        session = {"__name__": "__main__", "_i1": "profile = 3", "In": [""], "Out": {}, "np": np}
+        assert read_settings({**session, "read_settings": read_settings}) == Settings()
+
+    def test_unknown_name_lists_the_known_ones(self) -> None:
+        message = r"unknown parameter 'profle'; the parameters are: profile, corpus, .*separators$"
+        with pytest.raises(ParameterError, match=message):
+            read_settings({"profle": "smoke"})
+
+    @pytest.mark.parametrize("name", ["profle", "seeds"])
+    def test_parameters_are_those_of_the_cell(self, name: str) -> None:
+        # papermill runs a cell of its own after the notebook's
+        session = {"In": ["", "import this", "profile = 'quick'\ncompute = True", f"{name} = [0]"]}
+        known = {"profile": "quick", "compute": False}
+        assert read_settings({**session, **known}) == Settings(compute=False)
+        message = f"unknown parameter '{name}'; the parameters are: profile, compute$"
+        with pytest.raises(ParameterError, match=message):
+            read_settings({**session, **known, name: [0]})
+
+    def test_names_of_a_cell(self) -> None:
+        assert assigned_names("a = 1\nb = [\n  2]\nc.d = 3\nprint(a)") == ["a", "b"]
+        assert assigned_names("%matplotlib inline\na = 1") == []
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("profile", 3),
+            ("profile", None),
+            ("compute", 1),
+            ("compute", "True"),
+            ("seeds", "(0, 1)"),  # what papermill makes of a tuple
+            ("seeds", "[0, 1"),
+            ("seeds", (0, 1)),
+            ("seeds", [0.0]),
+            ("seeds", [True]),
+            ("seeds", ["0"]),
+            ("seeds", [np.int64(0)]),
+            ("seeds", np.arange(2)),
+            ("seeds", 0),
+            ("tasks", "4Q"),
+            ("tasks", ("4Q",)),
+            ("tasks", [4]),
+            ("systems", "Constant"),
+            ("systems", ("Constant",)),
+            ("n_jobs", 2.0),
+            ("n_jobs", np.int64(2)),
+            ("n_jobs", "2"),
+            ("n_jobs", True),
+            ("corpus", Path("emopia")),
+            ("overrides", []),
+            ("overrides", {"Constant": 1}),
+            ("cluster", 8786),
+        ],
+    )
+    def test_wrong_types_are_refused(self, name: str, value: Any) -> None:
+        with pytest.raises(ParameterError, match=rf"parameter '{name}' is .*: input should be"):
+            read_settings({name: value})
+
+    @pytest.mark.parametrize(
+        ("name", "value", "message"),
+        [
+            ("profile", "big", "input should be 'smoke', 'quick', 'cpu' or 'paper'"),
+            ("corpus", "emopa", "input should be 'emopia', 'composed', "),
+            ("systems", ["Constant", "X"], "unknown system 'X'; the systems are: Constant, "),
+            ("tasks", ["4Q", "Q"], "input should be '4Q', 'A', 'V' or 'cluster'"),
+            ("tasks", [], "list should have at least 1 item"),
+            ("tasks", ["A", "A"], r"expected each of \['A', 'A'\] once"),
+            ("seeds", [], "list should have at least 1 item"),
+            ("seeds", [1, 1], r"expected each of \[1, 1\] once"),
+            ("seeds", [-1], "input should be greater than or equal to 0"),
+            ("n_jobs", 0, "input should be greater than or equal to 1"),
+            ("overrides", {"X": {}}, "unknown system 'X'; the systems are: Constant, "),
+            ("transcribers", ["ear"], "input should be 'onsets-frames', "),
+            ("separators", ["ear"], "input should be 'small' or 'htdemucs'"),
+            ("tests", ["EMOPA"], "input should be 'composed', 'EMOPIA', "),
+        ],
+    )
+    def test_unknown_values_list_the_known_ones(self, name: str, value: Any, message: str) -> None:
+        with pytest.raises(ParameterError, match=message):
+            read_settings({name: value})
+
+    def test_messages_stand_alone_in_a_notebook(self) -> None:
+        with pytest.raises(ParameterError) as caught:
+            read_settings({"profle": 1})
+        assert caught.value._render_traceback_() == [f"ParameterError: {caught.value}"]
+
+    def test_cannot_be_changed(self) -> None:
+        with pytest.raises(ValueError, match="frozen"):
+            Settings().profile = "cpu"
+
+
+class TestAssignments:
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("smoke", "smoke"),
+            ("[0,1]", [0, 1]),
+            ("None", None),
+            ("False", False),
+            ("3", 3),
+            ("0.5", 0.5),
+            ("'4Q'", "4Q"),
+            ("4Q", "4Q"),
+            ("{'Audio-LR': {'c_grid': [1.0]}}", {"Audio-LR": {"c_grid": [1.0]}}),
+            ("LSTM-Attn + REMI", "LSTM-Attn + REMI"),
+            ("tcp://host:8786", "tcp://host:8786"),
+            ("a=b", "a=b"),
+            ("", ""),
+            ("{[]: 1}", "{[]: 1}"),
+        ],
+    )
+    def test_values(self, text: str, value: Any) -> None:
+        assert parse_assignments([f"x={text}"]) == {"x": value}
+
+    def test_several(self) -> None:
+        found = parse_assignments(["profile=smoke", "seeds=[0,1]"])
+        assert read_settings(found).seeds == [0, 1]
+
+    def test_without_a_sign(self) -> None:
+        with pytest.raises(ParameterError, match="found 'smoke'; expected name=value"):
+            parse_assignments(["smoke"])
+
+    def test_tuple_is_refused_later(self) -> None:
+        with pytest.raises(ParameterError, match=r"parameter 'seeds' is \(0, 1\)"):
+            read_settings(parse_assignments(["seeds=(0,1)"]))
+
+
+class TestProject:
+    def test_root_is_found_from_below(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("MER_PROJECT", raising=False)
+        (tmp_path / "notebooks").mkdir()
+        (tmp_path / "_config.yml").touch()
+        monkeypatch.chdir(tmp_path / "notebooks")
+        assert project_root() == tmp_path.resolve()
+        assert store_folder(committed=True) == tmp_path.resolve() / "results"
+        assert store_folder(committed=False) == tmp_path.resolve() / "_build" / "results"
+
+    def test_no_project(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MER_PROJECT", str(tmp_path))
+        with pytest.raises(MissingDataError, match=r"is not inside a checkout .* set MER_PROJECT"):
+            project_root()

@@ -1,0 +1,337 @@
+"""Segments whose emotion is known: truth, stored tables, trajectories, and what is read of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from mer.clips import Clip, Corpus, Fold, Labels, Split
+from mer.errors import ParameterError
+from mer.papers.sun2024 import noise, trajectory
+from mer.papers.sun2024.noise import NoiseTables, class_shares, with_truth
+from mer.papers.sun2024.tables import NETWORKS
+from mer.papers.sun2024.trajectory import SongSegments
+from mer.study import executor
+from mer.study.claims import FAILS, HOLDS, NOT_RUN, OPEN, paragraphs, verdict
+from mer.study.specs import RunSpec, plan
+from mer.study.store import RunStore
+from mer.study.study import Study
+from mer.tasks import TASKS
+
+RATE = 22050
+SECONDS = 6.0
+TINY: dict[str, Any] = {
+    **{"duration": 1.0, "n_mels": 32, "width": 1 / 32, "grid": 1, "warm_up": 1},
+    **{"epochs": 3, "batch_size": 16, "learning_rate": 1e-3},
+}
+
+
+def changing(number: int, folder: Path) -> Clip:
+    """Loud in the first 4 s, which is Q1, and soft in the other 2 s, which are Q3; or reversed."""
+    rng = np.random.default_rng(number)
+    gain = np.where(np.arange(int(SECONDS * RATE)) < 4 * RATE, 0.1, 0.002)
+    order, cut = ((3, 1), 2.0) if number % 2 else ((1, 3), 4.0)
+    path = folder / f"{number}.wav"
+    samples = gain[:: -1 if number % 2 else 1] * rng.normal(size=len(gain))
+    soundfile.write(path, samples.astype(np.float32), RATE)
+    segments = [
+        {"start": 0.0, "end": cut, "quadrant": order[0]},
+        {"start": cut, "end": SECONDS, "quadrant": order[1]},
+    ]
+    labels = Labels(quadrant=1 if number % 4 < 2 else 3)
+    name = f"c{number:02d}"
+    return Clip(name, f"song-{number}", audio=path, labels=labels, meta={"segments": segments})
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("audio")
+    clips = [changing(number, folder) for number in range(16)]
+    ids = [clip.id for clip in clips]
+    split = Split("cv", (Fold(tuple(ids[:8]), tuple(ids[8:12]), tuple(ids[12:])),))
+    return Corpus("toy", clips, licence="-", citation="-", splits={"cv": lambda _: split})
+
+
+@pytest.fixture
+def study(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    monkeypatch.setattr(executor, "_limit_threads", lambda threads: None)
+    found = segments_study(tmp_path, n_jobs=1)
+    found.corpus_name, found.corpus = "toy", corpus
+    return found
+
+
+def planned(corpus: Corpus, system: str) -> list[RunSpec]:
+    place = {"corpus": "toy", "fingerprint": corpus.fingerprint, "split": "cv"}
+    rows = {system: NETWORKS[system].configured(TINY)}
+    return plan(rows, ["A"], folds=[0], seeds=[0], **place)
+
+
+def counts(**shares: float) -> pd.DataFrame:
+    """Clips of a part by system, of whose ten segments some are right."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            **{"task": "A", "system": system, "duration": duration, "part": part},
+            **{"id": f"c{k}", "group": f"song-{k // 2}", "models": 1, "segments": 10},
+            **{"right": rng.binomial(10, share), "label_right": 6, "pure": 5},
+            **{"right_pure": 5, "label_right_pure": 4},
+        }
+        for system, share in shares.items()
+        for duration in (1.0, 3.0)
+        for part in ("train", "test")
+        for k in range(40)
+    ]
+    return pd.DataFrame(rows)
+
+
+def found(auc: float = 0.8) -> NoiseTables:
+    """Divisions of two folds: above .5 they find something, below the contrary, at .5 nothing."""
+    rng = np.random.default_rng(1)
+    noisy, places = np.tile([1, 0, 0, 1], 60), range(240)
+    scatter = rng.random(240) if auc != 0.5 else np.full(240, 0.5)
+    divisions = pd.DataFrame(
+        {
+            **{"task": "A", "system": "SSSL", "duration": 1.0, "fold": np.repeat([0, 1], 120)},
+            "id": [f"c{k // 4}" for k in places],
+            "group": [f"song-{k // 8}" for k in places],
+            "p_clean": np.clip(scatter - (auc - 0.5) * noisy, 0, 1),
+            "noisy": noisy,
+        }
+    )
+    measures = dict.fromkeys(noise.MEASURES, 0.5)
+    epochs = pd.DataFrame(
+        [
+            {"task": "A", "system": "SSSL", "duration": 1.0, "fold": f, "epoch": e, **measures}
+            for f in (0, 1)
+            for e in (2, 3)
+        ]
+    )
+    return NoiseTables(epochs, noise.detection(divisions), counts(SSSL=0.8))
+
+
+def test_classes_of_pieces_and_segments(corpus: Corpus) -> None:
+    times = np.array([[0, 4], [3, 5], [3.5, 5.5]])
+    shares = class_shares(corpus[0], times, TASKS["A"])
+    assert shares.tolist() == [[0, 1], [0.5, 0.5], [0.75, 0.25]]
+    with pytest.raises(ParameterError, match="do not tell the classes of task 'cluster'"):
+        class_shares(corpus[0], times, TASKS["cluster"])
+    segments = pd.DataFrame({"id": "c02", "start": [0.0, 3.5, 5.0], "end": [1.0, 5.5, 6.0]})
+    known = with_truth(segments, corpus, "A")
+    assert known["group"].tolist() == ["song-2"] * 3
+    assert known["label"].tolist() == [1, 1, 1]  # Q3
+    assert known["true"].tolist() == [2, 1, 1]
+    assert known["pure"].tolist() == [1, 0, 1]
+
+
+def test_fitted_systems_stay_with_their_runs(
+    study: Study, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = planned(corpus, "SSSL")
+    (first,) = study.inspect(specs, noise.model_noise)
+    assert not study.store.missing(specs)
+
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        raise AssertionError("fitted again")
+
+    monkeypatch.setattr(executor, "fit", refuse)
+    (second,) = study.inspect(specs, noise.model_noise)
+    for one, other in zip(first, second, strict=True):
+        pd.testing.assert_frame_equal(one, other)
+
+    epochs, clips, divisions = first
+    assert epochs["epoch"].tolist() == [2, 3]
+    assert epochs["n"].tolist() == [48, 48]  # 8 clips of 6 segments
+    assert epochs["noisy"].between(0.3, 0.7).all()
+    assert len(divisions) == 48
+    (row,) = noise.detection(divisions).to_dict("records")
+    for name in noise.MEASURES:
+        np.testing.assert_allclose(row[name], epochs[name].iloc[-1], atol=1e-6)
+    assert clips["part"].value_counts().to_dict() == {"train": 8, "test": 4}
+    assert set(clips["segments"]) == {6}
+    assert (clips["label_right"] <= 6).all()
+
+
+def test_songs_segment_by_segment(study: Study, corpus: Corpus) -> None:
+    (rows,) = study.inspect(planned(corpus, "Segment inheritance"), trajectory.song_segments)
+    assert rows["id"].unique().tolist() == ["c12", "c13", "c14", "c15"]
+    assert set(rows["true"]) == {1, 2}
+    np.testing.assert_allclose(rows["p_1"] + rows["p_2"], 1, atol=2e-3)
+    assert rows.groupby("id")["answer"].nunique().eq(1).all()
+
+
+def segments_study(store: Path, **changes: Any) -> Study:
+    return Study({"profile": "smoke", **changes}, "segments", RunStore(store))
+
+
+def test_plan(tmp_path: Path) -> None:
+    study = noise.noise_study(segments_study(tmp_path, corpus="emotify", tasks=["A", "cluster"]))
+    assert study.corpus_name == "composed_trajectories"
+    specs = noise.noise_specs(study)
+    assert len(specs) == (3 + 2) * 2  # systems with 3 s and with 1 s, folds
+    assert {spec.task for spec in specs} == {"A"}
+    assert {spec.parameters["duration"] for spec in specs} == {1.0, 3.0}
+    with pytest.raises(ParameterError, match="only 4Q, A, V are known: expected one of these"):
+        noise.noise_study(segments_study(tmp_path, tasks=["cluster"]))
+
+
+def test_nothing_is_stored(tmp_path: Path) -> None:
+    whole = segments_study(tmp_path, profile="cpu", compute=False)
+    nothing = noise.noise_tables(noise.noise_study(whole))
+    assert [len(table) for table in nothing] == [0, 0, 0]
+    assert f"- SSSL, no KL, 4Q: **{NOT_RUN}**." in noise.tables_text(nothing, ["4Q"])
+    claims = noise.detection_claims(["4Q"], [1.0])
+    judged = noise.judge_detection(nothing.detection, claims)
+    assert NOT_RUN in paragraphs(claims, judged, [noise.DIVISIONS])
+    asked = noise.segment_claims(["4Q"], [1.0])
+    answered = noise.judge_segments(nothing.clips, asked)
+    assert NOT_RUN in paragraphs(asked["test"], answered, [noise.PARTS["test"]])
+
+    by_corpus = trajectory.studies(whole)
+    assert list(by_corpus) == ["composed_trajectories", "composed", "emotify", "mirex_mood"]
+    shown, missing = trajectory.all_songs(by_corpus)
+    assert (shown, missing[0], missing[-1]) == (
+        *([], "composed_trajectories, A"),
+        "mirex_mood, cluster",
+    )
+    assert set(trajectory.song_means([], missing)["songs"]) == {NOT_RUN}
+
+
+@pytest.mark.parametrize(("auc", "expected"), [(0.9, HOLDS), (0.5, OPEN), (0.1, FAILS)])
+def test_questions_on_the_mixture(auc: float, expected: str) -> None:
+    claims = noise.detection_claims(["A"], [1.0])
+    judged = noise.judge_detection(found(auc).detection, claims)
+    assert [verdict(c, judged, noise.DIVISIONS) for c in claims] == [expected, expected]
+    assert "AUC of SSSL, 1 s minus chance" in paragraphs(claims, judged, [noise.DIVISIONS])
+
+
+def test_detection_and_segments_of_all_systems() -> None:
+    tables = found()
+    (row,) = tables.detection.to_dict("records")
+    assert (row["folds"], row["clips"]) == (2, 60)
+    assert row["recall_low"] < row["recall"] < row["recall_high"]
+    assert 0.5 < row["auc_low"] < row["auc"] < row["auc_high"]
+    text = noise.detection_text(tables.detection, "A")
+    assert text["wrong labels"].to_dict() == {"SSSL, 1 s": ".500"}
+
+    clips = counts(**{"SSSL": 0.9, "Segment inheritance": 0.5, "SSSL, no KL": 0.9})
+    accuracy = noise.segment_accuracy(clips)
+    table = accuracy.set_index(["part", "system", "duration"])
+    assert table.loc[("test", noise.CLIP_LABEL, 1.0), "mean"] == pytest.approx(0.6)
+    assert table.loc[("test", noise.CLIP_LABEL, 1.0), "pure"] == pytest.approx(0.8)
+    assert table.loc[("test", "SSSL", 3.0), "mean"] == pytest.approx(0.9, abs=0.05)
+    assert len(noise.accuracy_text(accuracy, "A")) == 2 * 4
+
+    claims = noise.segment_claims(["A"], [1.0, 3.0])
+    judged = noise.judge_segments(clips, claims)
+    verdicts = [
+        verdict(claim, judged, noise.PARTS[part]) for part, own in claims.items() for claim in own
+    ]
+    assert verdicts == [HOLDS, OPEN, HOLDS]
+    assert len(noise.detection_figure(noise.epoch_curves(tables.epochs), "A").axes) == 2
+    assert len(noise.accuracy_figure(accuracy, "A").axes) == 2
+    summary = noise.noise_summary(tables.detection, accuracy)
+    assert "the inherited label is wrong for 50%" in summary
+
+
+def song(name: str, answered: list[int], true: list[int] | None, system: str) -> pd.DataFrame:
+    start = np.arange(len(answered), dtype=float)
+    values = np.full((len(answered), 4), 0.1)
+    values[np.arange(len(answered)), np.asarray(answered) - 1] = 0.7
+    return pd.DataFrame(
+        {
+            **{"system": system, "id": name, "group": f"song {name}"},
+            **{"segment": range(len(answered)), "start": start, "end": start + 3},
+            **{"label": 1, "true": np.nan if true is None else true, "answer": 1},
+            **{f"p_{k + 1}": values[:, k] for k in range(4)},
+        }
+    )
+
+
+def songs(corpus_name: str = "composed", *, known: bool = True) -> SongSegments:
+    true = [1, 1, 1, 1, 1, 3, 3, 3] if known else None
+    answers = {
+        "a": [1, 1, 1, 1, 1, 3, 3, 3],
+        "b": [1, 1, 2, 1, 1, 1, 3, 3],
+        "c": [2, 2, 2, 2, 2, 2, 2, 2],
+    }
+    frames = [
+        song(name, answered, true, system)
+        for system in trajectory.SYSTEMS
+        for name, answered in answers.items()
+    ]
+    study = segments_study(Path("nowhere"))
+    study.corpus_name = corpus_name
+    spans = [(0.0, 6.0, 1), (6.0, 10.0, 3)]
+    pieces = [{"start": s, "end": e, "quadrant": q} for s, e, q in spans]
+    clips = [Clip(n, n, labels=Labels(quadrant=1), meta={"segments": pieces}) for n in answers]
+    study.corpus = Corpus(corpus_name, clips, licence="-", citation="-")
+    return SongSegments(study, "4Q", pd.concat(frames, ignore_index=True))
+
+
+def test_songs_by_hand() -> None:
+    table = trajectory.song_table(songs()).query("system == 'SSSL'").set_index("id")
+    assert table["agree"].tolist() == [5 / 8, 5 / 8, 0]
+    assert table["right"].tolist() == [1, 6 / 8, 0]
+    assert table["changes"].tolist() == [1, 3, 0]
+    assert table["true_changes"].tolist() == [1, 1, 1]
+    assert table["correct"].all()
+    assert trajectory.typical_song(songs()) == "b"
+    assert trajectory.typical_song(songs("emotify", known=False)) == "a"  # the first of two
+
+
+def test_text_of_songs() -> None:
+    shown = [songs(), songs("emotify", known=False)]
+    table = trajectory.song_means(shown, ["mirex_mood, cluster"])
+    assert len(table) == 5
+    assert table.loc["mirex_mood, cluster", "songs"] == NOT_RUN
+    assert str(table.loc["composed, 4Q: SSSL", "true changes a song"]).startswith("1.0")
+    assert table.loc["emotify, 4Q: SSSL", "true changes a song"] == "–"
+    text = trajectory.trajectory_summary(shown)
+    assert "changes 1.3 times a song, the emotion itself 1.0 times." in text
+    assert "does not change at all" not in text
+    about = trajectory.about_song(shown[0], "b")
+    assert "changes 3 times, the true class once, and 75%" in about
+    assert "true" not in trajectory.about_song(shown[1], "b")
+    assert "does not allow us to publish" in trajectory.no_player_text(shown[1])
+    shown[0].segments["true"] = 1
+    assert "answer of SSSL changes 1.3 times a song" in trajectory.trajectory_summary(shown[:1])
+
+
+def test_figures_of_songs() -> None:
+    (upper, _) = trajectory.trajectory_figure(songs(), "b").axes
+    curves = [line for line in upper.lines if np.size(line.get_xdata()) == 8]
+    assert [str(line.get_label())[:2] for line in curves] == ["Q1", "Q2", "Q3", "Q4"]
+    assert np.asarray(curves[0].get_xdata())[0] == 1.5
+    assert [text.get_text() for text in upper.texts] == ["Q1", "Q3"]
+    assert len(trajectory.song_overview([songs(), songs("emotify")]).axes) == 2
+
+
+def test_true_spans_of_a_binary_task() -> None:
+    clip = songs().clip("a")
+    assert clip is not None
+    spans = trajectory.true_spans(clip, "A")[["start", "end", "name"]]
+    assert spans.to_numpy().tolist() == [[0.0, 6.0, "high"], [6.0, 10.0, "low"]]
+    clip.meta["segments"][1]["quadrant"] = 2
+    assert trajectory.true_spans(clip, "A")[["start", "end"]].to_numpy().tolist() == [[0.0, 10.0]]
+    assert [line.name for line in trajectory.class_lines("V")] == ["high valence"]
+    assert len({str(line.dashes) for line in trajectory.class_lines("cluster")}) == 5
+
+
+def test_player(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silence(clip: Clip, rate: int) -> np.ndarray:
+        return np.zeros(10 * rate, dtype=np.float32)
+
+    monkeypatch.setattr(trajectory, "waveform", silence)
+    page = trajectory.trajectory_player(songs(), "b").data
+    assert 'src="data:audio/mpeg;base64,' in page
+    assert 'src="data:image/svg+xml;base64,' in page
+    assert '"spans": [[0.0, 6.0, "Q1"], [6.0, 10.0, "Q3"]]' in page
+    assert '"middle": [1.5, 2.5,' in page
+    assert "$" not in page
+    assert "http" not in page
+    assert songs("emotify").clip("a") is None  # the sound of recordings stays here

@@ -1,0 +1,91 @@
+"""Text of numbers, estimates, lists and tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mer.evaluation.resampling import Difference
+from mer.study.text import captioned, estimate, listing, number
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "expected"),
+    [
+        (0.5851, {}, ".585"),
+        (-0.0416, {}, "-.042"),
+        (0.035, {"signed": True}, "+.035"),
+        (-0.0001, {"signed": True}, "+.000"),
+        (0.99961, {}, "1.000"),
+        (1.25, {}, "1.250"),
+        (10.5, {"decimals": 1}, "10.5"),
+        (-10.04, {"decimals": 1}, "-10.0"),
+        (1234.5, {"decimals": 1}, "1,234.5"),
+        (86, {}, "86"),
+        (np.int64(1078), {}, "1,078"),
+        (0, {}, "0"),
+        (1078.4, {"decimals": 0}, "1,078"),
+        (0.634, {"percent": True}, "63%"),
+        (0.6344, {"percent": True, "decimals": 1}, "63.4%"),
+        (-0.02, {"percent": True, "signed": True}, "-2%"),
+        (NAN, {}, "–"),
+        (None, {"percent": True}, "–"),
+        (pd.NA, {}, "–"),
+    ],
+)
+def test_number(value: Any, options: dict[str, Any], expected: str) -> None:
+    assert number(value, **options) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "expected"),
+    [
+        ((0.585, 0.454, 0.702, 0.041), {}, ".585 ± .041 [.454, .702]"),
+        (Difference(0.035, -0.008, 0.078), {"signed": True}, "+.035 [-.008, .078]"),
+        ((0.63, 0.51, 0.75), {"percent": True}, "63% [51%, 75%]"),
+        ((5.25, 4.04, 6.51), {"decimals": 1}, "5.2 [4.0, 6.5]"),
+        ((0.5, NAN, NAN, 0.1), {}, ".500 ± .100"),
+        ((0.5, NAN, 0.7), {}, ".500"),
+        ((NAN, 0.1, 0.2), {}, "–"),
+    ],
+)
+def test_estimate(values: tuple[float, ...], options: dict[str, Any], expected: str) -> None:
+    assert estimate(*values, **options) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [([], ""), (["A"], "A"), (["A", "B"], "A and B"), (["A", "B", 3], "A, B and 3")],
+)
+def test_listing(names: list[Any], expected: str) -> None:
+    assert listing(names) == expected
+
+
+def test_listing_of_alternatives() -> None:
+    assert listing("AB", "or") == "A or B"
+
+
+def test_captioned_table_formats_cells() -> None:
+    table = pd.DataFrame(
+        {
+            "accuracy": [0.5, -0.25],
+            "n": [1078, 86],
+            "right": [True, False],
+            "mixed": [None, 0.5],
+            "p": [np.nan, 1.0],
+            "text": [".7 ± .1 [.6, -.8]", "a, b [51%, 75%]"],
+        },
+        index=pd.Index(["a", "b"], name="system"),
+    )
+    html = captioned(table, "A caption").to_html()
+    space = "\N{NO-BREAK SPACE}"
+    estimates = (f".7{space}±{space}.1 [.6,{space}-.8]", f"a, b [51%,{space}75%]")
+    for cell in (".500", "-.250", "1,078", "yes", "no", "–", "1.000", "A caption", *estimates):
+        assert f">{cell}</" in html
+    assert "system" not in html
+    assert 'class="dataframe"' in html
