@@ -29,9 +29,6 @@ from mer.paths import data_folder
 Job = tuple[str, Callable[[], str]]
 """A name, and a function of another process that returns what is to be said of its work."""
 
-_IMPORTED = ["matplotlib_inline.backend_inline", "mer.study.model_card"]
-_IMPORTED += ["ipykernel.inprocess.manager", "papermill", "seaborn", "torch"]
-
 
 def in_processes(groups: Iterable[Sequence[Job]], *, processes: int, progress: bool) -> None:
     """Run jobs in processes of their own, with a line of progress each.
@@ -84,7 +81,8 @@ def _in_process(name: str, call: Callable[[], str], processes: int) -> str:
     can_fork = sys.platform == "linux"
     context: Any = get_context("forkserver" if can_fork else "spawn")
     if can_fork:
-        context.set_forkserver_preload(_IMPORTED)
+        own = [name for name in sys.modules if name.startswith("mer.")]
+        context.set_forkserver_preload(["mer.study.preloaded", *own])
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(
         target=_answer, args=(call, dict(os.environ), Path.cwd(), processes, sender)

@@ -1,0 +1,15 @@
+"""What notebooks need: loaded once, by the process from which their kernels are forked."""
+
+from importlib import import_module
+
+from mer.libraries import load_librosa
+
+for _name in (
+    "ipykernel.inprocess.manager",
+    "matplotlib_inline.backend_inline",
+    "papermill",
+    "seaborn",
+    "sklearn.svm",
+):
+    import_module(_name)
+load_librosa()
