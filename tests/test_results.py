@@ -130,3 +130,14 @@ class TestCards:
         for figure in (counts, notes, audit.interval_figure()):
             figure.savefig(io.BytesIO(), dpi=40)
         assert plt.get_fignums() == []
+
+
+def test_rows_that_are_made_of_others_stand_below_those_of_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", lambda *parts: shown.extend(parts))
+    results(tmp_path, {**RIGHT, "Late average": 12}).show(("4Q",))
+    (styler,) = shown
+    assert list(styler.data.index) == [*emopia.BASELINES.order, "Late average"]
+    assert styler.data.loc["Late average", "reproduced"].startswith(".")

@@ -161,21 +161,6 @@ def group_bootstrap(
     return interval(resampler.means(per_clip))
 
 
-def paired_bootstrap_difference(
-    a: ArrayLike, b: ArrayLike, groups: ArrayLike, *, n_resamples: int = 2000, seed: int = 0
-) -> Difference:
-    """Mean of `a` - `b` on the same clips, with its 95 % group bootstrap interval.
-
-    Each clip's mean over seeds is taken first, so their numbers may differ; else as in
-    `group_bootstrap`.
-    """
-    first, second = _per_clip(a), _per_clip(b)
-    _check_same_length(first, second)
-    gain = first - second
-    ends = group_bootstrap(gain, groups, n_resamples=n_resamples, seed=seed)
-    return Difference(float(gain.mean()), *ends)
-
-
 def difference(
     first: ArrayLike,
     second: ArrayLike,

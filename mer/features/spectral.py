@@ -78,14 +78,6 @@ def power_spectrogram(y: Floats, *, n_fft: int = 1024, hop_length: int = 512) ->
     return power.T
 
 
-def stft_magnitude(y: Floats, *, n_fft: int = 1024, hop_length: int = 512) -> Floats:
-    """Magnitude of the short-time Fourier transform, shape (1 + n_fft // 2, frames), float32.
-
-    Parameters and errors are those of `power_spectrogram`.
-    """
-    return np.sqrt(power_spectrogram(y, n_fft=n_fft, hop_length=hop_length))
-
-
 def mel_spectrogram(
     y: Floats,
     sample_rate: int,
