@@ -228,14 +228,17 @@ def test_executed_notebook_is_kept_until_something_changes(
 
 def test_interrupt_ends_all_processes(project: Path, tmp_path: Path) -> None:
     program = (
-        "import time; from functools import partial; from mer.study.notebooks import in_processes\n"
+        "from functools import partial; from mer.study.notebooks import in_processes\n"
+        "job = 'import pathlib, time; pathlib.Path(name).touch(); time.sleep(999)'\n"
         "if __name__ == '__main__':\n"
-        "    in_processes([[('a', partial(time.sleep, 99))], [('b', partial(time.sleep, 99))]],"
-        " processes=2, progress=False)"
+        "    calls = {name: partial(exec, job, {'name': name}) for name in 'ab'}\n"
+        "    in_processes([[call] for call in calls.items()], processes=2, progress=False)"
     )
     (tmp_path / "program.py").write_text(program)
     process = subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path, stderr=subprocess.PIPE)
-    time.sleep(8)
+    while not all((tmp_path / name).exists() for name in "ab"):
+        assert process.poll() is None
+        time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     assert b"KeyboardInterrupt" in process.communicate(timeout=60)[1]
 
