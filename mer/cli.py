@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ app = typer.Typer(
 data = typer.Typer(help="Datasets: what is here, and downloading.", no_args_is_help=True)
 app.add_typer(data, name="data")
 _out = Console()
+_INTERRUPTED = 130
 
 
 def _version(value: bool) -> None:
@@ -328,12 +330,14 @@ def _plain_warnings() -> Iterator[None]:
 
 def main() -> None:
     """Run the command line; a user's mistake ends it with one sentence and status 1."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no process stays behind
     try:
         with _plain_warnings():
             app()
     except MerError as error:
         print(f"mer: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("mer: interrupted; what was stored is kept", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # as typer ends what was interrupted
+            print("mer: interrupted; what was stored is kept", file=sys.stderr)
+        raise

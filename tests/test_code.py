@@ -41,6 +41,45 @@ NETWORK = """
         def forward(self, x):
             return self.out(super().forward(x))
 """
+DECORATED = """
+    import functools
+
+    FACTOR = 1
+
+    def scaled(factor):
+        def decorate(function):
+            @functools.wraps(function)
+            def wrapper(x):
+                return factor * function(x)
+
+            return wrapper
+
+        return decorate
+
+    @scaled(FACTOR)
+    def feature(x):
+        return x
+"""
+PARTIAL = """
+    import functools
+
+    def base(x, k):
+        return k * x
+
+    times = functools.partial(base, k=1)
+
+    def feature(x):
+        return times(x)
+"""
+CLASS_BODY = """
+    FACTOR = 1
+
+    class feature(nn.Module):
+        width = FACTOR
+
+        def forward(self, x):
+            return self.width * x
+"""
 
 
 def cell(source: str) -> dict[str, Any]:
@@ -100,6 +139,21 @@ class TestDigest:
     def test_code_of_a_network(self, old: str, new: str, counts: bool) -> None:
         first, second = (cell(text)["Network"] for text in (NETWORK, changed(NETWORK, old, new)))
         assert (digest(first) != digest(second)) is counts
+
+    @pytest.mark.parametrize(
+        ("source", "old", "new"),
+        [
+            (DECORATED, "FACTOR = 1", "FACTOR = 7"),
+            (DECORATED, "factor * function(x)", "factor + function(x)"),
+            (PARTIAL, "k=1", "k=7"),
+            (PARTIAL, "k * x", "k + x"),
+            (CLASS_BODY, "FACTOR = 1", "FACTOR = 7"),
+        ],
+    )
+    def test_what_stands_around_a_function_counts(self, source: str, old: str, new: str) -> None:
+        first, second = (cell(text)["feature"] for text in (source, changed(source, old, new)))
+        assert digest(first) == digest(cell(source)["feature"])
+        assert digest(first) != digest(second)
 
     def test_later_cells_count(self) -> None:
         session = cell(FEATURE)
@@ -161,6 +215,16 @@ class TestPlain:
     def test_code_without_a_source(self, code: Any) -> None:
         with pytest.raises(ParameterError, match=r"source of .* is not at hand.*def or class"):
             plain(code)
+
+    def test_a_method_of_an_object(self) -> None:
+        with pytest.raises(ParameterError, match="is not at hand"):
+            plain(cell(NETWORK)["Network"](4).forward)
+
+    def test_code_from_a_text_without_a_module(self) -> None:
+        namespace: dict[str, Any] = {}
+        exec("def feature(samples):\n    return samples", namespace)
+        with pytest.raises(ParameterError, match="is not at hand"):
+            plain(namespace["feature"])
 
     def test_code_from_a_text(self) -> None:
         namespace: dict[str, Any] = {"__name__": "__main__"}

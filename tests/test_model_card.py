@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from mer.errors import ParameterError
 from mer.models.classifiers import LSTMAttn
+from mer.papers import emopia
 from mer.study import model_card, plots
 from mer.study.settings import Settings
 from mer.study.store import RunStore
 from mer.study.study import Study
+from mer.study.tables import KNOWN_ROWS
 from mer.systems.base import System
 
 LSTM = "LSTM-Attn + MIDI-like"
@@ -135,3 +137,11 @@ def test_pictures_are_drawn_by_what_they_are() -> None:
 def test_example_clips() -> None:
     clips = [model_card.example_clip(quadrant) for quadrant in (1, 2, 3, 4)]
     assert [clip.labels.quadrant for clip in clips] == [1, 2, 3, 4]
+
+
+def test_a_row_of_a_paper_keeps_its_name() -> None:
+    with pytest.raises(ParameterError, match="there is a row 'Constant' already"):
+        emopia.PLAIN.with_rows({"Constant": emopia.SVM["Symbolic-SVM"]})
+    own = emopia.PLAIN.with_rows({"Mine": emopia.SVM["Symbolic-SVM"]})
+    assert "Mine" in own.with_rows({"Mine": emopia.SVM["Audio-SVM"]}).all_rows
+    assert "Mine" not in KNOWN_ROWS

@@ -16,6 +16,7 @@ from typing import Any
 import nbformat
 import pytest
 import yaml
+from filelock import FileLock
 
 from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
 from mer.papers.deberardinis2020 import tables as emomucs
@@ -221,6 +222,13 @@ def test_executed_notebook_is_kept_until_something_changes(
     assert notebooks.is_current(path, template, values)
     assert not notebooks.is_current(path, template, {**values, "corpus": "pmemo"})
     assert not notebooks.is_current(path, ROOT / "notebooks" / "separation.ipynb", values)
+    text = path.read_text(encoding="utf-8")
+    for other in (text.replace("Labels", "Edited"), "[]", '{"metadata": {"mer": "x"}}'):
+        assert other != text
+        path.write_text(other, encoding="utf-8")
+        assert not notebooks.is_current(path, template, values)
+    path.write_text(text, encoding="utf-8")
+    assert notebooks.is_current(path, template, values)
     (project / "results" / "corpora").unlink()
     assert not notebooks.is_current(path, template, values)
     (project / "results").rmdir()
@@ -245,6 +253,13 @@ def test_interrupt_ends_all_processes(project: Path, tmp_path: Path) -> None:
 
 def test_book_needs_stored_runs(project: Path) -> None:
     with pytest.raises(MissingDataError, match="nothing is stored of corpus 'emopia'"):
+        book.build_book(write_tables, progress=False)
+
+
+def test_two_builds_do_not_share_a_folder(project: Path) -> None:
+    folder = project / "_build"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "book.lock"), pytest.raises(MerError, match="another process builds"):
         book.build_book(write_tables, progress=False)
 
 

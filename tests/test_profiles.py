@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rows import ROWS
 
 from mer.corpora import LABELLED
-from mer.errors import ParameterError
+from mer.errors import InvalidDataError, ParameterError
 from mer.papers.emopia.systems import TokenNetwork
+from mer.study import profiles
 from mer.study.profiles import NAMES, Profile, get_profile
 
 LSTM = "LSTM-Attn + MIDI-like"
@@ -91,3 +93,12 @@ class TestSized:
     def test_unknown_entry_of_a_file(self) -> None:
         with pytest.raises(ValueError, match="famlies"):
             profile(famlies={})
+
+
+@pytest.mark.parametrize("text", ["", "seeds: [0", "purpose: x\nfamilies: 3\n", "[]", "speed: 3\n"])
+def test_damaged_file_is_named(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "cpu.yaml").write_text(text)
+    monkeypatch.setattr(profiles, "__file__", str(tmp_path / "profiles.py"))
+    with pytest.raises(InvalidDataError, match=r"cpu\.yaml is no profile"):
+        profiles.get_profile.__wrapped__("cpu")

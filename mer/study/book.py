@@ -10,15 +10,17 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from joblib import cpu_count
 
 from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
-from mer.study.notebooks import Job, execute, in_processes, is_current
+from mer.study.notebooks import Job, code_digest, execute, in_processes, is_current
 from mer.study.profiles import STORED
 from mer.study.project import project_root
 from mer.study.settings import Settings, check
@@ -109,7 +111,7 @@ def _jobs(names: Sequence[str], values: Mapping[str, Any], output: Path) -> list
         template, finished = root / "notebooks" / f"{name}.ipynb", output / f"{name}.ipynb"
         if computes or not is_current(finished, template, values):
             group = groups.setdefault(name.split("_")[0] if computes else name, [])
-            group.append((name, partial(execute, template, finished, values, root)))
+            group.append((name, partial(execute, template, finished, values, root, code_digest())))
     return sorted(groups.values(), key=len, reverse=True)
 
 
@@ -144,6 +146,21 @@ def build_book(write_tables: Callable[[Path], None], *, progress: bool = True) -
         If a notebook fails, Sphinx warns, or the book lacks a page or a table.
     """
     build = project_root() / "_build"
+    with _alone(build):
+        return _build(build, write_tables, progress=progress)
+
+
+@contextmanager
+def _alone(build: Path) -> Iterator[None]:
+    build.mkdir(exist_ok=True)
+    try:
+        with FileLock(build / "book.lock", timeout=0):
+            yield
+    except Timeout:
+        raise MerError(f"another process builds the book in {build}; wait for its end") from None
+
+
+def _build(build: Path, write_tables: Callable[[Path], None], *, progress: bool) -> Path:
     source, book = build / "book-source", build / "book"
     for folder in (source, book):
         shutil.rmtree(folder, ignore_errors=True)

@@ -10,6 +10,7 @@ import atexit
 import hashlib
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -118,16 +119,27 @@ def _answer(
     cores = max(cpu_count() // processes, 1)
     os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
     threadpool_limits(cores)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         sender.send(call())
     except MerError as error:
         sender.send(error)
+    except OSError as error:  # such as a full disk
+        sender.send(MerError(f"a file cannot be read or written: {error}"))
     finally:  # a process of multiprocessing waits for its children, and calls no exit functions
         get_reusable_executor().shutdown(kill_workers=True)
         atexit._run_exitfuncs()
 
 
-def execute(template: Path, finished: Path, values: Mapping[str, Any], root: Path) -> str:
+def _interrupt(number: int, frame: Any) -> None:
+    """Handle SIGTERM once, as an interrupt, so that workers of this process end before it does."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def execute(
+    template: Path, finished: Path, values: Mapping[str, Any], root: Path, code: str
+) -> str:
     """Execute a notebook: under its name if it ends well, else as `<name>.failed.ipynb`.
 
     Parameters
@@ -138,6 +150,8 @@ def execute(template: Path, finished: Path, values: Mapping[str, Any], root: Pat
         Parameters; the notebook is given those that it has.
     root : Path
         Folder that it runs in.
+    code : str
+        From `code_digest`, taken before this process was forked.
 
     Returns
     -------
@@ -172,12 +186,14 @@ def execute(template: Path, finished: Path, values: Mapping[str, Any], root: Pat
                 progress_bar=False,
             )
         except (papermill.PapermillException, RuntimeError) as error:
+            if getattr(error, "ename", "") == KeyboardInterrupt.__name__:
+                raise MerError("interrupted; what was stored is kept") from None
             if unfinished.is_file():
                 unfinished.replace(failed)
             reason = _reason(error)
             raise MerError(f"notebook {template.stem} failed: {reason} (see {failed})") from None
-        _sign(notebook, template, values, files)
         papermill.iorw.write_ipynb(notebook, str(unfinished))
+        _sign(unfinished, _digest(unfinished, template, values, files, code), files)
         unfinished.replace(finished)
     return f", {len(computed)} runs computed"
 
@@ -261,32 +277,38 @@ def _watch(root: Path) -> tuple[set[str], list[str]]:
     return files, computed
 
 
-def _sign(notebook: Any, template: Path, values: Mapping[str, Any], files: Iterable[str]) -> None:
+def _sign(path: Path, digest: str, files: Iterable[str]) -> None:
     """Note in an executed notebook what it came from."""
-    read = sorted(files)
-    notebook.metadata["mer"] = {"read": read, "digest": _digest(template, values, read)}
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook["metadata"]["mer"] = {"read": sorted(files), "digest": digest}
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def is_current(finished: Path, template: Path, values: Mapping[str, Any]) -> bool:
-    """Whether a notebook was executed with what is there now.
+    """Whether a notebook was executed with what is there now, and not changed since.
 
     That is its source, the parameters, the code and the installed packages, and all stored results
     and data that it read.
     """
     try:
         noted = json.loads(finished.read_text(encoding="utf-8"))["metadata"]["mer"]
-        return bool(noted["digest"] == _digest(template, values, noted["read"]))
-    except (OSError, ValueError, KeyError):
+        current = _digest(finished, template, values, noted["read"], code_digest())
+        return bool(noted["digest"] == current)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _digest(template: Path, values: Mapping[str, Any], files: Iterable[str]) -> str:
-    parts = [_code_digest(), _file_digest(template), json.dumps(dict(values), sort_keys=True)]
-    return hashlib.sha256("\n".join([*parts, *map(_path_digest, files)]).encode()).hexdigest()
+def _digest(
+    executed: Path, template: Path, values: Mapping[str, Any], files: Iterable[str], code: str
+) -> str:
+    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    parts = [code, _file_digest(template), json.dumps([dict(values), cells], sort_keys=True)]
+    parts += map(_path_digest, sorted(files))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 @cache
-def _code_digest() -> str:
+def code_digest() -> str:
     """Of this package and the versions of all others."""
     package = Path(__file__).parents[1]
     names = sorted(path for path in package.rglob("*") if path.suffix not in {".pyc", ""})

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mer.errors import ParameterError
+from mer.errors import InvalidDataError, ParameterError
 from mer.systems.base import System
 
 Sizes = Mapping[str, Any]
@@ -56,7 +56,8 @@ class Profile(BaseModel):
     def sized(self, row: str, system: System) -> System:
         """A system at the sizes of this profile.
 
-        What a row sets itself stays, unless the profile names that row.
+        What a row sets itself stays, unless the profile names that row. A value that is the default
+        of the system counts as not set: where the profile has another one, give it as an override.
 
         Raises
         ------
@@ -87,8 +88,13 @@ def get_profile(name: str) -> Profile:
     ------
     ParameterError
         If there is none.
+    InvalidDataError
+        If its file is damaged.
     """
     if name not in NAMES:
         raise ParameterError(f"unknown profile {name!r}; the profiles are: {', '.join(NAMES)}")
     path = Path(__file__).with_name("profiles") / f"{name}.yaml"
-    return Profile(name=name, **yaml.safe_load(path.read_text(encoding="utf-8")))
+    try:
+        return Profile(**{**yaml.safe_load(path.read_text(encoding="utf-8")), "name": name})
+    except (yaml.YAMLError, ValidationError, TypeError) as error:
+        raise InvalidDataError(f"{path} is no profile: {error}") from None

@@ -66,7 +66,7 @@ class Settings(BaseModel):
     corpus: CorpusName | None = None
     compute: bool = True
     systems: list[str] | None = None
-    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] | None = Field(default=None, min_length=1)
     overrides: dict[str, dict[str, Any]] = {}
     n_jobs: Annotated[int, Field(ge=1)] | None = None
     cluster: str | None = None

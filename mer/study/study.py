@@ -249,7 +249,7 @@ class Study:
         return [
             spec
             for tasks, rows in by_tasks.items()
-            for spec in self.specs(rows, split=split, tasks=tasks, **options)
+            for spec in self.specs(rows, **{"split": split, "tasks": tasks, **options})
         ]
 
     def _possible(self, planned: list[RunSpec]) -> list[RunSpec]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mer.errors import ParameterError
 from mer.study.claims import NOT_RUN, Answers
 from mer.study.scores import HEAD, IMPLIED, OWN_MODEL, Published, metric_name, scores
 from mer.study.text import estimate, number
@@ -45,6 +46,8 @@ class Table:
         Dataset of the published values.
     beside : tuple of str
         Corpora beside whose scores the published ones make sense.
+    added : tuple of str
+        Names of own rows that are those of a notebook.
     """
 
     number: str
@@ -57,9 +60,10 @@ class Table:
     quoted: tuple[str, ...] = ()
     published_on: str = "EMOPIA"
     beside: tuple[str, ...] = ("emopia",)
+    added: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        KNOWN_ROWS.update(self.all_rows)
+        KNOWN_ROWS.update({n: s for n, s in self.all_rows.items() if n not in self.added})
 
     @property
     def all_rows(self) -> dict[str, System]:
@@ -81,8 +85,18 @@ class Table:
         return self.only.get(row, self.tasks)
 
     def with_rows(self, rows: Rows) -> Table:
-        """The table with further rows."""
-        return replace(self, own_rows={**self.own_rows, **rows})
+        """The table with further rows of one's own.
+
+        Raises
+        ------
+        ParameterError
+            If a row of a paper has that name.
+        """
+        for name in rows:
+            if name in KNOWN_ROWS:
+                raise ParameterError(f"there is a row {name!r} already; give yours another name")
+        added = (*self.added, *rows)
+        return replace(self, own_rows={**self.own_rows, **rows}, added=added)
 
 
 def task_table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dis
+import functools
 import hashlib
 import inspect
 import textwrap
@@ -36,9 +37,9 @@ def plain(value: Any) -> Any:
     if not callable(value):
         return value
     name = getattr(value, "__qualname__", None)
-    if name is None or "<lambda>" in name:
+    if name is None or "<lambda>" in name or inspect.ismethod(value):
         raise _no_source(value)
-    is_own = value.__module__.split(".")[0] == _PACKAGE
+    is_own = (value.__module__ or "").split(".")[0] == _PACKAGE
     return name if is_own else {"name": name, "digest": _known_digest(value)}
 
 
@@ -58,9 +59,9 @@ def _known_digest(code: Any) -> str:
 def digest(code: Callable[..., Any]) -> str:
     """SHA-256 (16 digits) over the source of a function or class, and of what it calls beside it.
 
-    Comments, docstrings and layout do not count. What it calls or inherits counts as far as it is
-    defined in the same module (a notebook, for example); values that it reads there, those of an
-    enclosing function and default values count, too.
+    Comments, docstrings and layout do not count. What it calls, inherits or is decorated with
+    counts as far as it is defined in the same module (a notebook, for example); values that it
+    reads there, those of an enclosing function and default values count, too.
 
     Raises
     ------
@@ -76,18 +77,24 @@ def _parts(code: Any, seen: set[int]) -> Iterator[str]:
         return
     seen.add(id(code))
     yield _tree(code)
-    for name, value in _values_outside(inspect.unwrap(code)):
-        if not callable(value):
-            if not inspect.ismodule(value):
-                yield f"{name} = {joblib.hash(value)}"
-        elif getattr(value, "__module__", None) == code.__module__:
-            yield from _parts(value, seen)
+    for name, value in _values_outside(code):
+        if isinstance(value, functools.partial):
+            yield f"{name} = {joblib.hash((value.args, value.keywords))}"
+            value = value.func
+        if inspect.isfunction(value) or inspect.isclass(value):
+            if value.__module__ == code.__module__:
+                yield from _parts(value, seen)
+        elif not (inspect.ismodule(value) or inspect.isbuiltin(value)):
+            yield f"{name} = {joblib.hash(value)}"
 
 
 def _values_outside(code: Any) -> Iterator[tuple[str, Any]]:
     """What a function, or a class and its methods, take from outside, by name."""
     if inspect.isclass(code):
         yield from ((base.__name__, base) for base in code.__bases__)
+        known = next((f.__globals__ for f in _functions(code)), {})
+        names = {node.id for node in ast.walk(_parsed(code)) if isinstance(node, ast.Name)}
+        yield from ((name, known[name]) for name in sorted(names) if name in known)
     for function in _functions(code):
         names = function.__code__.co_freevars
         cells = (cell.cell_contents for cell in function.__closure__ or ())
@@ -124,7 +131,9 @@ def _tree(code: Any) -> str:
 
 def _parsed(code: Any) -> ast.AST:
     try:
-        return ast.parse(textwrap.dedent(inspect.getsource(code)))
+        # The code of a function is its own; its source, that of what it wraps
+        source = inspect.getsource(getattr(code, "__code__", code))
+        return ast.parse(textwrap.dedent(source))
     except (OSError, TypeError):
         # inspect does not find classes of a notebook, but the cells of their methods
         if not inspect.isclass(code):
