@@ -93,8 +93,8 @@ def _values_outside(code: Any) -> Iterator[tuple[str, Any]]:
     if inspect.isclass(code):
         yield from ((base.__name__, base) for base in code.__bases__)
         known = next((f.__globals__ for f in _functions(code)), {})
-        names = {node.id for node in ast.walk(_parsed(code)) if isinstance(node, ast.Name)}
-        yield from ((name, known[name]) for name in sorted(names) if name in known)
+        used = {node.id for node in ast.walk(_parsed(code)) if isinstance(node, ast.Name)}
+        yield from ((name, known[name]) for name in sorted(used) if name in known)
     for function in _functions(code):
         names = function.__code__.co_freevars
         cells = (cell.cell_contents for cell in function.__closure__ or ())
