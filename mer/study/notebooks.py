@@ -15,8 +15,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from functools import cache
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from functools import cache, partial
 from importlib.metadata import distributions
 from multiprocessing import active_children, get_context
 from multiprocessing.connection import Connection
@@ -49,11 +49,12 @@ def in_processes(groups: Iterable[Sequence[Job]], *, processes: int, progress: b
         The first that a job raised. Jobs that run then go on to their end; no other starts.
     """
     stop = Event()
+    futures: list[Future[None]] = []
     with ThreadPoolExecutor(processes) as threads:
-        futures = [
-            threads.submit(_one_after_another, jobs, stop, processes, progress) for jobs in groups
-        ]
         try:
+            for jobs in groups:
+                run = partial(_one_after_another, jobs, stop, processes, progress)
+                futures.append(threads.submit(run))
             for future in as_completed(futures):
                 future.result()
         except MerError:
@@ -61,11 +62,17 @@ def in_processes(groups: Iterable[Sequence[Job]], *, processes: int, progress: b
             raise
         except BaseException:
             stop.set()
-            while not all(future.done() for future in futures):
-                for child in active_children():  # again: one may have been about to start
-                    child.terminate()
-                time.sleep(0.1)
+            _end_children(futures)
             raise
+
+
+def _end_children(futures: Sequence[Future[None]], *, patience: float = 10.0) -> None:
+    """Terminate processes until all have ended, and kill those that do not end in some seconds."""
+    last = time.monotonic() + patience
+    while not all(future.done() for future in futures):
+        for child in active_children():  # again: one may have been about to start
+            child.terminate() if time.monotonic() < last else child.kill()
+        time.sleep(0.1)
 
 
 def _one_after_another(jobs: Sequence[Job], stop: Event, processes: int, progress: bool) -> None:
