@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import nbformat
 import pytest
 import yaml
+from conftest import shared_folder
 from filelock import FileLock
 
 from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
@@ -64,15 +66,27 @@ WITH_ROWS = tuple(
 MODEL, OWN = "## The model", "## Try this: your own row"
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture
+def project(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project without results, so that tests leave no trace in this one."""
-    folder = tmp_path_factory.mktemp("project")
+    return project_in(tmp_path_factory.getbasetemp() / "project", monkeypatch)
+
+
+@pytest.fixture
+def smoke_project(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A project whose runs the notebooks of all test processes share."""
+    return project_in(shared_folder(tmp_path_factory, "smoke"), monkeypatch)
+
+
+def project_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder.mkdir(exist_ok=True)
     for name in ("notebooks", "book", "_config.yml"):
-        (folder / name).symlink_to(ROOT / name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MER_PROJECT", str(folder))
-        yield folder
+        with suppress(FileExistsError):
+            (folder / name).symlink_to(ROOT / name)
+    monkeypatch.setenv("MER_PROJECT", str(folder))
+    return folder
 
 
 def template(name: str) -> Any:
@@ -124,7 +138,7 @@ def test_pages_of_rows_show_a_model_and_take_a_row_of_ones_own(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", book.NOTEBOOKS)
-def test_notebook_runs_in_smoke(name: str, project: Path, tmp_path: Path) -> None:
+def test_notebook_runs_in_smoke(name: str, smoke_project: Path, tmp_path: Path) -> None:
     given = {**CHEAP.get(name, {}), "n_jobs": 1}
     (path,) = book.execute_notebooks(
         "smoke", output=tmp_path, parameters=given, names=[name], progress=False
@@ -151,7 +165,7 @@ def kinds_shown(cells: Iterable[Any]) -> set[str]:
 
 
 @pytest.mark.slow
-def test_all_systems_run_in_smoke(project: Path, tmp_path: Path) -> None:
+def test_all_systems_run_in_smoke(smoke_project: Path, tmp_path: Path) -> None:
     for path in book.execute_notebooks("smoke", output=tmp_path, progress=False):
         assert_shows_results(path)
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from functools import cache, partial
 from importlib.metadata import distributions
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, forkserver, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Event
@@ -29,6 +29,8 @@ from mer.paths import data_folder
 
 Job = tuple[str, Callable[[], str]]
 """A name, and a function of another process that returns what is to be said of its work."""
+
+_CAN_FORK = sys.platform == "linux"
 
 
 def in_processes(groups: Iterable[Sequence[Job]], *, processes: int, progress: bool) -> None:
@@ -85,12 +87,19 @@ def _one_after_another(jobs: Sequence[Job], stop: Event, processes: int, progres
             print(f"{name}: {time.perf_counter() - started:.1f} s{text}", flush=True)
 
 
+def start_server(modules: Iterable[str]) -> None:
+    """Start the process from which jobs are forked, and do not wait until it has its modules.
+
+    Nothing happens where one runs already, or where processes cannot be forked.
+    """
+    if _CAN_FORK:
+        forkserver.set_forkserver_preload(["mer.study.preloaded", *modules])
+        forkserver.ensure_running()
+
+
 def _in_process(name: str, call: Callable[[], str], processes: int) -> str:
-    can_fork = sys.platform == "linux"
-    context: Any = get_context("forkserver" if can_fork else "spawn")
-    if can_fork:
-        own = [name for name in sys.modules if name.startswith("mer.")]
-        context.set_forkserver_preload(["mer.study.preloaded", *own])
+    start_server(name for name in list(sys.modules) if name.startswith("mer."))
+    context: Any = get_context("forkserver" if _CAN_FORK else "spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(
         target=_answer, args=(call, dict(os.environ), Path.cwd(), processes, sender)
@@ -232,7 +241,13 @@ class _Kernel:
         from ipykernel.inprocess.manager import InProcessKernelManager
         from traitlets.config import Config
 
-        config = Config({"HistoryManager": {"hist_file": ":memory:"}})
+        config = Config(
+            {
+                "HistoryManager": {"hist_file": ":memory:"},
+                # Layouts of the study leave no margin to cut off, which would draw a figure twice
+                "InlineBackend": {"print_figure_kwargs": {"bbox_inches": None}},
+            }
+        )
         manager: Any = InProcessKernelManager(config=config)
         manager.start_kernel()
         manager.kernel.shell.enable_matplotlib("inline")
