@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 from sklearn.metrics import precision_score, recall_score, roc_auc_score
 
-from mer.errors import ParameterError
 from mer.evaluation.labels import (
     detection_by_groups,
     fold_interval,
@@ -103,20 +102,6 @@ def test_interval_over_folds() -> None:
     assert np.isnan(fold_interval([np.nan]).mean)
 
 
-@pytest.mark.parametrize(
-    ("clean", "noisy", "told"),
-    [
-        ([], [], "not empty"),
-        ([0.5], [1, 0], r"shapes \(1,\), \(2,\)"),
-        ([0.5, 1.5], [1, 0], "not in"),
-        ([0.5, float("nan")], [1, 0], "not in"),
-    ],
-)
-def test_bad_input(clean: list[float], noisy: list[int], told: str) -> None:
-    with pytest.raises(ParameterError, match=told):
-        noise_detection(clean, noisy, ["a"] * len(clean))
-
-
 def simulated(
     n_items: int, n_ratings: int, noise: float, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -170,23 +155,3 @@ def test_order_of_items_does_not_matter_much() -> None:
         for o in (order, slice(None))
     ]
     assert found[0] == pytest.approx(found[1], abs=0.01)
-
-
-@pytest.mark.parametrize(
-    ("ratings", "items", "message"),
-    [
-        ([1.0, 2.0], [0], r"shape \(2,\) and items of shape \(1,\)"),
-        ([1.0, np.nan, 2.0, 1.0, 2.0, 3.0], [0, 0, 1, 1, 2, 2], "not a finite number"),
-        ([1.0, 2.0, 3.0, 4.0], [0, 0, 1, 1], "found 2 items; expected 3 or more"),
-        ([1.0, 2.0, 3.0, 4.0, 5.0], [0, 0, 1, 1, 2], "item 2 has one rating"),
-        ([1.0] * 6, [0, 0, 1, 1, 2, 2], "same mean rating"),
-    ],
-)
-def test_what_cannot_be_computed(ratings: list[float], items: list[int], message: str) -> None:
-    with pytest.raises(ParameterError, match=message):
-        split_half_reliability(ratings, items, n_splits=3)
-
-
-def test_number_of_halves() -> None:
-    with pytest.raises(ParameterError, match="n_splits is 0"):
-        split_half_reliability(*simulated(5, 2, 1.0), n_splits=0)
