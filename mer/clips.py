@@ -133,7 +133,7 @@ class Corpus(Sequence[Clip]):
         self.licence = licence
         self.citation = citation
         self._split_makers = MappingProxyType(dict(splits or {}))
-        self._expected = MappingProxyType(dict(expected or {}))
+        self.expected = MappingProxyType(dict(expected or {}))
         if not self.clips:
             raise InvalidDataError(f"corpus {name!r} has no clips")
         twice = [clip_id for clip_id, n in Counter(c.id for c in self.clips).items() if n > 1]
@@ -274,7 +274,7 @@ class Corpus(Sequence[Clip]):
             On the first count that differs.
         """
         found = self.counts()
-        for name, expected in self._expected.items():
+        for name, expected in self.expected.items():
             if found[name] != expected:
                 raise InvalidDataError(
                     f"corpus {self.name!r}: found {found[name]} {name}, expected {expected}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mer.features.aggregation import SONG_STATISTICS, song_statistics
+from mer.features.aggregation import song_statistics
 
 
 def test_against_numpy() -> None:
@@ -24,7 +24,6 @@ def test_by_hand() -> None:
     found = song_statistics(np.stack([1 - high, high], axis=1)).reshape(2, 7)
     np.testing.assert_allclose(found[1], [0.9, 0.1, 0.3, 0.5, 0.7, 0.5, 0.4], atol=1e-12)
     np.testing.assert_allclose(found[0], [0.9, 0.1, 0.3, 0.5, 0.7, 0.5, 0.4], atol=1e-12)
-    assert len(SONG_STATISTICS) == found.shape[1]
 
 
 def test_one_segment_is_its_own_statistics() -> None:

@@ -74,7 +74,6 @@ def test_mel_spectrogram_takes_other_parameters_as_librosa_does(music: Floats) -
     librosa = load_librosa()
 
     settings: dict[str, Any] = {"n_fft": 512, "hop_length": 256, "n_mels": 96}
-    settings |= {"fmin": 50.0, "fmax": 6000.0}
     theirs = librosa.feature.melspectrogram(y=music, sr=12000, **settings)
     ours = spectral.mel_spectrogram(music, 12000, **settings)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6 * theirs.max())

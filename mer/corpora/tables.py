@@ -14,7 +14,7 @@ def read_table(
     columns: Sequence[str],
     *,
     delimiter: str = ",",
-    encoding: str = "utf-8",
+    encoding: str = "utf-8-sig",
     obtain: str = "",
 ) -> list[dict[str, str]]:
     """Rows of a CSV file, by column name; spaces after a delimiter do not count.
@@ -25,6 +25,7 @@ def read_table(
     columns : sequence of str
         Columns that it must have.
     delimiter, encoding : str
+        By default UTF-8, with or without a byte order mark.
     obtain : str
         How to get the file, for the message if it is missing.
 
@@ -46,7 +47,8 @@ def read_table(
             reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
             header, rows = reader.fieldnames or [], list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidDataError(f"{path} is not a table in {encoding.upper()}: {error}") from None
+        name = encoding.removesuffix("-sig").upper()
+        raise InvalidDataError(f"{path} is not a table in {name}: {error}") from None
     missing = [column for column in columns if column not in header]
     if missing:
         raise InvalidDataError(
@@ -66,6 +68,11 @@ def read_lines(path: Path, obtain: str = "") -> list[str]:
     _check_exists(path, obtain)
     lines = path.read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip()]
+
+
+def inner_folder(folder: Path, name: str) -> Path:
+    """The folder of that name in a folder, as archives unpack; without it the folder itself."""
+    return folder / name if (folder / name).is_dir() else folder
 
 
 def _check_exists(path: Path, obtain: str) -> None:
