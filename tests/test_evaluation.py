@@ -1,97 +1,16 @@
-"""Splits, metrics and resampling: hand-worked values, invariances, damaged input."""
+"""Metrics and resampling: hand-worked values, invariances, damaged input."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import ArrayLike
 
-from mer.clips import Fold
-from mer.corpora import folds as splits
 from mer.errors import ParameterError
 from mer.evaluation import metrics, resampling
 
 NAN = float("nan")
-
-
-def clips(n_groups: int, seed: int = 0) -> tuple[list[str], list[str], list[int]]:
-    """Ids, groups of one to five clips, and four classes, mostly shared within a group."""
-    rng = np.random.default_rng(seed)
-    ids, groups, labels = [], [], []
-    for group in range(n_groups):
-        usual = int(rng.integers(1, 5))
-        for clip in range(rng.integers(1, 6)):
-            ids.append(f"{group}-{clip}")
-            groups.append(f"song {group}")
-            labels.append(usual if rng.random() < 0.7 else int(rng.integers(1, 5)))
-    return ids, groups, labels
-
-
-def parts(fold: Fold) -> tuple[tuple[str, ...], ...]:
-    return fold.train, fold.valid, fold.test
-
-
-def check_partition(fold: Fold, ids: list[str], groups: list[str]) -> None:
-    group_of = dict(zip(ids, groups, strict=True))
-    assert sorted(sum(parts(fold), ())) == sorted(ids)
-    owners = [{group_of[clip] for clip in part} for part in parts(fold)]
-    assert sum(len(owner) for owner in owners) == len(set(groups))
-    for part in parts(fold):
-        assert list(part) == [clip for clip in ids if clip in set(part)]
-
-
-class TestSplits:
-    def test_each_clip_is_tested_once_and_no_group_crosses(self) -> None:
-        ids, groups, labels = clips(80)
-        folds = splits.grouped_folds(ids, groups, labels, 5, seed=3)
-        for fold in folds:
-            check_partition(fold, ids, groups)
-        assert sorted(sum((fold.test for fold in folds), ())) == sorted(ids)
-
-    def test_validation_is_the_next_folds_test(self) -> None:
-        folds = splits.grouped_folds(*clips(40), 4, seed=0)
-        assert [fold.valid for fold in folds] == [folds[(k + 1) % 4].test for k in range(4)]
-
-    def test_parts_keep_the_proportions_of_the_classes(self) -> None:
-        ids, groups, labels = clips(300)
-        label_of = dict(zip(ids, labels, strict=True))
-        share = Counter(labels)
-        folds = splits.grouped_folds(ids, groups, labels, 10, seed=0)
-        folds.append(splits.grouped_holdout(ids, groups, labels, seed=0))
-        for fold in folds:
-            for part in parts(fold):
-                found = Counter(label_of[clip] for clip in part)
-                for label in range(1, 5):
-                    wanted = share[label] / len(ids)
-                    assert found[label] / len(part) == pytest.approx(wanted, abs=0.03)
-
-    def test_holdout_meets_its_fractions(self) -> None:
-        ids, groups, labels = clips(300)
-        fold = splits.grouped_holdout(ids, groups, labels, fractions=(0.5, 0.3, 0.2), seed=1)
-        check_partition(fold, ids, groups)
-        found = [len(part) / len(ids) for part in parts(fold)]
-        assert found == pytest.approx([0.5, 0.3, 0.2], abs=0.01)
-
-    def test_holdout_of_a_few_clips_has_every_class_everywhere(self) -> None:
-        ids = [str(k) for k in range(16)]
-        labels = [k % 4 for k in range(16)]
-        fold = splits.grouped_holdout(ids, ids, labels, seed=0)
-        assert [sorted(int(clip) % 4 for clip in part) for part in parts(fold)] == [
-            [0, 0, 1, 1, 2, 2, 3, 3],
-            [0, 1, 2, 3],
-            [0, 1, 2, 3],
-        ]
-
-    def test_the_seed_decides(self) -> None:
-        data = clips(60)
-        assert splits.grouped_folds(*data, 5, seed=1) == splits.grouped_folds(*data, 5, seed=1)
-        assert splits.grouped_folds(*data, 5, seed=1) != splits.grouped_folds(*data, 5, seed=2)
-        first = splits.grouped_holdout(*data, seed=1)
-        assert first == splits.grouped_holdout(*data, seed=1)
-        assert first != splits.grouped_holdout(*data, seed=2)
 
 
 def frame_4q() -> pd.DataFrame:
