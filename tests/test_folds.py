@@ -3,51 +3,59 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from mer.clips import Clip, Corpus, Fold, Labels
+from mer.clips import Clip, Corpus, Fold, Labels, Split
 from mer.corpora import load
 from mer.corpora.folds import (
     NESTED,
     cross_validation,
-    grouped_folds,
-    grouped_holdout,
     holdout,
     nested_cross_validation,
-    nested_folds,
+    quadrant,
     unstratified,
 )
 from mer.errors import MissingDataError, ParameterError
 
 STORED = Path(__file__).parents[1] / "results" / "folds"
 
-Clips = tuple[list[str], list[str], list[int]]
-Maker = Callable[[Clips, int], list[Fold]]
-
+Maker = Callable[..., Split]
 MAKERS: dict[str, tuple[Maker, int]] = {
-    "folds": (lambda clips, seed: grouped_folds(*clips, 5, seed=seed), 1),
-    "nested": (lambda clips, seed: nested_folds(*clips, n_outer=4, n_inner=3, seed=seed), 3),
-    "holdout": (lambda clips, seed: [grouped_holdout(*clips, seed=seed)], 0),
+    "cv5": (partial(cross_validation, n_folds=5), 1),
+    NESTED: (partial(nested_cross_validation, stratum=quadrant), 5),
+    "holdout": (holdout, 0),
 }
-"""What makes folds, and how often each clip is tested (0: not every clip is)."""
+"""What makes a split, and how often each clip is tested (0: not every clip is)."""
 
 
-def clips(n_groups: int, seed: int = 0) -> Clips:
-    """Ids, groups of one to five clips, and four classes, mostly shared within a group."""
-    rng = np.random.default_rng(seed)
-    ids, groups, labels = [], [], []
+def corpus(n: int, clips_per_group: int = 1) -> Corpus:
+    """Clips with the four quadrants in turn."""
+    return made_of(
+        [(f"c{k:02d}", f"g{k // clips_per_group}", 1 + k % 4) for k in range(n)],
+    )
+
+
+def uneven(n_groups: int) -> Corpus:
+    """Groups of one to five clips, and four quadrants, mostly shared within a group."""
+    rng = np.random.default_rng(0)
+    rows = []
     for group in range(n_groups):
         usual = int(rng.integers(1, 5))
         for clip in range(rng.integers(1, 6)):
-            ids.append(f"{group}-{clip}")
-            groups.append(f"song {group}")
-            labels.append(usual if rng.random() < 0.7 else int(rng.integers(1, 5)))
-    return ids, groups, labels
+            label = usual if rng.random() < 0.7 else int(rng.integers(1, 5))
+            rows.append((f"{group}-{clip}", f"song {group}", label))
+    return made_of(rows)
+
+
+def made_of(rows: Iterable[tuple[str, str, int | None]]) -> Corpus:
+    made = [Clip(name, group, labels=Labels(quadrant=label)) for name, group, label in rows]
+    return Corpus("c", made, licence="", citation="")
 
 
 def parts(fold: Fold) -> tuple[tuple[str, ...], ...]:
@@ -58,58 +66,50 @@ def parts(fold: Fold) -> tuple[tuple[str, ...], ...]:
 class TestAll:
     def test_no_group_crosses(self, name: str) -> None:
         make, times = MAKERS[name]
-        ids, groups, _ = data = clips(80)
-        group_of = dict(zip(ids, groups, strict=True))
-        folds = make(data, 3)
-        for fold in folds:
-            assert sorted(sum(parts(fold), ())) == sorted(ids)
-            owners = [{group_of[clip] for clip in part} for part in parts(fold)]
-            assert sum(map(len, owners)) == len(set(groups))
+        clips = uneven(80)
+        split = make(clips, seed=3)
+        assert (split.name, split.leaky) == (name, False)
+        for fold in split.folds:
+            assert sorted(sum(parts(fold), ())) == sorted(clips.ids)
+            owners = [set(clips.select(part).groups) for part in parts(fold)]
+            assert sum(map(len, owners)) == len(set(clips.groups))
             for part in parts(fold):
-                assert list(part) == [clip for clip in ids if clip in set(part)]
-        tested = Counter(clip for fold in folds for clip in fold.test)
-        assert not times or tested == dict.fromkeys(ids, times)
+                assert list(part) == [clip for clip in clips.ids if clip in set(part)]
+        tested = Counter(clip for fold in split.folds for clip in fold.test)
+        assert not times or tested == dict.fromkeys(clips.ids, times)
 
-    def test_parts_keep_the_proportions_of_the_classes(self, name: str) -> None:
-        ids, _, labels = data = clips(300)
-        label_of, share = dict(zip(ids, labels, strict=True)), Counter(labels)
-        for part in (part for fold in MAKERS[name][0](data, 0) for part in parts(fold)):
-            found = Counter(label_of[clip] for clip in part)
-            for label in range(1, 5):
-                wanted = share[label] / len(ids)
-                assert found[label] / len(part) == pytest.approx(wanted, abs=0.03)
+    def test_parts_keep_the_proportions_of_the_quadrants(self, name: str) -> None:
+        clips = uneven(300)
+        share = clips.to_frame()["quadrant"].value_counts(normalize=True)
+        for part in (part for fold in MAKERS[name][0](clips).folds for part in parts(fold)):
+            found = clips.select(part).to_frame()["quadrant"].value_counts(normalize=True)
+            assert found.to_dict() == pytest.approx(share.to_dict(), abs=0.03)
 
     def test_the_seed_decides(self, name: str) -> None:
-        make, data = MAKERS[name][0], clips(60)
-        assert make(data, 1) == make(data, 1) != make(data, 2)
+        make, clips = MAKERS[name][0], uneven(60)
+        assert make(clips, seed=1) == make(clips, seed=1) != make(clips, seed=2)
 
 
 def test_validation_is_the_next_folds_test() -> None:
-    folds = grouped_folds(*clips(40), 4, seed=0)
+    folds = cross_validation(uneven(40), n_folds=4).folds
     assert [fold.valid for fold in folds] == [folds[(k + 1) % 4].test for k in range(4)]
 
 
 def test_holdout_meets_its_fractions() -> None:
-    data = clips(300)
-    fold = grouped_holdout(*data, fractions=(0.5, 0.3, 0.2), seed=1)
-    found = [len(part) / len(data[0]) for part in parts(fold)]
-    assert found == pytest.approx([0.5, 0.3, 0.2], abs=0.01)
+    clips = uneven(300)
+    found = [len(part) / len(clips) for part in parts(holdout(clips, seed=1).folds[0])]
+    assert found == pytest.approx([0.7, 0.15, 0.15], abs=0.01)
 
 
 def test_holdout_of_a_few_clips_has_every_class_everywhere() -> None:
-    ids, labels = [str(k) for k in range(16)], [k % 4 for k in range(16)]
-    fold = grouped_holdout(ids, ids, labels, seed=0)
-    found = [Counter(int(clip) % 4 for clip in part) for part in parts(fold)]
+    (fold,) = holdout(corpus(16)).folds
+    found = [Counter(int(clip[1:]) % 4 for clip in part) for part in parts(fold)]
     assert found == [dict.fromkeys(range(4), times) for times in (2, 1, 1)]
 
 
-def corpus(n: int, clips_per_group: int = 1) -> Corpus:
-    """Clips with the four quadrants in turn."""
-    made = [
-        Clip(f"c{k}", f"g{k // clips_per_group}", labels=Labels(quadrant=1 + k % 4))
-        for k in range(n)
-    ]
-    return Corpus("c", made, licence="", citation="")
+def test_ungrouped_folds_are_leaky() -> None:
+    split = cross_validation(corpus(60, 3), n_folds=3, grouped=False)
+    assert (split.name, split.leaky) == ("cv3_ungrouped", True)
 
 
 def test_parts_of_nested_folds() -> None:
@@ -128,22 +128,27 @@ def test_sizes_are_even_without_strata() -> None:
     assert {(len(f.train), len(f.valid), len(f.test)) for f in folds} == {(32, 8, 10)}
 
 
-def test_names_and_leaks() -> None:
-    made = corpus(60, 3)
-    splits = [cross_validation(made, n_folds=3, grouped=grouped) for grouped in (True, False)]
-    found = [(split.name, split.leaky) for split in (holdout(made), *splits)]
-    assert found == [("holdout", False), ("cv3", False), ("cv3_ungrouped", True)]
+@pytest.mark.parametrize(
+    ("make", "rows", "message"),
+    [
+        (cross_validation, ["aA", "bA", "cB"], "found 2 groups for 3 folds"),
+        (cross_validation, ["aA", "bB", "cC", "dD"], "largest class has 2 clips for 3 folds"),
+        (nested_cross_validation, ["aA", "bA", "cB", "dC", "eD"], "found 4 groups for 5 folds"),
+        (holdout, ["aA", "bA", "cB"], "part would be empty"),
+    ],
+)
+def test_too_few_clips_or_groups(make: Maker, rows: list[str], message: str) -> None:
+    clips = made_of((row[0], row[1], 1 + k % 2) for k, row in enumerate(rows))
+    options = {"n_folds": 3} if make is cross_validation else {}
+    with pytest.raises(ParameterError, match=message):
+        make(clips, **options)
 
 
 def test_what_cannot_be_split() -> None:
-    ids = list("abcdef")
-    with pytest.raises(ParameterError, match="found 5 x 1 folds; expected at least 2 x 2"):
-        nested_folds(ids, ids, [0] * 6, n_outer=5, n_inner=1, seed=0)
-    with pytest.raises(ParameterError, match="found 4 groups for 5 folds"):
-        nested_folds(ids, list("aabbcd"), [0] * 6, n_outer=5, n_inner=2, seed=0)
-    unknown = Corpus("d", [*corpus(30), Clip("x", "x")], licence="", citation="")
-    with pytest.raises(MissingDataError, match="'d': 1 clips have no quadrant"):
-        cross_validation(unknown, n_folds=3)
+    with pytest.raises(ParameterError, match="n_folds is 2; expected at least 3"):
+        cross_validation(corpus(40), n_folds=2)
+    with pytest.raises(MissingDataError, match="'c': 1 clips have no quadrant"):
+        cross_validation(made_of([("a", "a", 1), ("b", "b", None)]), n_folds=3)
 
 
 @pytest.mark.realdata

@@ -1,4 +1,4 @@
-"""What features, splits and metrics refuse: a call, and the message that it gives."""
+"""What features and metrics refuse: a call, and the message that it gives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from mer.clips import Clip
 from mer.corpora import load
 from mer.corpora.composed import quadrant_shares
-from mer.corpora.folds import grouped_folds, grouped_holdout
 from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
 from mer.evaluation import metrics
 from mer.evaluation.labels import noise_detection, split_half_reliability
@@ -38,14 +37,6 @@ def composed(**options: Any) -> Any:
 
 def shares(begin: float, end: float) -> np.ndarray:
     return quadrant_shares(CHANGING, np.array([[begin, end]]))
-
-
-def folds(ids: str, groups: str, labels: list[Any], n_folds: int = 3) -> Any:
-    return grouped_folds(list(ids), list(groups), labels, n_folds, seed=0)
-
-
-def holdout(ids: str, groups: str, labels: list[Any], **options: Any) -> Any:
-    return grouped_holdout(list(ids), list(groups), labels, seed=0, **options)
 
 
 def reliability(ratings: list[float], items: list[int], n_splits: int = 3) -> Any:
@@ -101,19 +92,6 @@ PARAMETERS: Refused = [
     (lambda: composed(size=8).split("cv10"), "10 folds"),
 ]
 
-SPLITS: Refused = [
-    *((lambda f=f: f("ab", "a", [1, 2]), "2 ids, 1 groups and 2 labels") for f in (folds, holdout)),
-    *((lambda f=f: f("", "", []), "no clips") for f in (folds, holdout)),
-    *((lambda f=f: f("aab", "abc", [1, 1, 1]), "more than once") for f in (folds, holdout)),
-    *((lambda f=f: f("abc", "abc", [1, None, 2]), "is missing") for f in (folds, holdout)),
-    (lambda: folds("abc", "aab", [1, 1, 1]), "found 2 groups for 3 folds"),
-    (lambda: holdout("abc", "aab", [1, 1, 1]), "empty"),
-    (lambda: folds("abcd", "abcd", [1] * 4, 2), "n_folds is 2; expected at least 3"),
-    (lambda: folds("abcd", "abcd", [1, 1, 2, 2]), "largest class has 2 clips for 3 folds"),
-    (lambda: holdout("abc", "abc", [1] * 3, fractions=(0.7, 0.3, 0.3)), "numbers with sum 1"),
-    (lambda: holdout("abc", "abc", [1] * 3, fractions=(0.8, 0.2, 0.0)), "numbers with sum 1"),
-]
-
 EVALUATION: Refused = [
     (lambda: metrics.accuracy([1, 2], [1, 2, 3]), r"\(2,\) and predictions of shape \(3,\)"),
     (lambda: metrics.r2([1.0, 1.0], [0.0, 1.0]), "all targets are equal"),
@@ -161,7 +139,7 @@ def test_data(call: Callable[[], Any], message: str) -> None:
     check(call, InvalidDataError, message)
 
 
-@pytest.mark.parametrize(("call", "message"), [*PARAMETERS, *SPLITS, *EVALUATION])
+@pytest.mark.parametrize(("call", "message"), [*PARAMETERS, *EVALUATION])
 def test_parameters(call: Callable[[], Any], message: str) -> None:
     check(call, ParameterError, message)
 
