@@ -77,18 +77,7 @@ def compose(
 ) -> Composition:
     """Compose clip `index` of a corpus; the same whatever the size of the corpus.
 
-    Parameters
-    ----------
-    seed, index : int
-    arrangement : {"piano", "band", "mixed"}
-    duration : float
-        In seconds.
-    trajectories : bool
-        Whether the emotion changes within the clip.
-
-    Returns
-    -------
-    Composition
+    Other parameters are those of `mer.corpora.composed.load`.
     """
     plan = plan_clip(seed, index, arrangement, duration, trajectories)
     return perform_plan(plan, duration, np.random.default_rng([seed, 3, index]))

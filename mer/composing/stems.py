@@ -19,14 +19,7 @@ _VOLUME_CONTROLS = (7, 11)
 
 
 def stems(clip: Clip, sample_rate: int = 22050) -> dict[str, np.ndarray]:
-    """Render every source of a composed clip.
-
-    Parameters
-    ----------
-    clip : Clip
-        Of the corpus "composed".
-    sample_rate : int
-        In Hz.
+    """Render every source of a clip of the corpus "composed", at a rate in Hz.
 
     Returns
     -------

@@ -113,21 +113,9 @@ def genre_of(clip: Clip) -> str:
 def ratings(folder: Path | None = None) -> pd.DataFrame:
     """Every rating with its projection, for the reliability of the targets.
 
-    Parameters
-    ----------
-    folder : Path, optional
-        As in `load`.
-
-    Returns
-    -------
-    DataFrame
-        One row a rating, by track number: `id` of the clip, `track` (1-400), the nine emotions
-        (0 or 1), `valence` and `arousal` in [-1, 1], NaN where no emotion was chosen.
-
-    Raises
-    ------
-    MissingDataError, InvalidDataError
-        As in `load`.
+    One row a rating, by track number: `id` of the clip, `track` (1-400), the nine emotions
+    (0 or 1), `valence` and `arousal` in [-1, 1], NaN where no emotion was chosen. The folder and
+    errors are those of `load`.
     """
     folder = folder or data_folder() / "emotify"
     words = _lexicon(folder)

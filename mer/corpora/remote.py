@@ -57,13 +57,7 @@ def fetch(remote: Remote, destination: Path, *, url: str | None = None) -> Path:
 
     The folder appears only when the archive has been downloaded, checked and unpacked whole.
 
-    Parameters
-    ----------
-    remote : Remote
-    destination : Path
-        Usually `$MER_DATA`.
-    url : str, optional
-        A mirror to use instead of the address of `remote`.
+    The destination is usually `$MER_DATA`; `url` may name a mirror.
 
     Raises
     ------
