@@ -1,4 +1,4 @@
-"""What features and metrics refuse: a call, and the message that it gives."""
+"""What labels, corpora, features and metrics refuse: a call, and the message that it gives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mer.clips import Clip
+from mer.clips import Clip, Labels
 from mer.corpora import load
 from mer.corpora.composed import quadrant_shares
 from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
@@ -45,7 +45,12 @@ def reliability(ratings: list[float], items: list[int], n_splits: int = 3) -> An
 
 Refused = list[tuple[Callable[[], Any], str]]
 
-FEATURES: Refused = [
+QUADRANTS: tuple[Any, ...] = (0, 5, -1, 2.5, "1")
+LEVELS = [(name, x) for name in ("valence", "arousal") for x in (-1.01, 1.5, NAN, INF)]
+
+DATA: Refused = [
+    *((lambda q=q: Labels(quadrant=q), "quadrant is .*; expected 1, 2, 3 or 4") for q in QUADRANTS),
+    *((lambda n=n, x=x: Labels(**{n: x}), rf"{n} is .* in \[-1, 1\]") for n, x in LEVELS),
     (lambda: symbolic_descriptors(np.zeros((5, 3))), r"shape \(5, 3\)"),
     (lambda: symbolic_descriptors(np.zeros(4)), r"shape \(4,\)"),
     (lambda: symbolic_descriptors(note() * NAN), "NaN or infinity"),
@@ -74,6 +79,8 @@ PARAMETERS: Refused = [
     (lambda: select_events(note_events(note()), 4, 3), "window is 4 to 3"),
     (lambda: compound_words(note(pitch=128)), "pitch is 128; expected 0-127"),
     (lambda: compound_words(note(offset=NAN)), "not a finite number"),
+    (lambda: load("emopa"), "unknown corpus 'emopa'; .*emopia, composed"),
+    (lambda: load("emopia", size=3), "'emopia' takes no option 'size'; .*folder"),
     (lambda: composed(size=0), "size is 0; expected an integer of 1 or more"),
     (lambda: composed(size="160"), "size is '160'"),
     (lambda: composed(size=True), "size is True"),
@@ -134,7 +141,7 @@ def check(call: Callable[[], Any], error: type[MerError], message: str) -> None:
         call()
 
 
-@pytest.mark.parametrize(("call", "message"), FEATURES)
+@pytest.mark.parametrize(("call", "message"), DATA)
 def test_data(call: Callable[[], Any], message: str) -> None:
     check(call, InvalidDataError, message)
 

@@ -22,7 +22,7 @@ from mer.composing.performance import (
     tempo_map,
     to_ticks,
 )
-from mer.composing.planning import ClipPlan, PhrasePlan, plan_clip
+from mer.composing.planning import ENSEMBLES, ClipPlan, PhrasePlan, plan_clip
 
 REVISION = 1
 """Raised whenever the same parameters give other notes."""
@@ -100,7 +100,7 @@ def perform_plan(plan: ClipPlan, duration: float, rng: np.random.Generator) -> C
         chords += [span._replace(start=start + span.start) for span in spans]
         frames.append(frame)
         start += frame.length
-    programs = song.ensemble.programs if song.arrangement == "band" else {}
+    programs = ENSEMBLES[song.ensemble] if song.arrangement == "band" else {}
     return Composition(
         plan,
         tuple(
@@ -221,7 +221,7 @@ def describe(composition: Composition) -> dict[str, Any]:
         "chords": _chords(composition),
     }
     if song.arrangement == "band":
-        meta["ensemble"] = song.ensemble.name
+        meta["ensemble"] = song.ensemble
         meta["carrier"] = dict(song.carrier)
         meta["vocals"] = "an instrument stands in for the singing voice"
     return meta
