@@ -11,7 +11,8 @@ from mer.corpora.annotations import audio_files
 from mer.corpora.folds import cross_validation
 from mer.corpora.remote import Remote, RemoteFile, local_folder
 from mer.corpora.tables import read_lines, read_table
-from mer.errors import InvalidDataError, MissingDataError
+from mer.errors import InvalidDataError
+from mer.files import require_file
 
 VERSION = "1.0"
 LICENCE = "CC BY-NC-SA 4.0"
@@ -107,8 +108,7 @@ def _clips(folder: Path) -> list[Clip]:
                 f"{path}: clip {name!r} has label {row['4Q']}, its name says {match[1]}"
             )
         midi = folder / "midis" / f"{name}.mid"
-        if not midi.is_file():
-            raise MissingDataError(f"{midi} does not exist, but {path.name} lists the clip")
+        require_file(midi, f", but {path.name} lists the clip")
         clips.append(
             Clip(
                 id=name,

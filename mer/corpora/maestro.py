@@ -8,7 +8,8 @@ from pathlib import Path
 from mer.clips import Clip, Corpus, Fold, Split
 from mer.corpora.remote import Remote, local_folder
 from mer.corpora.tables import read_table
-from mer.errors import InvalidDataError, MissingDataError
+from mer.errors import InvalidDataError
+from mer.files import require_file
 
 VERSION = "3.0.0"
 LICENCE = "CC BY-NC-SA 4.0"
@@ -92,8 +93,7 @@ def _clip(path: Path, row: dict[str, str]) -> Clip:
             "expected numbers"
         ) from None
     midi, audio = path.parent / name, path.parent / row["audio_filename"]
-    if not midi.is_file():
-        raise MissingDataError(f"{midi} does not exist, but {path.name} lists it")
+    require_file(midi, f", but {path.name} lists it")
     composer, title = (" ".join(row[f"canonical_{what}"].split()) for what in ("composer", "title"))
     return Clip(
         id=_id(row),

@@ -6,7 +6,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from mer.errors import InvalidDataError, MissingDataError
+from mer.errors import InvalidDataError
+from mer.files import require_file
 
 
 def read_table(
@@ -41,7 +42,7 @@ def read_table(
     InvalidDataError
         If it is not such a table, or a column is missing.
     """
-    _check_exists(path, obtain)
+    require_file(path, obtain and f"; {obtain}")
     try:
         with path.open(newline="", encoding=encoding) as file:
             reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
@@ -65,7 +66,7 @@ def read_lines(path: Path, obtain: str = "") -> list[str]:
     MissingDataError
         If there is no such file; the message includes `obtain`.
     """
-    _check_exists(path, obtain)
+    require_file(path, obtain and f"; {obtain}")
     lines = path.read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip()]
 
@@ -73,8 +74,3 @@ def read_lines(path: Path, obtain: str = "") -> list[str]:
 def inner_folder(folder: Path, name: str) -> Path:
     """The folder of that name in a folder, as archives unpack; without it the folder itself."""
     return folder / name if (folder / name).is_dir() else folder
-
-
-def _check_exists(path: Path, obtain: str) -> None:
-    if not path.is_file():
-        raise MissingDataError(f"{path} does not exist{obtain and f'; {obtain}'}")

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.errors import InvalidDataError, ParameterError
+from mer.files import require_file
 
 REVISION = 1
 
@@ -37,8 +38,7 @@ def read_notes(midi: Path, *, pedal: bool = False) -> np.ndarray:
     """
     import symusic
 
-    if not midi.is_file():
-        raise MissingDataError(f"{midi} does not exist; expected a MIDI file")
+    require_file(midi, "; expected a MIDI file")
     try:
         score = symusic.Score(midi, ttype="second")
     except Exception as error:  # symusic raises RuntimeError, ValueError and others by cause
