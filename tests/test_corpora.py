@@ -268,6 +268,13 @@ def test_damaged_table(build: Build, table: str, old: str, new: str, message: st
         load_from(folder, name)
 
 
+def test_table_with_a_byte_order_mark(build: Build) -> None:
+    folder = build("emopia")
+    expected = load("emopia", folder=folder).ids
+    change(folder / "label.csv", "ID,", "\xef\xbb\xbfID,")
+    assert load("emopia", folder=folder).ids == expected
+
+
 @pytest.mark.parametrize(
     ("name", "file", "message"),
     [

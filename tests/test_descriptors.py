@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import notes_at
 
 from mer.features.descriptors import acoustic_descriptors, pulse, symbolic_descriptors
 from mer.features.spectral import Floats
@@ -22,13 +23,12 @@ BASE = np.array([[0.0, 1.0, 60.0, 64.0]])
 
 def sequence(pitches: tuple[int, ...], seconds: float = 0.5, velocity: float = 80.0) -> Array:
     """One note after the other, legato."""
-    onset = seconds * np.arange(len(pitches))
-    return np.array([[t, t + seconds, p, velocity] for t, p in zip(onset, pitches, strict=True)])
+    return notes_at(seconds * np.arange(len(pitches)), seconds, pitches, velocity)
 
 
-def block(pitches: tuple[int, ...], onset: float = 0.0) -> Array:
+def block(pitches: tuple[int, ...]) -> Array:
     """A chord of one second."""
-    return np.array([[onset, onset + 1.0, p, 80.0] for p in pitches])
+    return notes_at(0.0, 1.0, pitches, 80)
 
 
 def differing(a: dict[str, float], b: dict[str, float]) -> set[str]:

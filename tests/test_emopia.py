@@ -39,8 +39,9 @@ class TestTiny:
         assert split.leaky
         assert list(split.folds[0].test) == LEAKY_PARTS["test"]
 
-    def test_recordings_are_used_where_there_are_some(self, emopia_copy: Path) -> None:
-        recording = emopia_copy / "audios" / f"Q1_{SONGS[0]}_0.mp3"
+    @pytest.mark.parametrize("suffix", [".mp3", ".FLAC"])
+    def test_recordings_are_used_where_there_are_some(self, emopia_copy: Path, suffix: str) -> None:
+        recording = emopia_copy / "audios" / f"Q1_{SONGS[0]}_0{suffix}"
         recording.parent.mkdir()
         recording.touch()
         corpus = emopia.load(emopia_copy)

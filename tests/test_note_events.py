@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import notes_at
 
 from mer.corpora import emopia
 from mer.features.note_events import (
@@ -35,11 +36,8 @@ def random_notes(seed: int, n: int = 300) -> np.ndarray:
     rng = np.random.default_rng(seed)
     gaps = rng.exponential(0.15, n) * (rng.random(n) < 0.7) + 3.0 * (rng.random(n) < 0.05)
     onsets = np.cumsum(gaps)
-    columns = (
-        *(onsets, onsets + rng.exponential(0.6, n)),
-        *(rng.integers(0, 128, n), rng.integers(0, 128, n)),
-    )
-    return rng.permutation(np.stack(columns, axis=1))
+    lengths, pitches = rng.exponential(0.6, n), rng.integers(0, 128, n)
+    return rng.permutation(notes_at(onsets, lengths, pitches, rng.integers(0, 128, n)))
 
 
 def in_order(notes: np.ndarray) -> np.ndarray:
@@ -112,7 +110,7 @@ class TestValues:
         assert np.diff(notes[:, 0]).max() == pytest.approx(10.0)
 
     def test_more_than_sixteen_count_as_sixteen(self) -> None:
-        notes = np.asarray([[0.0, 1.0, pitch, 64] for pitch in range(40, 60)])
+        notes = notes_at(0.0, 1.0, np.arange(40, 60))
         np.testing.assert_array_equal(note_events(notes)[HARMONIC, 1:], SIZES[1] - 1)
 
     def test_long_silences_and_notes_end_at_ten_seconds(self) -> None:
@@ -161,16 +159,13 @@ class TestRoundTrip:
 
     def test_errors_do_not_add_up(self) -> None:
         onsets = np.arange(2000) * 0.777
-        columns = (onsets, onsets + 0.2, np.full(2000, 60.0), np.full(2000, 64.0))
-        notes = np.stack(columns, axis=1)
-        error = decode_note_events(note_events(notes))[:, 0] - onsets
+        error = decode_note_events(note_events(notes_at(onsets, 0.2)))[:, 0] - onsets
         assert np.abs(error).max() <= 0.03
         assert abs(error[-200:].mean()) <= 0.01
 
     def test_rounding_after_a_silence_is_made_good(self) -> None:
         onsets = np.asarray([0.0, 5.13, 5.13, 5.4, 5.6])
-        columns = (onsets, onsets + 0.2, [60.0, 60, 64, 60, 60], np.full(5, 64.0))
-        notes = np.stack(columns, axis=1)
+        notes = notes_at(onsets, 0.2, [60, 60, 64, 60, 60])
         found = decode_note_events(note_events(notes))[:, 0]
         assert found[1] == found[2] != 5.13
         np.testing.assert_allclose(found[3:], onsets[3:])
