@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_type_hints
@@ -100,7 +100,15 @@ class System(ABC):
     """Features, model and training: with a name, a row of a table.
 
     The fields of the data class are its hyper-parameters; their defaults are the published ones.
+
+    Attributes
+    ----------
+    stated : frozenset of str
+        Names of the hyper-parameters that the constructor or `configured` was given: a profile
+        does not change them, even where they equal the default. `dataclasses.replace` states none.
     """
+
+    stated: ClassVar[frozenset[str]] = frozenset()
 
     family: ClassVar[str] = ""
     """Under which profiles list the sizes of networks of this kind; empty for other systems."""
@@ -113,6 +121,16 @@ class System(ABC):
 
     inputs: ClassVar[str]
     """"MIDI", "audio", "audio + MIDI" or "labels"."""
+
+    def __new__(cls, **values: Any) -> Self:
+        """Remember the names of the values."""
+        system = super().__new__(cls)
+        is_copy = len(values) == len(fields(cls))
+        return system._stating(() if is_copy else values)
+
+    def _stating(self, names: Iterable[str]) -> Self:
+        object.__setattr__(self, "stated", self.stated.union(names))
+        return self
 
     @abstractmethod
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> Fitted:
@@ -157,7 +175,7 @@ class System(ABC):
         ParameterError
             If a name is unknown, or a value has not the type of the parameter.
         """
-        return replace(self, **self.checked(values))
+        return replace(self, **self.checked(values))._stating({*self.stated, *values})
 
     def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Hyper-parameters as the fields take them; errors as `configured`."""
