@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import rows
 import torch
-from conftest import random_fields, write_midi
+from conftest import random_fields, toy_corpus, write_midi
+from rows import Parts, fitted
 from torch import Tensor, nn
 
 from mer import weights
@@ -34,13 +35,8 @@ from mer.models.midibert import (
 from mer.papers.zhao2023 import midibert as systems
 from mer.papers.zhao2023.midibert import MidiBERT
 from mer.papers.zhao2023.tables import LANGUAGE_MODELS
-from mer.systems.base import Context
 from mer.systems.network import FittedNetwork
-from mer.tasks import get_task
-from mer.training import supervised
-from mer.training.windows import window_starts
 
-Parts = tuple[Corpus, Corpus, Corpus]
 TINY: dict[str, Any] = {"width": 32, "layers": 2, "heads": 2, "feedforward": 48, "embedding": 8}
 
 
@@ -202,14 +198,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_size: None) -> 
 
 
 def small(name: str = "MidiBERT, no pre-training", **changes: Any) -> MidiBERT:
-    sizes = {"encoder_size": "small", "epochs": 1, "window": 16}
-    system = LANGUAGE_MODELS[name].configured({**sizes, **changes})
-    assert isinstance(system, MidiBERT)
-    return system
-
-
-def fitted(system: MidiBERT, parts: Parts) -> FittedNetwork:
-    return system.fit(parts[0], parts[1], Context(get_task("4Q"), seed=0, device="cpu"))
+    pretraining = LANGUAGE_MODELS[name].pretraining  # type: ignore[attr-defined]
+    return rows.small(name, **{"pretraining": pretraining, "window": 16, **changes})
 
 
 class TestSystems:
@@ -265,24 +255,6 @@ class TestSystems:
             fitted(small("MidiBERT"), tiny_parts)
 
     @pytest.mark.usefixtures("tiny_size")
-    def test_prediction_is_the_mean_over_windows(
-        self, tiny_parts: Parts, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(supervised, "autocast", lambda device: nullcontext())
-        model = fitted(small(), tiny_parts)
-        test = tiny_parts[2]
-        found = model.predict(test).drop(columns="id").to_numpy()
-        for row, clip in zip(found, test, strict=True):
-            words = torch.from_numpy(model.system.item(clip))
-            length = 16 if words.shape[1] >= 16 else words.shape[1]
-            starts = window_starts(words.shape[1], length)
-            with torch.no_grad():
-                windows = torch.stack([words[:, s : s + length] for s in starts])
-                expected = model.network(windows).softmax(dim=1).mean(dim=0)
-            np.testing.assert_allclose(row, expected, atol=1e-5)
-        assert any(model.system.item(clip).shape[1] > 16 for clip in test)
-
-    @pytest.mark.usefixtures("tiny_size")
     @pytest.mark.parametrize("name", ["MidiBERT", "MT-MidiBERT"])
     def test_eight_clips_are_learnt(self, name: str, tiny_parts: Parts, tmp_path: Path) -> None:
         train = tiny_parts[0]
@@ -323,24 +295,21 @@ class TestOddClips:
         path = write_midi(folder / f"{n_notes}.mid", notes[:, :4].clip(max=127))
         return Clip(f"{n_notes} notes", "x", midi=path, labels=Labels(quadrant=1))
 
-    def corpus(self, clips: list[Clip]) -> Corpus:
-        return Corpus("toy", clips, licence="-", citation="-")
-
     @pytest.mark.parametrize("name", ["MidiBERT, no pre-training", "MT-MidiBERT"])
     def test_no_note_one_note_and_many(self, name: str, tiny_parts: Parts, tmp_path: Path) -> None:
         model = fitted(small(name, pretraining="none"), tiny_parts)
         clips = [self.clip(tmp_path, n) for n in (0, 1, 3, 700)]
         assert (model.system.item(clips[0])[:4] == PAD).all()
         with pytest.warns(UserWarning, match="1 of 4 clips have no notes, the first is '0 notes'"):
-            predictions = model.predict(self.corpus(clips))
+            predictions = model.predict(toy_corpus(*clips))
         found = predictions.drop(columns="id").to_numpy()
         assert np.isfinite(found).all()
         np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
 
     def test_training_needs_notes(self, tiny_parts: Parts, tmp_path: Path) -> None:
         train, valid, test = tiny_parts
-        one = self.corpus([*train, self.clip(tmp_path, 1)])
+        one = toy_corpus(*train, self.clip(tmp_path, 1))
         fitted(small(), (one, valid, test))
-        none = self.corpus([*train, self.clip(tmp_path, 0)])
+        none = toy_corpus(*train, self.clip(tmp_path, 0))
         with pytest.raises(InvalidDataError, match="'0 notes' has no notes; training needs some"):
             fitted(small(), (none, valid, test))

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import random_fields
+from test_multi_domain import small_encoder, some_events, some_features
+from test_multi_domain import small_network as multi_domain
+from test_multifaceted import small_network as multifaceted
+from test_multifaceted import some_inputs, some_tokens
 from torch import Tensor, nn
 
 from mer.features import compound_words, note_events, tokens
 from mer.models.classifiers import LSTMAttn, ResidualBlock, ShortChunkResNet
 from mer.models.emomucs import parameter_count
 from mer.models.midibert import MidiBert, MultiTaskClassifier, Positions
-from mer.models.multi_domain import AcousticEncoder, MultiDomain
-from mer.models.multifaceted import HarmonyBranch, Multifaceted, SymbolicBranch, ToneColorBranch
-from mer.models.symbolic_encoder import SymbolicEncoder
 
 
 def lstm_attn_parameters(v: int, e: int, h: int, a: int, r: int, c: int, k: int) -> int:
@@ -43,14 +44,14 @@ def small_lstm() -> LSTMAttn:
     return LSTMAttn(20, 4, **sizes, dropout=0.5).eval()
 
 
-def some_tokens(batch: int, length: int) -> Tensor:
-    rng = np.random.default_rng(0)
-    return torch.from_numpy(rng.integers(1, 20, (batch, length)))
+def some_chunks(batch: int, frames: int, n_mels: int = 32) -> Tensor:
+    return 15 * some_features(batch, frames, n_mels) - 40
 
 
-def some_chunks(batch: int, n_mels: int, frames: int) -> Tensor:
-    rng = np.random.default_rng(0)
-    return torch.from_numpy(rng.normal(-40, 15, (batch, n_mels, frames)).astype(np.float32))
+def masked_events(batch: int) -> Tensor:
+    events = some_events(batch, 12)
+    events[1::2, :, 8:] = note_events.PAD
+    return events
 
 
 class TestLSTMAttn:
@@ -65,22 +66,7 @@ class TestLSTMAttn:
 
     @pytest.mark.parametrize("length", [1, 2, 50])
     def test_shape(self, length: int) -> None:
-        assert small_lstm()(some_tokens(3, length)).shape == (3, 4)
-
-    def test_attention_against_a_loop(self) -> None:
-        network, inputs = small_lstm(), some_tokens(2, 9)
-        first, second = (network.attention[k].get_parameter("weight") for k in (0, 2))
-        with torch.inference_mode():
-            states, _ = network.lstm(network.embedding(inputs))
-            summaries = []
-            for clip in states:
-                scores = torch.stack([second @ torch.tanh(first @ state) for state in clip])
-                weights = torch.exp(scores) / torch.exp(scores).sum(dim=0)
-                torch.testing.assert_close(weights.sum(dim=0), torch.ones(3))
-                hops = [(weights[:, r, None] * clip).sum(dim=0) for r in range(3)]
-                summaries.append(torch.cat(hops))
-            expected = network.classifier(torch.stack(summaries))
-            torch.testing.assert_close(network(inputs), expected)
+        assert small_lstm()(some_tokens((length,) * 3, length)).shape == (3, 4)
 
     def test_padding_has_no_embedding(self) -> None:
         assert small_lstm().embedding.weight[0].abs().sum() == 0
@@ -94,11 +80,7 @@ class TestShortChunkResNet:
     @pytest.mark.parametrize(("n_mels", "frames"), [(128, 129), (128, 1), (40, 7), (1, 1)])
     def test_shape(self, n_mels: int, frames: int) -> None:
         network = ShortChunkResNet(3, channels=2).eval()
-        assert network(some_chunks(2, n_mels, frames)).shape == (2, 3)
-
-    def test_seven_blocks_halve_a_chunk_of_three_seconds(self) -> None:
-        network = ShortChunkResNet(4, channels=2).eval()
-        assert network.blocks(some_chunks(1, 128, 129)[None]).shape == (1, 8, 1, 2)
+        assert network(some_chunks(2, frames, n_mels)).shape == (2, 3)
 
     def test_block_against_its_equation(self) -> None:
         torch.manual_seed(0)
@@ -114,18 +96,8 @@ class TestShortChunkResNet:
     def test_training_does_not_depend_on_gain_and_spread(self) -> None:
         torch.manual_seed(0)
         network = ShortChunkResNet(4, channels=2, dropout=0.0).train()
-        chunks = some_chunks(4, 32, 20)
+        chunks = some_chunks(4, 20)
         torch.testing.assert_close(network(chunks), network(2 * chunks + 12), rtol=1e-3, atol=1e-3)
-
-
-def masked_events(batch: int) -> Tensor:
-    events = torch.from_numpy(random_fields(note_events.SIZES, note_events.FIRST, batch, 12))
-    events[1::2, :, 8:] = note_events.PAD
-    return events
-
-
-def symbolic_encoder() -> SymbolicEncoder:
-    return SymbolicEncoder(width=16, layers=2, heads=2, feedforward=16, dropout=0.0)
 
 
 def multi_task(positions: Positions) -> MultiTaskClassifier:
@@ -139,40 +111,17 @@ def words_and_classes(batch: int) -> tuple[Tensor, ...]:
     return torch.from_numpy(fields), torch.ones(batch, 12).long(), torch.ones(batch).long()
 
 
-def multi_domain() -> MultiDomain:
-    settings: dict[str, Any] = {"heads": 2, "dropout": 0.0, "arousal": True, "valence": True}
-    return MultiDomain(AcousticEncoder(16, 16), symbolic_encoder(), 4, **settings)
-
-
-def multifaceted() -> Multifaceted:
-    branches = {
-        "symbolic": SymbolicBranch(20, embedding=5, hidden=6),
-        "harmony": HarmonyBranch(3),
-        "tone color": ToneColorBranch(25, 2),
-    }
-    return Multifaceted(branches, 4, width=8, heads=2, classifier=7, dropout=0.0)
-
-
-def padded_tokens(batch: int) -> Tensor:
-    padded = some_tokens(batch, 30)
-    padded[1::2, 9:] = tokens.PAD
-    return padded
-
-
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Tensor, ...]]]] = {
-    "LSTMAttn": (small_lstm, lambda n: (some_tokens(n, 30),)),
+    "LSTMAttn": (small_lstm, lambda n: (some_tokens((30,) * n, 30),)),
     "ShortChunkResNet": (
         lambda: ShortChunkResNet(4, channels=2, dropout=0.0),
-        lambda n: (some_chunks(n, 32, 40),),
+        lambda n: (some_chunks(n, 40),),
     ),
-    "SymbolicEncoder": (symbolic_encoder, lambda n: (masked_events(n),)),
+    "SymbolicEncoder": (small_encoder, lambda n: (masked_events(n),)),
     "MidiBert, rotary": (partial(multi_task, "rotary"), words_and_classes),
     "MidiBert, distances": (partial(multi_task, "distances"), words_and_classes),
-    "MultiDomain": (multi_domain, lambda n: (some_chunks(n, 16, 32), masked_events(n))),
-    "Multifaceted": (
-        multifaceted,
-        lambda n: (padded_tokens(n), some_chunks(n, 12, 40), some_chunks(n, 25, 40)),
-    ),
+    "MultiDomain": (multi_domain, lambda n: (some_features(n, 32), masked_events(n))),
+    "Multifaceted": (multifaceted, some_inputs),
 }
 
 

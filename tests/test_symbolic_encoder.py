@@ -141,11 +141,3 @@ def test_size_and_shape() -> None:
     assert parameter_count(encoder) == layers + tables == 846_080
     with torch.no_grad():
         assert encoder(random_events(2, 6)).shape == (2, 7, encoder.width)
-
-
-def test_start_alone(encoder: SymbolicEncoder) -> None:
-    events = torch.full((2, len(FIELDS), 1), START)
-    with torch.no_grad():
-        states = encoder(events)
-    assert states.shape == (2, 1, 32)
-    assert states.isfinite().all()

@@ -18,15 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mer.audio import waveform
 from mer.clips import Clip
 from mer.errors import ParameterError
 from mer.features import notes, spectral, tokens
-from mer.features.cache import cached, source_of
+from mer.features.cache import source_of
 from mer.models import multifaceted
 from mer.rendering import REVISION as RENDERING_REVISION
-from mer.systems.base import Feature
-from mer.systems.code import call, plain
+from mer.systems.base import Feature, clip_feature, notes_feature
 from mer.systems.network import WindowedNetwork, check_positive
 from mer.training.supervised import Batch
 from mer.training.windows import Piece, window_length
@@ -203,12 +201,8 @@ class Multifaceted(WindowedNetwork):
         sound = {factor: feature[:, :length] for factor, feature in sound.items()}
         if not self._has_notes:
             return FactorItem(length, sound)
-        midi = source_of(clip, "midi")
-        played = notes.read_notes(midi)
-        revisions = {"notes": notes.REVISION}
-        sequence = cached(
-            "midi-like", tokens.REVISION, revisions, midi, lambda: tokens.midi_like(played)
-        )
+        played = notes.read_notes(source_of(clip, "midi"))
+        sequence = notes_feature("midi-like", tokens.REVISION, tokens.midi_like, clip)
         first = played[:, 0].min(initial=np.inf)
         times = (first + tokens.midi_like_times(sequence)[1:]) / self.step_seconds
         end = math.ceil(played[:, 1].max(initial=0.0) / self.step_seconds)
@@ -216,27 +210,17 @@ class Multifaceted(WindowedNetwork):
 
     def _sound(self, clip: Clip, factor: str) -> np.ndarray:
         """Pooled feature of a factor, shape (n_bins, steps), float16, cached."""
-        function = self._features[factor]
-        settings = {"n_fft": self.n_fft, "hop_length": self.hop_length}
-
-        def compute() -> np.ndarray:
-            y = waveform(clip, self.sample_rate)
-            feature = call(function, y, self.sample_rate, **settings)
-            self._check_frames(factor, np.shape(feature), 1 + len(y) // self.hop_length)
-            return spectral.pooled(feature, self.pool).astype(np.float16)
-
-        facts = {"sample_rate": self.sample_rate, "rendering": RENDERING_REVISION}
-        key = {**settings, **facts, "pool": self.pool, "factor": factor, "feature": plain(function)}
-        return cached("factor-pooled", spectral.REVISION, key, source_of(clip, "audio"), compute)
-
-    def _check_frames(self, factor: str, shape: tuple[int, ...], expected: int) -> None:
-        bins = "12 bins" if factor == "harmony" else "bins"
-        is_wrong = len(shape) != 2 or abs(shape[1] - expected) > 1
-        if is_wrong or (factor == "harmony" and shape[0] != multifaceted.PITCH_CLASSES):
-            raise ParameterError(
-                f"the feature of {factor} is an array of shape {shape}; expected {bins} and "
-                f"{expected} frames, one each hop_length = {self.hop_length} samples"
-            )
+        is_harmony = factor == "harmony"
+        return clip_feature(
+            self._features[factor],
+            clip,
+            self.sample_rate,
+            checked=f"the feature of {factor} is",
+            bins=(multifaceted.PITCH_CLASSES,) * 2 if is_harmony else (1, math.inf),
+            pool=self.pool,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+        )
 
     def pictures(self, item: FactorItem) -> dict[str, np.ndarray]:
         """Tokens and features of the sound by factor; rows of tone colour are standardised."""

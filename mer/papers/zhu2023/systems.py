@@ -12,15 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mer.audio import waveform
 from mer.clips import Clip, Labels
 from mer.errors import ParameterError
 from mer.features import note_events, notes, spectral
-from mer.features.cache import cached, source_of
+from mer.features.cache import source_of
 from mer.models import multi_domain, symbolic_encoder
 from mer.rendering import REVISION as RENDERING_REVISION
-from mer.systems.base import Feature
-from mer.systems.code import call, plain
+from mer.systems.base import Feature, clip_feature
 from mer.systems.network import FittedNetwork, WindowedNetwork, check_positive
 from mer.tasks import TASKS
 from mer.training.windows import Piece, stack_pieces, window_length
@@ -229,32 +227,18 @@ class SymbolicAcoustic(WindowedNetwork):
 
         Audio that is too short for the encoder is continued with silence.
         """
-        settings = {"n_fft": self.n_fft, "hop_length": self.hop_length}
-        if self.acoustic_feature is not stft:
-            settings["n_mels"] = self.n_mels
-        names = {mixed: "mixed-pooled", stft: "stft-pooled"}
-        name = names.get(self.acoustic_feature, "own-pooled")
-        own = {} if name != "own-pooled" else {"feature": plain(self.acoustic_feature)}
-
-        def compute() -> np.ndarray:
-            y = waveform(clip, self.sample_rate)
-            least = multi_domain.TIME_FACTOR * self.pool * self.hop_length
-            y = np.pad(y, (0, max(least - len(y), 0)))
-            frames: np.ndarray = call(self.acoustic_feature, y, self.sample_rate, **settings)
-            self._check_frames(frames, 1 + len(y) // self.hop_length)
-            return spectral.pooled(frames, self.pool).astype(np.float16)
-
-        facts = {"sample_rate": self.sample_rate, "rendering": RENDERING_REVISION}
-        key = {**settings, "pool": self.pool, **facts, **own}
-        return cached(name, spectral.REVISION, key, source_of(clip, "audio"), compute)
-
-    def _check_frames(self, feature: np.ndarray, expected: int) -> None:
-        shape = np.shape(feature)
-        if len(shape) != 2 or shape[0] < multi_domain.TIME_FACTOR or abs(shape[1] - expected) > 1:
-            raise ParameterError(
-                f"acoustic_feature gave an array of shape {shape}; expected 8 bins or more and "
-                f"{expected} frames, one each hop_length = {self.hop_length} samples"
-            )
+        return clip_feature(
+            self.acoustic_feature,
+            clip,
+            self.sample_rate,
+            checked="acoustic_feature gave",
+            bins=(multi_domain.TIME_FACTOR, math.inf),
+            pool=self.pool,
+            least=multi_domain.TIME_FACTOR * self.pool * self.hop_length,
+            n_fft=self.n_fft,
+            hop_length=self.hop_length,
+            n_mels=self.n_mels,
+        )
 
     def _notes(self, clip: Clip) -> np.ndarray:
         """Transcribed or released notes, shape (n_notes, 4), in the order of the events.
