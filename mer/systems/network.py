@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from mer.clips import Clip, Corpus
 from mer.errors import InvalidDataError, ParameterError
-from mer.systems.base import Context, Fitted, System, probabilities
+from mer.systems.base import Context, Feature, Fitted, System, clip_feature, probabilities
 from mer.training import supervised, windows
 from mer.training.supervised import Score, TrainingOptions, resolve_device
 
@@ -180,6 +181,56 @@ class WindowedNetwork(TrainingOptions, System):
                 np.add.at(counts, owners, 1)
         assert sums is not None, "a corpus has at least one clip"
         return sums / counts[:, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FramedNetwork(WindowedNetwork):
+    """A network that sees notes and features of the sound in the same time, in steps of frames.
+
+    Attributes
+    ----------
+    window_seconds : float
+        Of the windows: frames, and the notes that begin in them.
+    sample_rate : int
+        In Hz.
+    n_fft, hop_length : int
+        Of the frames, in samples.
+    pool : int
+        Frames that are averaged to one step.
+    """
+
+    window_seconds: float = 30.0
+    sample_rate: int = 22050
+    n_fft: int = 1024
+    hop_length: int = 512
+    pool: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "window_seconds", "sample_rate", "hop_length", "pool")
+
+    @property
+    def step_seconds(self) -> float:
+        """Of one step."""
+        return self.pool * self.hop_length / self.sample_rate
+
+    def sound(self, clip: Clip, feature: Feature, **options: Any) -> np.ndarray:
+        """A feature in steps, shape (n_bins, n_steps); options as of `clip_feature`."""
+        options |= {"n_fft": self.n_fft, "hop_length": self.hop_length, "pool": self.pool}
+        return clip_feature(feature, clip, self.sample_rate, **options)
+
+
+def padded(sequences: Sequence[np.ndarray], value: int) -> Tensor:
+    """Sequences, each (..., n), with this value at the end, shape (batch, ..., longest).
+
+    The longest is rounded up to a multiple of 32: kernels are compiled anew for every length.
+    """
+    longest = max(sequence.shape[-1] for sequence in sequences)
+    shape = (len(sequences), *sequences[0].shape[:-1], math.ceil(longest / 32) * 32)
+    batch = np.full(shape, value, dtype=np.int64)
+    for row, sequence in zip(batch, sequences, strict=True):
+        row[..., : sequence.shape[-1]] = sequence
+    return torch.from_numpy(batch)
 
 
 class FittedNetwork(Fitted):

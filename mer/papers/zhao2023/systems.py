@@ -24,8 +24,8 @@ from mer.features import notes, spectral, tokens
 from mer.features.cache import source_of
 from mer.models import multifaceted
 from mer.rendering import REVISION as RENDERING_REVISION
-from mer.systems.base import Feature, clip_feature, notes_feature
-from mer.systems.network import WindowedNetwork, check_positive
+from mer.systems.base import Feature, notes_feature
+from mer.systems.network import FramedNetwork, padded
 from mer.training.supervised import Batch
 from mer.training.windows import Piece, window_length
 
@@ -34,9 +34,6 @@ FACTORS: tuple[Factor, ...] = ("symbolic", "harmony", "tone color")
 N_MFCC = 25
 N_MELS = 128
 """The paper has 23 mel bands, from which 25 coefficients cannot be made."""
-
-# Kernels are compiled anew for every length: a multiple of this keeps the lengths few.
-_TOKENS_STEP = 32
 
 
 def mfcc_25(samples: np.ndarray, sample_rate: int, *, n_fft: int, hop_length: int) -> np.ndarray:
@@ -78,7 +75,7 @@ class FactorItem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Multifaceted(WindowedNetwork):
+class Multifaceted(FramedNetwork):
     """The proposed model, one of its branches, or some of them.
 
     Attributes
@@ -91,14 +88,6 @@ class Multifaceted(WindowedNetwork):
         Of samples and sample rate, and of those of `n_fft` and `hop_length` that they take, to an
         array of shape (n_bins, n_frames) with a frame each `hop_length` samples; that of harmony
         has 12 bins, the pitch classes.
-    window_seconds : float
-        Of the windows: frames, and tokens in the same time.
-    sample_rate : int
-        In Hz.
-    n_fft, hop_length : int
-        Of the frames, in samples.
-    pool : int
-        Frames that are averaged to one step of the features.
     width : int
         Of the features of the factors.
     classifier : int
@@ -116,11 +105,7 @@ class Multifaceted(WindowedNetwork):
     tone_color_feature: Feature = mfcc_25
     epochs: int = 200
     batch_size: int = 16
-    window_seconds: float = 30.0
-    sample_rate: int = 22050
     n_fft: int = 2048
-    hop_length: int = 512
-    pool: int = 1
     width: int = 256
     classifier: int = 256
     dropout: float = 0.5
@@ -131,7 +116,6 @@ class Multifaceted(WindowedNetwork):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "window_seconds", "sample_rate", "hop_length", "pool")
         if not self.factors or self.factors != tuple(f for f in FACTORS if f in self.factors):
             raise ParameterError(f"factors are {self.factors}; expected some of {FACTORS} in order")
         heads = self.attention_heads
@@ -171,11 +155,6 @@ class Multifaceted(WindowedNetwork):
         return revisions
 
     @property
-    def step_seconds(self) -> float:
-        """Of one step of the features."""
-        return self.pool * self.hop_length / self.sample_rate
-
-    @property
     def window(self) -> int:
         """Longest window, in steps."""
         return max(round(self.window_seconds / self.step_seconds), 1)
@@ -210,17 +189,9 @@ class Multifaceted(WindowedNetwork):
 
     def _sound(self, clip: Clip, factor: str) -> np.ndarray:
         """Pooled feature of a factor, shape (n_bins, steps), float16, cached."""
-        is_harmony = factor == "harmony"
-        return clip_feature(
-            self._features[factor],
-            clip,
-            self.sample_rate,
-            checked=f"the feature of {factor} is",
-            bins=(multifaceted.PITCH_CLASSES,) * 2 if is_harmony else (1, math.inf),
-            pool=self.pool,
-            n_fft=self.n_fft,
-            hop_length=self.hop_length,
-        )
+        bins = (multifaceted.PITCH_CLASSES,) * 2 if factor == "harmony" else (1, math.inf)
+        checked = f"the feature of {factor} is"
+        return self.sound(clip, self._features[factor], checked=checked, bins=bins)
 
     def pictures(self, item: FactorItem) -> dict[str, np.ndarray]:
         """Tokens and features of the sound by factor; rows of tone colour are standardised."""
@@ -287,10 +258,4 @@ class Multifaceted(WindowedNetwork):
 
 def tokens_batch(windows: Sequence[FactorItem]) -> Tensor:
     """Start token and the tokens of each window, padded at the end, shape (batch, n)."""
-    length = 1 + max(len(window.tokens) for window in windows)
-    shape = (len(windows), math.ceil(length / _TOKENS_STEP) * _TOKENS_STEP)
-    batch = np.full(shape, tokens.PAD, dtype=np.int64)
-    batch[:, 0] = tokens.START
-    for row, window in zip(batch, windows, strict=True):
-        row[1 : 1 + len(window.tokens)] = window.tokens
-    return torch.from_numpy(batch)
+    return padded([np.append(tokens.START, window.tokens) for window in windows], tokens.PAD)

@@ -18,16 +18,14 @@ from mer.features import note_events, notes, spectral
 from mer.features.cache import source_of
 from mer.models import multi_domain, symbolic_encoder
 from mer.rendering import REVISION as RENDERING_REVISION
-from mer.systems.base import Feature, clip_feature
-from mer.systems.network import FittedNetwork, WindowedNetwork, check_positive
+from mer.systems.base import Feature
+from mer.systems.network import FittedNetwork, FramedNetwork, check_positive, padded
 from mer.tasks import TASKS
 from mer.training.windows import Piece, stack_pieces, window_length
 from mer.transcription import transcribed_notes
 from mer.transcription.onsets_frames import revision as transcriber_revision
 from mer.weights import load_weights, weights_revision
 
-# Kernels are compiled anew for every length: a multiple of this keeps the lengths few.
-_EVENTS_STEP = 32
 _PRETRAINED = {"width": 128, "layers": 4, "heads": 4}
 _QUADRANTS = [Labels(quadrant=quadrant) for quadrant in (1, 2, 3, 4)]
 _IS_HIGH = {name: [TASKS[name].class_of(labels) for labels in _QUADRANTS] for name in "AV"}
@@ -80,7 +78,7 @@ class DomainItem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SymbolicAcoustic(WindowedNetwork):
+class SymbolicAcoustic(FramedNetwork):
     """The proposed model, or one of its branches with a classifier of its own.
 
     Batch size, learning rate and Adam are the published ones; weight decay is not mentioned.
@@ -100,16 +98,8 @@ class SymbolicAcoustic(WindowedNetwork):
     arousal_weight, valence_weight : float
         Of the losses of the acoustic branch's arousal head and of the symbolic branch's valence
         head; 0 for no head.
-    window_seconds : float
-        Of the windows: frames, and notes that begin in it.
-    sample_rate : int
-        In Hz.
-    n_fft, hop_length : int
-        Of the frames, in samples.
     n_mels : int
         Mel bands of the mixed feature.
-    pool : int
-        Frames that are averaged to one step of the acoustic feature.
     width : int
         Of the states of both branches.
     layers, heads : int
@@ -130,12 +120,8 @@ class SymbolicAcoustic(WindowedNetwork):
     learning_rate: float = 1e-4
     weight_decay: float = 0.0
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
-    window_seconds: float = 30.0
-    sample_rate: int = 22050
-    n_fft: int = 1024
-    hop_length: int = 512
-    n_mels: int = 128
     pool: int = 2
+    n_mels: int = 128
     width: int = 128
     layers: int = 4
     heads: int = 4
@@ -143,7 +129,7 @@ class SymbolicAcoustic(WindowedNetwork):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "window_seconds", "sample_rate", "hop_length", "pool", "width")
+        check_positive(self, "width")
         if self.branches not in (("acoustic", "symbolic"), ("acoustic",), ("symbolic",)):
             raise ParameterError(
                 f"branches are {self.branches}; expected 'acoustic', 'symbolic' or both, in this "
@@ -194,11 +180,6 @@ class SymbolicAcoustic(WindowedNetwork):
         return {**source, "note_events": note_events.REVISION, **encoder}
 
     @property
-    def step_seconds(self) -> float:
-        """Of one step of the acoustic feature."""
-        return self.pool * self.hop_length / self.sample_rate
-
-    @property
     def window(self) -> int:
         """Longest window in steps, a multiple of what the acoustic encoder makes one state of."""
         states = self.window_seconds / self.step_seconds / multi_domain.TIME_FACTOR
@@ -227,16 +208,12 @@ class SymbolicAcoustic(WindowedNetwork):
 
         Audio that is too short for the encoder is continued with silence.
         """
-        return clip_feature(
-            self.acoustic_feature,
+        return self.sound(
             clip,
-            self.sample_rate,
+            self.acoustic_feature,
             checked="acoustic_feature gave",
             bins=(multi_domain.TIME_FACTOR, math.inf),
-            pool=self.pool,
             least=multi_domain.TIME_FACTOR * self.pool * self.hop_length,
-            n_fft=self.n_fft,
-            hop_length=self.hop_length,
             n_mels=self.n_mels,
         )
 
@@ -356,13 +333,7 @@ def events_batch(pieces: Sequence[Piece]) -> Tensor:
     for item, start, stop in pieces:
         first, last = np.searchsorted(item.onsets, (start, stop))
         events.append(note_events.select_events(item.events, first, last))
-    longest = max(window.shape[1] for window in events)
-    length = math.ceil(longest / _EVENTS_STEP) * _EVENTS_STEP
-    shape = (len(events), len(note_events.FIELDS), length)
-    batch = np.full(shape, note_events.PAD, dtype=np.int64)
-    for row, window in zip(batch, events, strict=True):
-        row[:, : window.shape[1]] = window
-    return torch.from_numpy(batch)
+    return padded(events, note_events.PAD)
 
 
 @dataclass(frozen=True)
