@@ -55,6 +55,10 @@ def values(predictions: pd.DataFrame) -> np.ndarray:
     return predictions.drop(columns="id").to_numpy()
 
 
+def labelled(number: int, group: str = "", **labels: Any) -> Clip:
+    return Clip(str(number), group or str(number), labels=Labels(**labels))
+
+
 class TestParameters:
     @pytest.mark.parametrize("name", ROWS)
     def test_every_row_is_json_native_and_rebuilt(self, name: str) -> None:
@@ -135,8 +139,7 @@ class TestEverySystem:
 
     @pytest.mark.parametrize("name", ["Symbolic-LR", NETWORK])
     def test_clips_without_the_right_file(self, name: str) -> None:
-        clips = [Clip(str(k), str(k), labels=Labels(quadrant=1 + k % 4)) for k in range(4)]
-        corpus = toy_corpus(*clips)
+        corpus = toy_corpus(*(labelled(k, quadrant=1 + k) for k in range(4)))
         with pytest.raises(MissingDataError, match="'0' has no MIDI file"):
             fitted(name, (corpus, corpus, corpus))
 
@@ -148,13 +151,9 @@ class TestEverySystem:
 
 class TestWithoutMusic:
     def test_against_counting_by_hand(self) -> None:
-        groups = (("a", 1), ("a", 1), ("a", 2), ("b", 3), ("c", 4), ("c", 4))
-        tested = (("a", 1), ("b", 1), ("new", 1))
         train, test = (
-            toy_corpus(
-                *(Clip(str(k), g, labels=Labels(quadrant=q)) for k, (g, q) in enumerate(rows))
-            )
-            for rows in (groups, tested)
+            toy_corpus(*(labelled(k, song, quadrant=int(q)) for k, (song, q) in enumerate(clips)))
+            for clips in (["a1", "a1", "a2", "b3", "c4", "c4"], ["a1", "b1", "x1"])
         )
         overall = np.asarray([2, 1, 1, 2]) / 6
         by_song = [np.asarray([2, 1, 0, 0]) / 3, np.asarray([0, 0, 1, 0]), overall]
@@ -247,25 +246,16 @@ class TestWindows:
         assert np.all(features[:, -1] == features.min())
 
 
-class TestTasks:
-    def test_classes_of_the_quadrants(self) -> None:
-        clips = [Clip(str(q), str(q), labels=Labels(quadrant=q)) for q in (1, 2, 3, 4)]
-        found = {name: get_task(name).targets(clips).tolist() for name in ("4Q", "A", "V")}
-        assert found == {"4Q": [0, 1, 2, 3], "A": [1, 1, 0, 0], "V": [1, 0, 0, 1]}
-
-    def test_classes_of_the_clusters(self) -> None:
-        task = get_task("cluster")
-        clips = [Clip(str(k), str(k), labels=Labels(cluster=k)) for k in range(1, 6)]
-        assert task.classes == ("Cluster 1", "Cluster 2", "Cluster 3", "Cluster 4", "Cluster 5")
-        assert task.targets(clips).tolist() == [0, 1, 2, 3, 4]
-        with pytest.raises(MissingDataError, match="'a' has no label for task 'cluster'"):
-            task.targets([Clip("a", "a", labels=Labels(quadrant=1))])
-        with pytest.raises(InvalidDataError, match="cluster is 6; expected a number from 1 to 5"):
-            task.targets([Clip("a", "a", labels=Labels(cluster=6))])
-
-    def test_continuous_labels(self) -> None:
-        clips = [Clip("a", "a", labels=Labels(valence=0.2, arousal=-0.1))]
-        assert get_task("V").targets(clips).tolist() == [1]
-        assert get_task("A").targets(clips).tolist() == [0]
-        with pytest.raises(MissingDataError, match="'a' has no label for task '4Q'"):
-            get_task("4Q").targets(clips)
+def test_classes_of_labels() -> None:
+    clips = [labelled(k, quadrant=k, cluster=k) for k in (1, 2, 3, 4)]
+    found = {name: get_task(name).targets(clips).tolist() for name in ("4Q", "A", "V", "cluster")}
+    quadrants = {"4Q": [0, 1, 2, 3], "A": [1, 1, 0, 0], "V": [1, 0, 0, 1]}
+    assert found == {**quadrants, "cluster": [0, 1, 2, 3]}
+    numbers = labelled(9, valence=0.2, arousal=-0.1)
+    assert [get_task(name).targets([numbers])[0] for name in ("V", "A")] == [1, 0]
+    for name in ("4Q", "cluster"):
+        with pytest.raises(MissingDataError, match=f"'9' has no label for task '{name}'"):
+            get_task(name).targets([numbers])
+    assert get_task("cluster").classes == tuple(f"Cluster {k}" for k in (1, 2, 3, 4, 5))
+    with pytest.raises(InvalidDataError, match="cluster is 6; expected a number from 1 to 5"):
+        get_task("cluster").targets([labelled(0, cluster=6)])

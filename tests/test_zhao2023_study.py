@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_zhao2023 import fitted, small
 
 from mer.clips import Corpus
 from mer.papers.published import published
@@ -254,24 +253,3 @@ class TestAttention:
         summary = attention.attention_summary([found])
         assert "the symbolic factor gets most attention" in summary
         assert "Without the tone color factor answers change most: 100% of the clips" in summary
-
-    def test_tables_of_a_fitted_system(
-        self,
-        tiny: Corpus,
-        tiny_parts: tuple[Corpus, Corpus, Corpus],
-        study: Callable[..., Study],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        model, test = fitted(small(), tiny_parts), list(tiny_parts[2])
-        monkeypatch.setattr(attention, "examples", lambda: {"Q1": test[0]})
-        spec = study().specs(paper.PROPOSED_ROW, tasks=["4Q"])[0]
-        tables = [
-            function(model, spec, tiny, tiny.split("split_cls").folds[0])
-            for function in (attention.weights_of, attention.answers_of)
-        ]
-        found = Attention("4Q", *tables)
-        own = found.part(TEST).weights.set_index(["id", "head", "from"])[[*FACTORS]]
-        expected = attention.attention_weights(model, test).set_index(["id", "head", "from"])
-        pd.testing.assert_frame_equal(own, expected)
-        assert found.part(EXAMPLE).answers["removed"].tolist() == [NOTHING, *FACTORS]
-        assert attention.mean_attention(found).sum(axis=1).to_numpy() == pytest.approx(1, abs=0.01)

@@ -19,6 +19,7 @@ from mer.audio import waveform
 from mer.clips import Clip, Corpus, Labels
 from mer.errors import ParameterError
 from mer.features import spectral
+from mer.features.cache import source_of
 from mer.features.note_events import FIRST, PAD, START, note_events
 from mer.features.notes import read_notes
 from mer.models.symbolic_encoder import SymbolicEncoder
@@ -160,11 +161,6 @@ class TestWindows:
         assert feature[:, 0].tolist() == [[0, 1, 2, 3], [6, 7, 8, 9]]
         assert events[1, 0, 1:3].tolist() == [65 + FIRST, 66 + FIRST]
         assert int((events[:, 0] > PAD).sum()) == 5 + 3
-
-    def test_many_notes_are_padded_to_a_multiple(self) -> None:
-        notes = np.stack([np.arange(40) * 0.1] * 2 + [np.full(40, 60.0)] * 2, axis=1)
-        item = DomainItem(40, events=note_events(notes), notes=notes, onsets=notes[:, 0] * 10)
-        assert events_batch([(item, 0, 10), (item, 0, 40)]).shape == (2, 5, 64)
 
     @pytest.mark.parametrize("seconds", [1.0, 2.5])
     def test_sound_and_note_stand_at_one_step(self, tmp_path: Path, seconds: float) -> None:
@@ -314,28 +310,23 @@ class TestClipsWithoutNotes:
 
 
 class TestAttentionMap:
-    def test_window_of_a_clip(self, tiny_parts: Parts) -> None:
+    @pytest.mark.parametrize("seconds", [1.0, 99.0])
+    def test_window_of_a_clip(self, seconds: float, tiny_parts: Parts) -> None:
         system = small(pool=1)
         model, clip = fitted(system, tiny_parts), tiny_parts[2][0]
-        found = attention_map(model, clip, start_seconds=1.0)
-        stop = found.steps[0] + system.window * system.step_seconds
-        assert found.steps[0] == pytest.approx(1.0, abs=system.step_seconds)
+        found = attention_map(model, clip, start_seconds=seconds)
+        length = system.window * system.step_seconds
+        last = system.item(clip).length * system.step_seconds - length
+        assert found.steps[0] == pytest.approx(min(seconds, last), abs=system.step_seconds)
         np.testing.assert_allclose(np.diff(found.steps), 8 * system.step_seconds)
-        heard = read_notes(clip.midi) if clip.midi else np.empty((0, 4))
-        inside = (heard[:, 0] >= found.steps[0]) & (heard[:, 0] < stop)
+        heard = read_notes(source_of(clip, "midi"))
+        inside = (heard[:, 0] >= found.steps[0]) & (heard[:, 0] < found.steps[0] + length)
         np.testing.assert_array_equal(found.notes, heard[inside])
         n, m = len(found.notes), len(found.steps)
         assert found.acoustic.shape == (2, m, 1 + n)
         assert found.symbolic.shape == (2, 1 + n, m)
         np.testing.assert_allclose(found.acoustic.sum(axis=2), 1, atol=1e-5)
         np.testing.assert_allclose(found.symbolic.sum(axis=2), 1, atol=1e-5)
-
-    def test_window_at_the_end(self, tiny_parts: Parts) -> None:
-        system = small(pool=1)
-        model, clip = fitted(system, tiny_parts), tiny_parts[2][0]
-        found = attention_map(model, clip, start_seconds=99.0)
-        length = system.item(clip).length
-        assert found.steps[0] == pytest.approx((length - system.window) * system.step_seconds)
 
     def test_only_where_domains_meet(self, tiny_parts: Parts) -> None:
         model = fitted(small("Acoustic-only"), tiny_parts)
