@@ -11,7 +11,7 @@ from conftest import random_fields
 from torch import Tensor, nn
 
 from mer.features.note_events import FIRST, SIZES, START
-from mer.models.layers import CrossDomainAttention, Standardise, masked_mean
+from mer.models.layers import CrossDomainAttention, Standardise
 from mer.models.multi_domain import AcousticEncoder, MultiDomain
 from mer.models.symbolic_encoder import SymbolicEncoder
 
@@ -56,13 +56,6 @@ class TestStandardise:
         standardise.fit([np.full((1, 9), -1131.4, dtype=np.float16)])
         assert standardise(torch.full((1, 1, 9), -1131.0)).abs().max() < 1
 
-    def test_is_stored_with_the_parameters(self) -> None:
-        first, second = AcousticEncoder(BINS, WIDTH), AcousticEncoder(BINS, WIDTH)
-        first.standardise.fit([np.random.default_rng(0).normal(3, 2, (BINS, 50))])
-        second.load_state_dict(first.state_dict())
-        torch.testing.assert_close(second.standardise.mean, first.standardise.mean)
-        assert second.standardise.mean.mean() > 1
-
 
 class TestAcousticEncoder:
     @pytest.mark.parametrize(("frames", "steps"), [(8, 1), (15, 1), (16, 2), (100, 12)])
@@ -99,58 +92,28 @@ class TestAcousticEncoder:
         torch.testing.assert_close(rough, exact, rtol=0.1, atol=0.03)
 
 
-class TestCrossDomainAttention:
-    def states(self) -> tuple[Tensor, Tensor, Tensor]:
-        torch.manual_seed(1)
-        real = torch.arange(9) < torch.tensor([[9], [4]])
-        return torch.randn(2, 5, WIDTH), torch.randn(2, 9, WIDTH), real
+@pytest.mark.parametrize("masked", [False, True])
+def test_cross_domain_attention_against_torch(masked: bool) -> None:
+    torch.manual_seed(1)
+    asking, asked = torch.randn(2, 5, WIDTH), torch.randn(2, 9, WIDTH)
+    real = torch.arange(9) < torch.tensor([[9], [4]])
+    attention = CrossDomainAttention(WIDTH, 4)
 
-    @pytest.mark.parametrize("masked", [False, True])
-    def test_against_torch(self, masked: bool) -> None:
-        asking, asked, real = self.states()
-        attention = CrossDomainAttention(WIDTH, 4)
+    def by_head(x: Tensor) -> Tensor:
+        return torch.stack(x.chunk(4, dim=2), dim=1)
 
-        def by_head(x: Tensor) -> Tensor:
-            return torch.stack(x.chunk(4, dim=2), dim=1)
-
-        expected = nn.functional.scaled_dot_product_attention(
-            by_head(attention.query(asking)),
-            by_head(attention.key(asked)),
-            by_head(attention.value(asked)),
-            attn_mask=real[:, None, None, :] if masked else None,
-        )
-        joined = torch.cat(list(expected.unbind(dim=1)), dim=2)
-        found = attention(asking, asked, real if masked else None)
-        torch.testing.assert_close(found, attention.output(joined))
-
-    def test_weights(self) -> None:
-        asking, asked, real = self.states()
-        weights = CrossDomainAttention(WIDTH, 2).weights(asking, asked, real)
-        assert weights.shape == (2, 2, 5, 9)
-        torch.testing.assert_close(weights.sum(dim=3), torch.ones(2, 2, 5))
-        assert torch.all(weights[1, :, :, 4:] == 0)
-        assert torch.all(weights[1, :, :, :4] > 0)
-
-
-def test_masked_mean_by_hand() -> None:
-    states = torch.arange(12.0).reshape(2, 3, 2)
-    real = torch.tensor([[True, True, True], [True, False, False]])
-    assert masked_mean(states, real).tolist() == [[2.0, 3.0], [6.0, 7.0]]
+    expected = nn.functional.scaled_dot_product_attention(
+        by_head(attention.query(asking)),
+        by_head(attention.key(asked)),
+        by_head(attention.value(asked)),
+        attn_mask=real[:, None, None, :] if masked else None,
+    )
+    joined = torch.cat(list(expected.unbind(dim=1)), dim=2)
+    found = attention(asking, asked, real if masked else None)
+    torch.testing.assert_close(found, attention.output(joined))
 
 
 class TestNetworks:
-    def test_shapes(self) -> None:
-        output = small_network()(some_features(3, 24), some_events(3, 7))
-        assert {name: tuple(value.shape) for name, value in output.items()} == {
-            "label": (3, 4),
-            "A": (3,),
-            "V": (3,),
-        }
-        bare = small_network(2, arousal=False, valence=False)
-        output = bare(some_features(3, 24), some_events(3, 7))
-        assert list(output) == ["label"]
-        assert output["label"].shape == (3, 2)
-
     def test_heads_depend_on_their_own_branch_alone(self) -> None:
         network = small_network()
         base = network(some_features(2, 16), some_events(2, 6))

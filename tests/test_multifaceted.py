@@ -84,16 +84,15 @@ class TestTokenGRU:
         assert nn.functional.cosine_similarity(rough_gradient, exact_gradient, dim=0) > 0.999
 
 
-class TestSymbolicBranch:
-    def test_mean_state_of_the_tokens(self) -> None:
-        torch.manual_seed(0)
-        branch = SymbolicBranch(VOCABULARY, embedding=5, hidden=6)
-        tokens = some_tokens((8, 3, 1), 8)
-        found = branch(tokens)
-        assert found.shape == (3, branch.width) == (3, 12)
-        for row, length in enumerate((8, 3, 1)):
-            states = branch.gru(tokens[row : row + 1, :length])[0]
-            torch.testing.assert_close(found[row], states.mean(dim=0))
+def test_symbolic_branch_is_the_mean_state_of_the_tokens() -> None:
+    torch.manual_seed(0)
+    branch = SymbolicBranch(VOCABULARY, embedding=5, hidden=6)
+    tokens = some_tokens((8, 3, 1), 8)
+    found = branch(tokens)
+    assert found.shape == (3, branch.width) == (3, 12)
+    for row, length in enumerate((8, 3, 1)):
+        states = branch.gru(tokens[row : row + 1, :length])[0]
+        torch.testing.assert_close(found[row], states.mean(dim=0))
 
 
 class TestHarmonyBranch:
@@ -153,22 +152,11 @@ class TestMultifaceted:
         features = network.factors(*some_inputs())
         sequence = features.transpose(0, 1)
         parts = (attention.query.weight, attention.key.weight, attention.value.weight)
-        expected, weights = nn.functional.multi_head_attention_forward(
-            sequence,
-            sequence,
-            sequence,
-            8,
-            2,
-            torch.cat(parts),
-            None,
-            None,
-            None,
-            False,
-            0.0,
-            attention.output.weight,
-            None,
-            average_attn_weights=False,
+        theirs = nn.MultiheadAttention(8, 2, bias=False)
+        theirs.load_state_dict(
+            {"in_proj_weight": torch.cat(parts), "out_proj.weight": attention.output.weight}
         )
+        expected, weights = theirs(*[sequence] * 3, average_attn_weights=False)
         torch.testing.assert_close(network.attention_weights(*some_inputs()), weights)
         logits = network.classifier(expected.transpose(0, 1).flatten(1))
         torch.testing.assert_close(network(*some_inputs()), logits)

@@ -152,7 +152,9 @@ class TestEverySystem:
 class TestWithoutMusic:
     def test_against_counting_by_hand(self) -> None:
         train, test = (
-            toy_corpus(*(labelled(k, song, quadrant=int(q)) for k, (song, q) in enumerate(clips)))
+            toy_corpus(
+                *(labelled(k, clip[0], quadrant=int(clip[1])) for k, clip in enumerate(clips))
+            )
             for clips in (["a1", "a1", "a2", "b3", "c4", "c4"], ["a1", "b1", "x1"])
         )
         overall = np.asarray([2, 1, 1, 2]) / 6
