@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -214,20 +214,14 @@ class DescriptorClassifier(Descriptors):
         return FittedClassifier(self, pipeline, context.n_classes, history)
 
 
+@dataclass(eq=False, repr=False)
 class FittedClassifier(Fitted):
     """A fitted scikit-learn pipeline with the system that it belongs to."""
 
-    def __init__(
-        self,
-        system: Descriptors,
-        pipeline: Any,
-        n_classes: int,
-        history: list[dict[str, float]],
-    ) -> None:
-        self.system = system
-        self.pipeline = pipeline
-        self.n_classes = n_classes
-        self.history = history
+    system: Descriptors
+    pipeline: Any
+    n_classes: int
+    history: list[dict[str, float]]
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
         """Columns id, p_1 ... p_k, see `class_values`."""
@@ -280,15 +274,13 @@ class DescriptorSVR(Descriptors):
         return make_pipeline(StandardScaler(), machine).fit(x, y)
 
 
+@dataclass(eq=False, repr=False)
 class FittedSVR(Fitted):
     """Fitted support vector machines, one a dimension."""
 
-    def __init__(
-        self, system: DescriptorSVR, machines: dict[str, Any], history: list[dict[str, float]]
-    ) -> None:
-        self.system = system
-        self.machines = machines
-        self.history = history
+    system: DescriptorSVR
+    machines: dict[str, Any]
+    history: list[dict[str, float]]
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
         """Columns id, valence, arousal."""
@@ -372,15 +364,13 @@ class Mean(_WithoutMusic):
         return FittedLabels(dict(zip(task.dimensions, means, strict=True)))
 
 
+@dataclass(eq=False, repr=False)
 class FittedLabels(Fitted):
     """Frequencies or means of labels by column, of the clip's own group where it is known."""
 
-    def __init__(
-        self, overall: dict[str, float], by_group: Mapping[str, dict[str, float]] | None = None
-    ) -> None:
-        self.overall = overall
-        self.by_group = by_group or {}
-        self.history = []
+    overall: dict[str, float]
+    by_group: Mapping[str, dict[str, float]] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
         """Columns id and p_1 ... p_k, or id, valence, arousal."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,12 @@ def check_positive(system: Any, *names: str) -> None:
 @dataclass(frozen=True, kw_only=True)
 class WindowedNetwork(TrainingOptions, System):
     """Trains on random windows of every clip, predicts the mean over all its windows."""
+
+    silence_warning: ClassVar[str] = ""
+    """Of clips without notes, with {silent} (how many), {clips} and {first!r}; empty for none."""
+
+    trains_on_silence: ClassVar[bool] = False
+    """Whether clips without notes may be trained on."""
 
     @property
     @abstractmethod
@@ -67,20 +74,27 @@ class WindowedNetwork(TrainingOptions, System):
         """
 
     def items(self, clips: Sequence[Clip], *, training: bool) -> list[Any]:
-        """Items of some clips.
+        """Items of some clips; warns of silent ones where there is a text for it.
 
         Raises
         ------
         InvalidDataError
-            If a clip to train on is empty.
+            If a clip to train on is silent and this system cannot be trained on it.
         """
         items = [self.item(clip) for clip in clips]
-        for clip, item in zip(clips, items, strict=True):
-            if training and self.length(item) < 2:
-                raise InvalidDataError(
-                    f"clip {clip.id!r} has no notes; training needs some: leave it out"
-                )
+        silent = [c.id for c, item in zip(clips, items, strict=True) if self.is_silent(item)]
+        if silent and training and not self.trains_on_silence:
+            raise InvalidDataError(
+                f"clip {silent[0]!r} has no notes; training needs some: leave it out"
+            )
+        if silent and self.silence_warning:
+            facts = {"silent": len(silent), "clips": len(clips), "first": silent[0]}
+            warnings.warn(self.silence_warning.format(**facts), stacklevel=2)
         return items
+
+    def is_silent(self, item: Any) -> bool:
+        """Whether an item has nothing to learn from: by default, less than two steps."""
+        return self.length(item) < 2
 
     def length(self, item: Any) -> int:
         """Steps of an item."""
@@ -233,22 +247,15 @@ def padded(sequences: Sequence[np.ndarray], value: int) -> Tensor:
     return torch.from_numpy(batch)
 
 
+@dataclass(eq=False, repr=False)
 class FittedNetwork(Fitted):
     """A trained network with the system that it belongs to."""
 
-    def __init__(
-        self,
-        system: WindowedNetwork,
-        network: nn.Module,
-        n_classes: int,
-        device: torch.device,
-        history: list[dict[str, float]],
-    ) -> None:
-        self.system = system
-        self.network = network
-        self.n_classes = n_classes
-        self.device = device
-        self.history = history
+    system: WindowedNetwork
+    network: nn.Module
+    n_classes: int
+    device: torch.device
+    history: list[dict[str, float]]
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
         """Columns id, p_1 ... p_k, and head_<name> for each head: means over a clip's windows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mer.clips import Clip
-from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.errors import MissingDataError, ParameterError
 from mer.features import compound_words, notes
 from mer.features.compound_words import FIELDS, PAD
 from mer.models import midibert
@@ -63,6 +62,10 @@ class MidiBERT(WindowedNetwork):
     """
 
     family: ClassVar[str] = "MidiBERT"
+    silence_warning: ClassVar[str] = (
+        "{silent} of {clips} clips have no notes, the first is {first!r}: they are answered "
+        "without having seen a note"
+    )
     inputs: ClassVar[str] = "MIDI"
     pretraining: Literal["none", "midibert", "qm-midibert"] = "midibert"
     encoder_size: Literal["published", "small"] = "published"
@@ -129,27 +132,9 @@ class MidiBERT(WindowedNetwork):
         row = velocities if velocities.size else np.zeros(1, dtype=np.int64)
         return np.concatenate([words, row[None]])
 
-    def items(self, clips: Sequence[Clip], *, training: bool) -> list[np.ndarray]:
-        """Words of some clips; warns of clips without notes.
-
-        Raises
-        ------
-        InvalidDataError
-            If a clip to train on has no notes.
-        """
-        items = [self.item(clip) for clip in clips]
-        empty = [c.id for c, item in zip(clips, items, strict=True) if item[0, 0] == PAD]
-        if empty and training:
-            raise InvalidDataError(
-                f"clip {empty[0]!r} has no notes; training needs some: leave it out"
-            )
-        if empty:
-            warnings.warn(
-                f"{len(empty)} of {len(clips)} clips have no notes, the first is {empty[0]!r}: "
-                "they are answered without having seen a note",
-                stacklevel=2,
-            )
-        return items
+    def is_silent(self, item: np.ndarray) -> bool:
+        """Whether the clip has no notes."""
+        return bool(item[0, 0] == PAD)
 
     def pictures(self, item: np.ndarray) -> dict[str, np.ndarray]:
         """Each field of the words."""

@@ -9,7 +9,6 @@ quadrants cannot come from them (4Q < A + V - 1), so here a model is trained for
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -99,6 +98,11 @@ class Multifaceted(FramedNetwork):
     """
 
     family: ClassVar[str] = "Multifaceted"
+    trains_on_silence: ClassVar[bool] = True
+    silence_warning: ClassVar[str] = (
+        "{silent} of {clips} clips have no notes, the first is {first!r}: their symbolic branch "
+        "answers without having seen a note"
+    )
     factors: tuple[Factor, ...] = FACTORS
     heads: int | None = 4
     harmony_feature: Feature = spectral.chroma
@@ -159,19 +163,9 @@ class Multifaceted(FramedNetwork):
         """Longest window, in steps."""
         return max(round(self.window_seconds / self.step_seconds), 1)
 
-    def items(self, clips: Sequence[Clip], *, training: bool) -> list[FactorItem]:
-        """Items of some clips; warns of clips in which there is no note."""
-        if not self._has_notes:
-            return super().items(clips, training=training)
-        items = [self.item(clip) for clip in clips]
-        empty = [c.id for c, item in zip(clips, items, strict=True) if not item.tokens.size]
-        if empty:
-            warnings.warn(
-                f"{len(empty)} of {len(clips)} clips have no notes, the first is {empty[0]!r}: "
-                "their symbolic branch answers without having seen a note",
-                stacklevel=2,
-            )
-        return items
+    def is_silent(self, item: FactorItem) -> bool:
+        """Whether the symbolic branch has no note to see."""
+        return self._has_notes and not item.tokens.size
 
     def item(self, clip: Clip) -> FactorItem:
         """Features and tokens; without sound the length is up to the last offset, or one window."""

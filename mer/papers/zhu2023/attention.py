@@ -35,18 +35,7 @@ _SPLIT = "split_cls"
 def train_fitted(path: Path, soundfonts: Sequence[Path], seed: int) -> dict[str, str]:
     """Train the proposed model on EMOPIA's official split at the sizes of profile cpu.
 
-    Parameters
-    ----------
-    path : Path
-        File to write, ends in `.pt`.
-    soundfonts : sequence of Path
-        Not used.
-    seed : int
-
-    Returns
-    -------
-    dict of str to str
-        What it was trained on.
+    A `mer.study.weights.Trainer`, which uses no soundfonts.
     """
     corpus = load("emopia")
     fold = corpus.split(_SPLIT).folds[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -109,6 +108,11 @@ class SymbolicAcoustic(FramedNetwork):
     """
 
     family: ClassVar[str] = "Symbolic & Acoustic"
+    trains_on_silence: ClassVar[bool] = True
+    silence_warning: ClassVar[str] = (
+        "no note was found in {silent} of {clips} clips, the first is {first!r}: their symbolic "
+        "branch answers without having seen a note"
+    )
     branches: tuple[Literal["acoustic", "symbolic"], ...] = ("acoustic", "symbolic")
     acoustic_feature: Feature = mixed
     notes: Literal["transcribed", "released"] = "transcribed"
@@ -228,17 +232,9 @@ class SymbolicAcoustic(FramedNetwork):
             played = transcribed_notes(clip, sample_rate=self.sample_rate)
         return played[event_order(played)]
 
-    def items(self, clips: Sequence[Clip], *, training: bool) -> list[DomainItem]:
-        """Items of some clips; warns of clips in which there is no note."""
-        items = [self.item(clip) for clip in clips]
-        empty = [c.id for c, item in zip(clips, items, strict=True) if not len(item.notes)]
-        if empty and self._hears_notes:
-            warnings.warn(
-                f"no note was found in {len(empty)} of {len(clips)} clips, the first is "
-                f"{empty[0]!r}: their symbolic branch answers without having seen a note",
-                stacklevel=2,
-            )
-        return items
+    def is_silent(self, item: DomainItem) -> bool:
+        """Whether the symbolic branch has no note to see."""
+        return self._hears_notes and not len(item.notes)
 
     def pictures(self, item: DomainItem) -> dict[str, np.ndarray]:
         """The acoustic feature, and pitches and onsets of the notes."""
