@@ -22,6 +22,7 @@ from mer.models.classifiers import LSTMAttn, ResidualBlock, ShortChunkResNet
 from mer.models.emomucs import parameter_count
 from mer.models.midibert import MidiBert, MultiTaskClassifier, Positions
 from mer.models.multi_domain import SymbolicOnly
+from mer.models.musicnn import MusiCNN
 from mer.papers.zhao2023.systems import FactorItem
 from mer.papers.zhu2023.systems import DomainItem
 
@@ -120,11 +121,14 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Tensor,
     "MidiBert, distances": (partial(multi_task, "distances"), words_and_classes),
     "MultiDomain": (multi_domain, lambda n: (some_features(n, 32), masked_events(n))),
     "Multifaceted": (multifaceted, some_inputs),
+    "MusiCNN": (MusiCNN, lambda n: (some_features(n, 96, 30),)),
 }
 
 
 def outputs(network: nn.Module, inputs: tuple[Tensor, ...]) -> list[Tensor]:
     output = network(*inputs)
+    if isinstance(output, tuple):
+        return list(output)
     return list(output.values()) if isinstance(output, dict) else [output]
 
 
@@ -163,3 +167,20 @@ def without_padding(inputs: Tensor) -> Tensor:
     if inputs.is_floating_point() or inputs.ndim == 1:
         return inputs
     return inputs[..., inputs.flatten(0, -2).any(dim=0)]
+
+
+@pytest.mark.parametrize("name", ["SymbolicEncoder", "MidiBert, rotary", "MidiBert, distances"])
+def test_order_and_context_matter(name: str) -> None:
+    torch.manual_seed(0)
+    make, inputs = NETWORKS[name]
+    network: Any = make().eval()
+    network, events = getattr(network, "encoder", network), inputs(1)[0]
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    swapped, changed = events.clone(), events.clone()
+    swapped[:, :, [2, 7]] = events[:, :, [7, 2]]
+    changed[0, 3, 5] = 3 if events[0, 3, 5] > 3 else 4
+    with torch.no_grad():
+        states = network(events)
+        assert (network(swapped)[:, [7, 2]] - states[:, [2, 7]]).abs().max() > 1e-3
+        assert (network(changed) - states).abs().amax(dim=2).min() > 1e-6

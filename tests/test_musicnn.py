@@ -82,14 +82,6 @@ class TestModule:
         pulse[0, 0, 4] = 1
         assert front(pulse).flatten().tolist() == [0, 0, 4, 3, 2, 1, 0, 0]
 
-    def test_patches_do_not_depend_on_their_batch(self) -> None:
-        network = from_graph_weights(constants())
-        bands = torch.from_numpy(np.random.default_rng(1).random((3, 187, 96), np.float32))
-        with torch.inference_mode():
-            together = network(bands)[0]
-            apart = torch.cat([network(bands[k : k + 1])[0] for k in range(3)])
-        np.testing.assert_allclose(together, apart, atol=1e-5)
-
 
 class TestReading:
     def test_round_trip(self, tmp_path: Path) -> None:

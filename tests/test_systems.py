@@ -122,13 +122,6 @@ class TestEverySystem:
         pd.testing.assert_frame_equal(again.predict(test), predictions, check_exact=True)
         assert again.history == first.history
 
-    @pytest.mark.parametrize("name", ["Song-lookup", "Symbolic-SVM", "Symbolic-LR", NETWORK])
-    @pytest.mark.parametrize("task", ["A", "V"])
-    def test_two_classes(self, name: str, task: str, tiny_parts: Parts) -> None:
-        predictions = fitted(name, tiny_parts, task=task).predict(tiny_parts[2])
-        assert list(predictions) == ["id", "p_1", "p_2"]
-        np.testing.assert_allclose(values(predictions).sum(axis=1), 1, atol=1e-6)
-
     def test_seed_decides_what_a_network_learns(self, tiny_parts: Parts) -> None:
         first, second, other = (
             values(fitted(NETWORK, tiny_parts, seed=seed).predict(tiny_parts[2]))
