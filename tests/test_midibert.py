@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import rows
 import torch
@@ -36,7 +35,6 @@ from mer.models.symbolic_encoder import SelfAttention
 from mer.papers.zhao2023 import midibert as systems
 from mer.papers.zhao2023.midibert import MidiBERT
 from mer.papers.zhao2023.tables import LANGUAGE_MODELS
-from mer.systems.network import FittedNetwork
 
 TINY: dict[str, Any] = {"width": 32, "layers": 2, "heads": 2, "feedforward": 48, "embedding": 8}
 
@@ -210,18 +208,13 @@ class TestSystems:
 
     @pytest.mark.usefixtures("tiny_size")
     @pytest.mark.parametrize("name", ["MidiBERT", "MT-MidiBERT"])
-    def test_eight_clips_are_learnt(self, name: str, tiny_parts: Parts, tmp_path: Path) -> None:
+    def test_eight_clips_are_learnt(self, name: str, tiny_parts: Parts) -> None:
         train = tiny_parts[0]
         training = {"epochs": 25, "batch_size": 4, "learning_rate": 5e-3, "schedule": "cosine"}
         system = small(name, pretraining="none", dropout=0.0, patience=25, window=32, **training)
         model = fitted(system, (train, train, train))
         assert max(row["valid_accuracy"] for row in model.history) == 1.0
         assert model.history[-1]["valid_loss"] < 0.1
-        predictions = model.predict(train)
-        assert list(predictions) == ["id", "p_1", "p_2", "p_3", "p_4"]
-        model.save(tmp_path / "stored")
-        again = FittedNetwork.load(tmp_path / "stored").predict(train)
-        pd.testing.assert_frame_equal(again, predictions, check_exact=True)
 
     def test_other_tasks_are_read_off_the_music(self, tiny: Corpus) -> None:
         system, clip = small("MT-MidiBERT"), tiny[0]

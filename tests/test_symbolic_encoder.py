@@ -1,4 +1,4 @@
-"""The symbolic encoder: its attention, padding, positions, size and gradient."""
+"""The symbolic encoder: its attention and layers against those of torch, and its positions."""
 
 from __future__ import annotations
 
@@ -6,45 +6,26 @@ import math
 
 import pytest
 import torch
-from conftest import random_fields
 from torch import Tensor, nn
 
-from mer.features.note_events import FIRST, SIZES, START
 from mer.models.symbolic_encoder import (
     EncoderLayer,
     SelfAttention,
-    SymbolicEncoder,
     sinusoidal_positions,
 )
 
-
-def random_events(batch: int, n_notes: int, seed: int = 0) -> Tensor:
-    events = torch.from_numpy(random_fields(SIZES, FIRST, batch, 1 + n_notes, seed))
-    events[:, :, 0] = START
-    return events
+KINDS = ("weight", "bias")
 
 
-@pytest.fixture
-def encoder() -> SymbolicEncoder:
-    torch.manual_seed(3)
-    return SymbolicEncoder(width=32, layers=2, heads=4, feedforward=48).eval()
-
-
-def plain_attention(layer: SelfAttention, states: Tensor, mask: Tensor | None) -> Tensor:
-    """Head by head, from the equation."""
-    width = states.shape[2] // layer.heads
-    queries, keys, values = layer.projection(states).chunk(3, dim=2)
-    heads = []
-    for head in range(layer.heads):
-        part = slice(head * width, (head + 1) * width)
-        query, key, value = queries[..., part], keys[..., part], values[..., part]
-        scores = query @ key.transpose(1, 2) / math.sqrt(width)
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, 0], -math.inf)
-        weights = scores.exp() / scores.exp().sum(dim=2, keepdim=True)
-        heads.append(weights @ value)
-    result: Tensor = layer.output(torch.cat(heads, dim=2))
-    return result
+def torch_attention(layer: SelfAttention, states: Tensor, mask: Tensor | None) -> Tensor:
+    theirs = nn.MultiheadAttention(32, layer.heads, batch_first=True)
+    names = {"in_proj_": layer.projection, "out_proj.": layer.output}
+    theirs.load_state_dict(
+        {name + kind: getattr(ours, kind) for name, ours in names.items() for kind in KINDS}
+    )
+    hidden = None if mask is None else ~mask[:, 0, 0]
+    found: Tensor = theirs(*[states] * 3, key_padding_mask=hidden)[0]
+    return found
 
 
 class TestAttention:
@@ -53,9 +34,9 @@ class TestAttention:
     mask = (torch.arange(11) < torch.tensor([[11], [7], [1]]))[:, None, None]
 
     @pytest.mark.parametrize("masked", [False, True])
-    def test_equals_the_equation(self, masked: bool) -> None:
+    def test_equals_that_of_torch(self, masked: bool) -> None:
         mask = self.mask if masked else None
-        expected = plain_attention(self.layer, self.states, mask)
+        expected = torch_attention(self.layer, self.states, mask)
         torch.testing.assert_close(self.layer(self.states, mask), expected, rtol=0, atol=1e-6)
 
     @pytest.mark.parametrize("masked", [False, True])
@@ -65,7 +46,7 @@ class TestAttention:
             trained = self.layer(self.states, mask)
             with torch.no_grad():
                 predicted = self.layer(self.states, mask)
-        expected = plain_attention(self.layer, self.states, mask)
+        expected = torch_attention(self.layer, self.states, mask)
         assert trained.dtype == torch.bfloat16
         torch.testing.assert_close(trained.float(), expected, rtol=0, atol=0.02)
         torch.testing.assert_close(predicted.float(), expected, rtol=0, atol=0.02)
@@ -86,7 +67,7 @@ def test_layer_equals_torch_layer() -> None:
     state = {
         their + kind: ours.state_dict()[f"{our}.{kind}"]
         for our, their in pairs.items()
-        for kind in ("weight", "bias")
+        for kind in KINDS
     }
     theirs.load_state_dict(state)
     states = torch.randn(2, 9, 32)

@@ -51,11 +51,6 @@ _CLIP = ["seed", "id", "group", "quadrant"]
 _PALETTE = dict(zip(FACTORS, (plots.BLUE, plots.GREEN, plots.VERMILLION), strict=True))
 _MOST, _OTHERS = "Most attended factor", "the two others"
 _RANKS, _NO_RANKS = "Rank correlation over clips", "0"
-_FIRST_QUESTION = (
-    "Taking away the factor with most attention changes the answer more than taking away another "
-    "one"
-)
-_SECOND_QUESTION = "Clips that give a factor more attention than other clips do depend more on it"
 
 
 def attention_weights(fitted: FittedNetwork, clips: Sequence[Clip]) -> pd.DataFrame:
@@ -341,10 +336,15 @@ def importance_text(attention: Attention) -> pd.DataFrame:
 
 def questions(tasks: Iterable[str]) -> tuple[Claim, Claim]:
     """Questions of ours on some tasks, as they were put before any model was inspected."""
+    first = (
+        "Taking away the factor with most attention changes the answer more than taking away "
+        "another one"
+    )
+    second = "Clips that give a factor more attention than other clips do depend more on it"
     tasks = list(tasks)
     most = tuple(Comparison(_MOST, _OTHERS, task) for task in tasks)
     ranks = tuple(Comparison(_RANKS, _NO_RANKS, task) for task in tasks)
-    return Claim(_FIRST_QUESTION, None, most), Claim(_SECOND_QUESTION, None, ranks)
+    return Claim(first, None, most), Claim(second, None, ranks)
 
 
 def judge_questions(attentions: Sequence[Attention]) -> pd.DataFrame:
