@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from mer.clips import Corpus
+from mer.clips import Clip, Corpus
 
 # Networks of tests are so small that threads would only wait for each other; torch, which reads
 # this when it is loaded, is not loaded yet.
@@ -121,6 +121,18 @@ def tiny_parts(tiny: Corpus) -> tuple[Corpus, Corpus, Corpus]:
 
 
 @pytest.fixture
+def perfect_transcriber(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of the network of zhu2023: the notes that the audio was rendered from."""
+    from mer.features.notes import read_notes
+    from mer.papers.zhu2023 import systems
+
+    def notes_of(clip: Clip, *, sample_rate: int) -> np.ndarray:
+        return np.empty((0, 4)) if clip.midi is None else read_notes(clip.midi)
+
+    monkeypatch.setattr(systems, "transcribed_notes", notes_of)
+
+
+@pytest.fixture
 def mer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the command line in this process."""
     from mer.cli import main
@@ -136,6 +148,11 @@ def mer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return status, captured.out, captured.err
 
     return run
+
+
+def toy_corpus(*clips: Clip) -> Corpus:
+    """A corpus of some clips without splits."""
+    return Corpus("toy", clips, licence="-", citation="-")
 
 
 def quadrant_notes(quadrant: int, seed: int, seconds: float = 3.0) -> np.ndarray:

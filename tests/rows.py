@@ -1,12 +1,17 @@
-"""All rows of the papers by name, and sizes of networks that a test trains in a moment."""
+"""All rows of the papers by name, at sizes that a test trains in a moment."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from mer.clips import Corpus
 from mer.papers import overview
-from mer.systems.base import System
+from mer.systems.base import Context, System
+from mer.tasks import get_task
+
+Parts = tuple[Corpus, Corpus, Corpus]
+"""Train, validation and test clips."""
 
 ROWS: Mapping[str, System] = dict(overview.KNOWN_ROWS)
 
@@ -33,7 +38,16 @@ SMALL: Mapping[str, dict[str, Any]] = {
 """By family of systems."""
 
 
-def small(name: str) -> System:
-    """A row at the sizes of tests."""
-    system = ROWS[name]
-    return system.configured(SMALL.get(system.family, {}))
+def row(name: str, **changes: Any) -> Any:
+    """A row with other hyper-parameters."""
+    return ROWS[name].configured(changes)
+
+
+def small(name: str, **changes: Any) -> Any:
+    """A row at the sizes of tests, or others."""
+    return row(name, **{**SMALL.get(ROWS[name].family, {}), **changes})
+
+
+def fitted(system: System, parts: Parts, task: str = "4Q", seed: int = 0) -> Any:
+    """The system after training on the CPU."""
+    return system.fit(parts[0], parts[1], Context(get_task(task), seed=seed, device="cpu"))

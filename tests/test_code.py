@@ -33,7 +33,7 @@ NETWORK = """
         def forward(self, x):
             return x + 1
 
-    class Network(Block):
+    class feature(Block):
         def __init__(self, n_classes):
             super().__init__()
             self.out = nn.Linear(4, n_classes)
@@ -100,49 +100,31 @@ def changed(source: str, old: str, new: str) -> str:
 
 class TestDigest:
     @pytest.mark.parametrize(
-        ("old", "new"),
+        ("source", "old", "new"),
         [
-            ("    def feature", "    # a comment\n\n\n    def feature"),
-            ("return level", '"""A docstring."""\n        return level'),
-            ("(samples, sample_rate)", "(\n        samples, sample_rate\n    )"),
-            ("SCALE = 2.0", "SCALE = 2.0\n    OTHER = 1"),
+            (FEATURE, "    def feature", "    # a comment\n\n\n    def feature"),
+            (FEATURE, "return level", '"""A docstring."""\n        return level'),
+            (FEATURE, "(samples, sample_rate)", "(\n        samples, sample_rate\n    )"),
+            (FEATURE, "SCALE = 2.0", "SCALE = 2.0\n    OTHER = 1"),
+            (NETWORK, "    class feature", "    # a comment\n    class feature"),
+            (NETWORK, "return self", '"""A docstring."""\n            return self'),
         ],
     )
-    def test_layout_does_not_count(self, old: str, new: str) -> None:
-        first, second = (cell(text)["feature"] for text in (FEATURE, changed(FEATURE, old, new)))
+    def test_layout_does_not_count(self, source: str, old: str, new: str) -> None:
+        first, second = (cell(text)["feature"] for text in (source, changed(source, old, new)))
         assert digest(first) == digest(second)
-
-    @pytest.mark.parametrize(
-        ("old", "new"),
-        [
-            ("[::sample_rate]", "[:sample_rate]"),
-            ("np.abs", "np.square"),  # what it calls
-            ("SCALE = 2.0", "SCALE = 3.0"),
-            ("SCALE = 2.0", "SCALE = np.arange(2)"),
-            ("sample_rate)", "sample_rate=2)"),
-        ],
-    )
-    def test_code_of_a_function_counts(self, old: str, new: str) -> None:
-        first, second = (cell(text)["feature"] for text in (FEATURE, changed(FEATURE, old, new)))
-        assert digest(first) != digest(second)
-
-    @pytest.mark.parametrize(
-        ("old", "new", "counts"),
-        [
-            ("self.out(", "2 * self.out(", True),
-            ("x + 1", "x + 2", True),  # of the class that it inherits from
-            ("nn.Linear(4,", "nn.Linear(5,", True),
-            ("    class Network", "    # a comment\n    class Network", False),
-            ("return self", '"""A docstring."""\n            return self', False),
-        ],
-    )
-    def test_code_of_a_network(self, old: str, new: str, counts: bool) -> None:
-        first, second = (cell(text)["Network"] for text in (NETWORK, changed(NETWORK, old, new)))
-        assert (digest(first) != digest(second)) is counts
 
     @pytest.mark.parametrize(
         ("source", "old", "new"),
         [
+            (FEATURE, "[::sample_rate]", "[:sample_rate]"),
+            (FEATURE, "np.abs", "np.square"),  # what it calls
+            (FEATURE, "SCALE = 2.0", "SCALE = 3.0"),
+            (FEATURE, "SCALE = 2.0", "SCALE = np.arange(2)"),
+            (FEATURE, "sample_rate)", "sample_rate=2)"),
+            (NETWORK, "self.out(", "2 * self.out("),
+            (NETWORK, "x + 1", "x + 2"),  # of the class that it inherits from
+            (NETWORK, "nn.Linear(4,", "nn.Linear(5,"),
             (DECORATED, "FACTOR = 1", "FACTOR = 7"),
             (DECORATED, "factor * function(x)", "factor + function(x)"),
             (PARTIAL, "k=1", "k=7"),
@@ -150,10 +132,10 @@ class TestDigest:
             (CLASS_BODY, "FACTOR = 1", "FACTOR = 7"),
         ],
     )
-    def test_what_stands_around_a_function_counts(self, source: str, old: str, new: str) -> None:
-        first, second = (cell(text)["feature"] for text in (source, changed(source, old, new)))
-        assert digest(first) == digest(cell(source)["feature"])
-        assert digest(first) != digest(second)
+    def test_code_and_what_stands_around_it_count(self, source: str, old: str, new: str) -> None:
+        first, same = (cell(source)["feature"] for _ in range(2))
+        assert digest(first) == digest(same)
+        assert digest(first) != digest(cell(changed(source, old, new))["feature"])
 
     def test_later_cells_count(self) -> None:
         session = cell(FEATURE)
@@ -195,15 +177,11 @@ class TestPlain:
     def test_code_of_the_package_is_a_name(self) -> None:
         assert plain((remi, LSTMAttn, LSTMAttn.forward)) == ["remi", "LSTMAttn", "LSTMAttn.forward"]
 
-    @pytest.mark.parametrize(("source", "name"), [(FEATURE, "feature"), (NETWORK, "Network")])
-    def test_other_code_is_a_name_and_a_digest(self, source: str, name: str) -> None:
-        code = cell(source)[name]
-        assert plain(code) == {"name": name, "digest": digest(code)}
-
-    @pytest.mark.parametrize(("source", "name"), [(FEATURE, "feature"), (NETWORK, "Network")])
-    def test_other_processes_know_it_without_the_source(self, source: str, name: str) -> None:
-        code = cell(source)[name]
-        known = plain(code)
+    @pytest.mark.parametrize("source", [FEATURE, NETWORK])
+    def test_other_code_is_a_name_and_a_digest_in_every_process(self, source: str) -> None:
+        code = cell(source)["feature"]
+        known = {"name": "feature", "digest": digest(code)}
+        assert plain(code) == known
         calls = [delayed(plain)(code)] * 2
         assert Parallel(n_jobs=2)(calls) == [known, known]
 
@@ -218,19 +196,13 @@ class TestPlain:
 
     def test_a_method_of_an_object(self) -> None:
         with pytest.raises(ParameterError, match="is not at hand"):
-            plain(cell(NETWORK)["Network"](4).forward)
+            plain(cell(NETWORK)["feature"](4).forward)
 
-    def test_code_from_a_text_without_a_module(self) -> None:
-        namespace: dict[str, Any] = {}
-        exec("def feature(samples):\n    return samples", namespace)
-        with pytest.raises(ParameterError, match="is not at hand"):
-            plain(namespace["feature"])
-
-    def test_code_from_a_text(self) -> None:
-        namespace: dict[str, Any] = {"__name__": "__main__"}
-        exec("def feature(samples):\n    return samples", namespace)
+    @pytest.mark.parametrize("names", [{}, {"__name__": "__main__"}])
+    def test_code_from_a_text(self, names: dict[str, Any]) -> None:
+        exec("def feature(samples):\n    return samples", names)
         with pytest.raises(ParameterError, match=r"the source of <function feature .* is not at"):
-            plain(namespace["feature"])
+            plain(names["feature"])
 
 
 class TestCall:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from mer.features.tokens import MIDI_LIKE_SIZE, PAD
-from mer.models.emomucs import parameter_count
+from mer.features.tokens import PAD
 from mer.models.multifaceted import (
     HarmonyBranch,
     Multifaceted,
@@ -70,13 +68,6 @@ class TestTokenGRU:
         for ours, torchs in zip(*found, strict=True):
             torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-5)
 
-    def test_padding_changes_nothing(self) -> None:
-        network, tokens = self.network(), some_tokens((9, 4), 9)
-        states = network(tokens)
-        torch.testing.assert_close(states[1, :4], network(tokens[1:, :4])[0])
-        more = nn.functional.pad(tokens, (0, 23), value=PAD)
-        torch.testing.assert_close(network(more)[:, :9][0], states[0])
-
     def test_works_in_bfloat16(self) -> None:
         network, tokens = self.network(), some_tokens((30, 20), 30)
         found = []
@@ -92,33 +83,22 @@ class TestTokenGRU:
         torch.testing.assert_close(rough, exact, rtol=0.1, atol=0.02)
         assert nn.functional.cosine_similarity(rough_gradient, exact_gradient, dim=0) > 0.999
 
-    def test_number_of_parameters(self) -> None:
-        published = TokenGRU(MIDI_LIKE_SIZE, embedding=300, hidden=256, layers=2)
-        first = 2 * (768 * 300 + 768 * 256 + 2 * 768)
-        second = 2 * (768 * 512 + 768 * 256 + 2 * 768)
-        assert parameter_count(published) == 390 * 300 + first + second == 2_156_808
 
-
-class TestSymbolicBranch:
-    def test_mean_state_of_the_tokens(self) -> None:
-        torch.manual_seed(0)
-        branch = SymbolicBranch(VOCABULARY, embedding=5, hidden=6)
-        tokens = some_tokens((8, 3, 1), 8)
-        found = branch(tokens)
-        assert found.shape == (3, branch.width) == (3, 12)
-        for row, length in enumerate((8, 3, 1)):
-            states = branch.gru(tokens[row : row + 1, :length])[0]
-            torch.testing.assert_close(found[row], states.mean(dim=0))
+def test_symbolic_branch_is_the_mean_state_of_the_tokens() -> None:
+    torch.manual_seed(0)
+    branch = SymbolicBranch(VOCABULARY, embedding=5, hidden=6)
+    tokens = some_tokens((8, 3, 1), 8)
+    found = branch(tokens)
+    assert found.shape == (3, branch.width) == (3, 12)
+    for row, length in enumerate((8, 3, 1)):
+        states = branch.gru(tokens[row : row + 1, :length])[0]
+        torch.testing.assert_close(found[row], states.mean(dim=0))
 
 
 class TestHarmonyBranch:
     def branch(self) -> HarmonyBranch:
         torch.manual_seed(0)
         return HarmonyBranch(3).eval()
-
-    def test_number_of_parameters(self) -> None:
-        convolutions = 12 * 64 + 2 * 12 * 64**2 + 3 * 48 * 64**2
-        assert parameter_count(HarmonyBranch(64)) == convolutions + 6 * 2 * 64 == 689_664
 
     @pytest.mark.parametrize("frames", [1, 47, 100])
     def test_shapes_of_the_stages(self, frames: int) -> None:
@@ -154,11 +134,6 @@ class TestHarmonyBranch:
 
 
 class TestToneColorBranch:
-    def test_number_of_parameters(self) -> None:
-        widths = (1, 128, 128, 256, 256, 256, 256, 512)
-        expected = sum(9 * (2 * a * b + b * b) + 6 * b for a, b in pairwise(widths))
-        assert parameter_count(ToneColorBranch(25, 128)) == expected == 11_809_536
-
     def test_seven_blocks_halve_both_axes(self) -> None:
         branch = ToneColorBranch(25, 2).eval()
         x, shapes = some_sound(1, 25, 1292)[None], []
@@ -168,31 +143,8 @@ class TestToneColorBranch:
         assert shapes == [(13, 646), (7, 323), (4, 162), (2, 81), (1, 41), (1, 21), (1, 11)]
         assert x.shape[1] == branch.width == 8
 
-    @pytest.mark.parametrize("frames", [1, 5, 130])
-    def test_any_length(self, frames: int) -> None:
-        assert ToneColorBranch(25, 2).eval()(some_sound(2, 25, frames)).shape == (2, 8)
-
 
 class TestMultifaceted:
-    def test_number_of_parameters(self) -> None:
-        branches = {
-            "symbolic": SymbolicBranch(MIDI_LIKE_SIZE, embedding=300, hidden=256),
-            "harmony": HarmonyBranch(64),
-            "tone color": ToneColorBranch(25, 128),
-        }
-        network = Multifaceted(branches, 4, width=256, heads=4, classifier=256, dropout=0.5)
-        projections = sum(n * 256 + 3 * 256 for n in (512, 64, 512))
-        fusion = 4 * 256**2
-        classifier = 3 * 256 * 256 + 256 + 256 * 4 + 4
-        expected = 2_156_808 + 689_664 + 11_809_536 + projections + fusion + classifier
-        assert parameter_count(network) == expected
-
-    @pytest.mark.parametrize("heads", [None, 1, 4])
-    def test_shapes(self, heads: int | None) -> None:
-        network = small_network(heads)
-        assert network.factors(*some_inputs()).shape == (3, 3, 8)
-        assert network(*some_inputs()).shape == (3, 4)
-
     def test_self_attention_is_that_of_torch(self) -> None:
         network = small_network(2)
         attention = network.attention
@@ -200,22 +152,11 @@ class TestMultifaceted:
         features = network.factors(*some_inputs())
         sequence = features.transpose(0, 1)
         parts = (attention.query.weight, attention.key.weight, attention.value.weight)
-        expected, weights = nn.functional.multi_head_attention_forward(
-            sequence,
-            sequence,
-            sequence,
-            8,
-            2,
-            torch.cat(parts),
-            None,
-            None,
-            None,
-            False,
-            0.0,
-            attention.output.weight,
-            None,
-            average_attn_weights=False,
+        theirs = nn.MultiheadAttention(8, 2, bias=False)
+        theirs.load_state_dict(
+            {"in_proj_weight": torch.cat(parts), "out_proj.weight": attention.output.weight}
         )
+        expected, weights = theirs(*[sequence] * 3, average_attn_weights=False)
         torch.testing.assert_close(network.attention_weights(*some_inputs()), weights)
         logits = network.classifier(expected.transpose(0, 1).flatten(1))
         torch.testing.assert_close(network(*some_inputs()), logits)

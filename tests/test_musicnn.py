@@ -5,25 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import SONGS
-from rows import ROWS
 
 from mer.audio import audio_seconds
-from mer.clips import Clip, Corpus, Labels, file_digest
+from mer.clips import Clip, Corpus, file_digest
 from mer.errors import InvalidDataError, MissingDataError
 from mer.features.spectral import mel_spectrogram
 from mer.models.musicnn import FrontEnd, MusiCNN, from_graph_weights, read_graph_weights
-from mer.papers import emopia
 from mer.segments import segment_count
-from mer.study.specs import plan
 from mer.systems import musicnn as features
-from mer.systems.base import Context, Fitted
-from mer.tasks import get_task
 
 
 def constants() -> dict[str, np.ndarray]:
@@ -88,14 +81,6 @@ class TestModule:
         pulse = torch.zeros(1, 1, 8, 1)
         pulse[0, 0, 4] = 1
         assert front(pulse).flatten().tolist() == [0, 0, 4, 3, 2, 1, 0, 0]
-
-    def test_patches_do_not_depend_on_their_batch(self) -> None:
-        network = from_graph_weights(constants())
-        bands = torch.from_numpy(np.random.default_rng(1).random((3, 187, 96), np.float32))
-        with torch.inference_mode():
-            together = network(bands)[0]
-            apart = torch.cat([network(bands[k : k + 1])[0] for k in range(3)])
-        np.testing.assert_allclose(together, apart, atol=1e-5)
 
 
 class TestReading:
@@ -179,46 +164,6 @@ class TestFeatures:
         monkeypatch.setattr(features, "SHA256", "0" * 64)
         with pytest.raises(InvalidDataError, match=r"has SHA-256 .*, expected 000000000000"):
             features.published_network()
-
-
-class TestSystem:
-    def test_embeddings_into_a_classifier(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        graph: Path,
-        tiny_parts: tuple[Corpus, Corpus, Corpus],
-        tmp_path: Path,
-    ) -> None:
-        system = ROWS["Audio Embedding"].configured({"c_grid": [1.0, 3.0]})
-        assert set(system.revisions) == {"rendering", "spectral", "musicnn"}
-        train, valid, test = tiny_parts
-        fitted = system.fit(train, valid, Context(get_task("A"), device="cpu"))
-        found = fitted.predict(test)
-        assert found["id"].tolist() == [f"Q{k % 4 + 1}_{SONGS[k]}_0" for k in range(8, 12)]
-        np.testing.assert_allclose(found[["p_1", "p_2"]].sum(axis=1), 1.0)
-        assert [row["C"] for row in fitted.history] == [1.0, 3.0]
-        fitted.save(tmp_path / "fitted")
-        again = Fitted.load(tmp_path / "fitted").predict(test)
-        np.testing.assert_array_equal(again["p_1"], found["p_1"])
-
-    def test_clusters_of_which_training_lacks_one(
-        self, graph: Path, tiny: Corpus, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        clips = [
-            Clip(clip.id, clip.group, midi=clip.midi, labels=Labels(cluster=k % 4 + 1))
-            for k, clip in enumerate(tiny)
-        ]
-        corpus = Corpus("c", clips, licence="", citation="")
-        fitted = ROWS["Audio Embedding"].fit(corpus, corpus, Context(get_task("cluster")))
-        found = fitted.predict(corpus)
-        assert list(found) == ["id", "p_1", "p_2", "p_3", "p_4", "p_5"]
-        assert (found["p_5"] == 0).all()
-
-    def test_specification(self) -> None:
-        place: dict[str, Any] = {"corpus": "c", "fingerprint": "", "split": "s"}
-        (spec,) = plan(emopia.EMBEDDING, ["cluster"], **place, folds=[0], seeds=[0, 1])
-        assert spec.revisions["musicnn"] == features.REVISION
-        assert spec.parameters["features"] == ["embedding_statistics"]
 
 
 @pytest.mark.realdata

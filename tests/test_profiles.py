@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,14 @@ class TestSized:
         own = TokenNetwork(epochs=3)
         assert profile().sized(LSTM, own) == own
         assert profile(rows={LSTM: {"epochs": 5}}).sized(LSTM, own) == TokenNetwork(epochs=5)
+
+    def test_what_a_row_states_stays_though_it_is_the_default(self) -> None:
+        usual = TokenNetwork()
+        for own in (TokenNetwork(epochs=usual.epochs), usual.configured({"epochs": usual.epochs})):
+            for row in (own, pickle.loads(pickle.dumps(own)), own.configured({"window": 9})):
+                assert profile().sized(LSTM, row) == row
+        other = dataclasses.replace(usual, window=9)
+        assert profile().sized(LSTM, other) == TokenNetwork(epochs=7, window=9)
 
     def test_systems_without_a_network_need_no_size(self) -> None:
         for row in ("Constant", "Symbolic-SVM"):

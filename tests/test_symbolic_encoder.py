@@ -1,4 +1,4 @@
-"""The symbolic encoder: its attention, padding, positions, size and gradient."""
+"""The symbolic encoder: its attention and layers against those of torch, and its positions."""
 
 from __future__ import annotations
 
@@ -6,46 +6,26 @@ import math
 
 import pytest
 import torch
-from conftest import random_fields
 from torch import Tensor, nn
 
-from mer.features.note_events import FIELDS, FIRST, PAD, SIZES, START
-from mer.models.emomucs import parameter_count
 from mer.models.symbolic_encoder import (
     EncoderLayer,
     SelfAttention,
-    SymbolicEncoder,
     sinusoidal_positions,
 )
 
-
-def random_events(batch: int, n_notes: int, seed: int = 0) -> Tensor:
-    events = torch.from_numpy(random_fields(SIZES, FIRST, batch, 1 + n_notes, seed))
-    events[:, :, 0] = START
-    return events
+KINDS = ("weight", "bias")
 
 
-@pytest.fixture
-def encoder() -> SymbolicEncoder:
-    torch.manual_seed(3)
-    return SymbolicEncoder(width=32, layers=2, heads=4, feedforward=48).eval()
-
-
-def plain_attention(layer: SelfAttention, states: Tensor, mask: Tensor | None) -> Tensor:
-    """Head by head, from the equation."""
-    width = states.shape[2] // layer.heads
-    queries, keys, values = layer.projection(states).chunk(3, dim=2)
-    heads = []
-    for head in range(layer.heads):
-        part = slice(head * width, (head + 1) * width)
-        query, key, value = queries[..., part], keys[..., part], values[..., part]
-        scores = query @ key.transpose(1, 2) / math.sqrt(width)
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, 0], -math.inf)
-        weights = scores.exp() / scores.exp().sum(dim=2, keepdim=True)
-        heads.append(weights @ value)
-    result: Tensor = layer.output(torch.cat(heads, dim=2))
-    return result
+def torch_attention(layer: SelfAttention, states: Tensor, mask: Tensor | None) -> Tensor:
+    theirs = nn.MultiheadAttention(32, layer.heads, batch_first=True)
+    names = {"in_proj_": layer.projection, "out_proj.": layer.output}
+    theirs.load_state_dict(
+        {name + kind: getattr(ours, kind) for name, ours in names.items() for kind in KINDS}
+    )
+    hidden = None if mask is None else ~mask[:, 0, 0]
+    found: Tensor = theirs(*[states] * 3, key_padding_mask=hidden)[0]
+    return found
 
 
 class TestAttention:
@@ -54,9 +34,9 @@ class TestAttention:
     mask = (torch.arange(11) < torch.tensor([[11], [7], [1]]))[:, None, None]
 
     @pytest.mark.parametrize("masked", [False, True])
-    def test_equals_the_equation(self, masked: bool) -> None:
+    def test_equals_that_of_torch(self, masked: bool) -> None:
         mask = self.mask if masked else None
-        expected = plain_attention(self.layer, self.states, mask)
+        expected = torch_attention(self.layer, self.states, mask)
         torch.testing.assert_close(self.layer(self.states, mask), expected, rtol=0, atol=1e-6)
 
     @pytest.mark.parametrize("masked", [False, True])
@@ -66,7 +46,7 @@ class TestAttention:
             trained = self.layer(self.states, mask)
             with torch.no_grad():
                 predicted = self.layer(self.states, mask)
-        expected = plain_attention(self.layer, self.states, mask)
+        expected = torch_attention(self.layer, self.states, mask)
         assert trained.dtype == torch.bfloat16
         torch.testing.assert_close(trained.float(), expected, rtol=0, atol=0.02)
         torch.testing.assert_close(predicted.float(), expected, rtol=0, atol=0.02)
@@ -87,42 +67,11 @@ def test_layer_equals_torch_layer() -> None:
     state = {
         their + kind: ours.state_dict()[f"{our}.{kind}"]
         for our, their in pairs.items()
-        for kind in ("weight", "bias")
+        for kind in KINDS
     }
     theirs.load_state_dict(state)
     states = torch.randn(2, 9, 32)
     torch.testing.assert_close(ours(states, None), theirs(states), rtol=0, atol=1e-5)
-
-
-def test_padding_changes_nothing(encoder: SymbolicEncoder) -> None:
-    lengths = (20, 7, 1)
-    pieces = [random_events(1, n, seed=n) for n in lengths]
-    padded = torch.full((3, len(FIELDS), 25), PAD)
-    for row, piece in zip(padded, pieces, strict=True):
-        row[:, : piece.shape[2]] = piece[0]
-    with torch.no_grad():
-        together = encoder(padded)
-        for states, piece in zip(together, pieces, strict=True):
-            alone = encoder(piece)[0]
-            torch.testing.assert_close(states[: len(alone)], alone, rtol=0, atol=1e-5)
-
-
-def test_order_of_notes_matters(encoder: SymbolicEncoder) -> None:
-    events = random_events(1, 12)
-    swapped = events.clone()
-    swapped[:, :, [3, 8]] = events[:, :, [8, 3]]
-    with torch.no_grad():
-        moved = encoder(swapped)[:, [8, 3]]
-        assert (moved - encoder(events)[:, [3, 8]]).abs().max() > 0.05
-
-
-def test_every_note_sees_every_other(encoder: SymbolicEncoder) -> None:
-    events = random_events(1, 12)
-    changed = events.clone()
-    changed[0, 0, 6] = FIRST + (changed[0, 0, 6] - FIRST + 5) % 128
-    with torch.no_grad():
-        difference = (encoder(changed) - encoder(events)).abs().amax(dim=2)
-    assert (difference > 1e-4).all()
 
 
 def test_positions() -> None:
@@ -132,20 +81,3 @@ def test_positions() -> None:
         angle = position / 10_000 ** (2 * k / 8)
         assert float(table[position, 2 * k]) == pytest.approx(math.sin(angle), abs=1e-5)
         assert float(table[position, 2 * k + 1]) == pytest.approx(math.cos(angle), abs=1e-5)
-
-
-def test_size_and_shape() -> None:
-    encoder = SymbolicEncoder().eval()
-    layers = 4 * (4 * (128 * 128 + 128) + 2 * 128 * 512 + 512 + 128 + 4 * 128)
-    tables = (131 + 19 + 35 + 115 + 114) * 128
-    assert parameter_count(encoder) == layers + tables == 846_080
-    with torch.no_grad():
-        assert encoder(random_events(2, 6)).shape == (2, 7, encoder.width)
-
-
-def test_start_alone(encoder: SymbolicEncoder) -> None:
-    events = torch.full((2, len(FIELDS), 1), START)
-    with torch.no_grad():
-        states = encoder(events)
-    assert states.shape == (2, 1, 32)
-    assert states.isfinite().all()

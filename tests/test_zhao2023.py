@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
+import rows
 import soundfile
 import torch
-from conftest import write_midi
+from conftest import toy_corpus, write_midi
 from numpy.testing import assert_allclose
+from rows import ROWS, Parts, fitted
 
 from mer.audio import waveform
 from mer.clips import Clip, Corpus, Labels
@@ -27,36 +28,17 @@ from mer.papers.zhao2023.attention import (
 )
 from mer.papers.zhao2023.systems import FACTORS, FactorItem, Multifaceted, tokens_batch
 from mer.papers.zhao2023.tables import TABLE_III
-from mer.systems.base import Context
 from mer.systems.network import FittedNetwork
 from mer.tasks import get_task
-from mer.training.windows import training_batches, window_length, window_starts
+from mer.training.windows import window_length, window_starts
 
-Parts = tuple[Corpus, Corpus, Corpus]
 FULL, SYMBOLIC, HARMONY = "Multifaceted", "Symbolic branch", "Harmony branch"
 JOINED = "Without MHSA"
-SMALL: dict[str, Any] = {
-    **{"epochs": 1, "window_seconds": 1.5, "width": 16, "classifier": 8},
-    **{"embedding": 8, "hidden": 8, "harmony_channels": 4, "tone_color_channels": 2},
-}
-
-
-def row(name: str) -> Multifaceted:
-    system = TABLE_III.all_rows[name]
-    assert isinstance(system, Multifaceted)
-    return system
+SIZES: dict[str, Any] = {"window_seconds": 1.5, "pool": 1, "width": 16}
 
 
 def small(name: str = FULL, **changes: Any) -> Multifaceted:
-    return row(name).configured({**SMALL, **changes})
-
-
-def fitted(system: Multifaceted, parts: Parts, task: str = "4Q") -> FittedNetwork:
-    return system.fit(parts[0], parts[1], Context(get_task(task), seed=0, device="cpu"))
-
-
-def corpus_of(*clips: Clip) -> Corpus:
-    return Corpus("toy", clips, licence="-", citation="-")
+    return rows.small(name, **{**SIZES, **changes})
 
 
 def recorded(clip: Clip, folder: Path, gain: float) -> Clip:
@@ -83,15 +65,12 @@ class TestRows:
         several = len(system.factors) > 1 and name != JOINED
         assert (network.attention is not None) == several
 
-    def test_published_sizes(self) -> None:
-        assert (row(FULL).hidden, row(FULL).heads) == (256, 4)
-
     def test_revisions_name_what_the_result_depends_on(self) -> None:
         sound = {"rendering", "spectral", "multifaceted"}
         symbols = {"notes", "tokens", "token_gru", "multifaceted"}
-        assert set(row(HARMONY).revisions) == sound
-        assert set(row(SYMBOLIC).revisions) == symbols
-        assert set(row(FULL).revisions) == sound | symbols
+        assert set(ROWS[HARMONY].revisions) == sound
+        assert set(ROWS[SYMBOLIC].revisions) == symbols
+        assert set(ROWS[FULL].revisions) == sound | symbols
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -146,14 +125,6 @@ class TestFeatures:
         difference = (loud["tone color"] - soft["tone color"])[:, heard].astype(float)
         assert_allclose(difference[0].max(), 6.02 * np.sqrt(128), rtol=0.02)
 
-    def test_harmony_does_not_hear_the_gain(self, tiny_parts: Parts, tmp_path: Path) -> None:
-        model = fitted(small(HARMONY), tiny_parts)
-        soft, loud = (
-            model.predict(corpus_of(*(recorded(c, tmp_path, gain) for c in tiny_parts[2])))
-            for gain in (0.1, 0.9)
-        )
-        assert_allclose(loud.iloc[:, 1:], soft.iloc[:, 1:], atol=0.02)
-
 
 class TestWindows:
     def item(self) -> FactorItem:
@@ -197,7 +168,7 @@ class TestWindows:
             for start in starts:
                 inputs = system.batch([(item, start, start + length)])
                 found.append(torch.softmax(model.network(*inputs), dim=1)[0].numpy())
-        values = model.predict(corpus_of(clip)).iloc[0, 1:].to_numpy(float)
+        values = model.predict(toy_corpus(clip)).iloc[0, 1:].to_numpy(float)
         assert_allclose(values, np.mean(found, axis=0), atol=0.02)
 
     def test_clips_of_like_density_share_a_batch(self) -> None:
@@ -209,19 +180,9 @@ class TestWindows:
         batches = system._training_batches(items, np.zeros(8, dtype=np.int64), rng)
         filled = sorted(int((x[0] != tokens.PAD).sum()) for x, _ in batches)
         assert filled[0] == 4 + 5 + 6 + 7 + 8
-        plain = training_batches([np.zeros(9)] * 3, np.arange(3), window=4, batch_size=2, rng=rng)
-        assert sorted(torch.cat([targets for _, targets in plain]).tolist()) == [0, 1, 2]
 
 
 class TestFitted:
-    @pytest.mark.parametrize(
-        ("name", "task"), [*((name, "4Q") for name in TABLE_III.all_rows), (FULL, "A"), (FULL, "V")]
-    )
-    def test_answers(self, name: str, task: str, tiny_parts: Parts) -> None:
-        predictions = fitted(small(name), tiny_parts, task).predict(tiny_parts[2])
-        assert list(predictions) == ["id", *(f"p_{k + 1}" for k in range(4 if task == "4Q" else 2))]
-        assert_allclose(predictions.iloc[:, 1:].sum(axis=1), 1, atol=1e-6)
-
     @pytest.mark.parametrize(("name", "least"), [(FULL, 7), (SYMBOLIC, 8)])
     def test_overfits_eight_clips(self, name: str, least: int, tiny_parts: Parts) -> None:
         train = tiny_parts[0]
@@ -251,7 +212,7 @@ class TestUnusualClips:
         bare = one_clip(tmp_path, np.empty((0, 4)))
         symbolic = fitted(small(SYMBOLIC), tiny_parts)
         with pytest.warns(UserWarning, match="1 of 2 clips have no notes, the first is 'clip'"):
-            values = symbolic.predict(corpus_of(tiny_parts[2][0], bare)).iloc[:, 1:].to_numpy()
+            values = symbolic.predict(toy_corpus(tiny_parts[2][0], bare)).iloc[:, 1:].to_numpy()
         assert_allclose(values.sum(axis=1), 1, atol=1e-6)
 
     def test_no_notes_but_sound(
@@ -260,16 +221,16 @@ class TestUnusualClips:
         bare, heard = one_clip(tmp_path, np.empty((0, 4))), tiny_parts[2][0]
         both = Clip("both", "both", recorded(heard, tmp_path, 0.5).audio, bare.midi)
         with pytest.warns(UserWarning, match="1 of 1 clips have no notes"):
-            assert np.isfinite(model.predict(corpus_of(both)).iloc[:, 1:].to_numpy()).all()
+            assert np.isfinite(model.predict(toy_corpus(both)).iloc[:, 1:].to_numpy()).all()
         with pytest.raises(InvalidDataError, match=r"expected a .*MIDI file with notes"):
-            model.predict(corpus_of(bare))
+            model.predict(toy_corpus(bare))
 
     def test_one_note_and_long_clips(self, model: FittedNetwork, tmp_path: Path) -> None:
         one = one_clip(tmp_path, np.asarray([[0.0, 0.1, 60, 80]]), "one")
         onsets = np.arange(0, 12, 0.2)
-        rows = np.stack([onsets, onsets + 0.1, np.full(60, 62.0), np.full(60, 70.0)], axis=1)
-        long = one_clip(tmp_path, rows, "long")
-        predictions = model.predict(corpus_of(one, long))
+        many = np.stack([onsets, onsets + 0.1, np.full(60, 62.0), np.full(60, 70.0)], axis=1)
+        long = one_clip(tmp_path, many, "long")
+        predictions = model.predict(toy_corpus(one, long))
         assert np.isfinite(predictions.iloc[:, 1:].to_numpy()).all()
         item = model.system.item(long)
         assert len(window_starts(item.length, model.system.window)) >= 8
@@ -295,16 +256,6 @@ class TestAttention:
         found: Any = attention_weights(long_windows, [clip]).set_index(["head", "from"])
         expected = float(weights[1, 2, 0])
         assert found.loc[(2, "tone color"), "symbolic"] == pytest.approx(expected, abs=0.01)
-
-    def test_survives_storing(
-        self, model: FittedNetwork, tiny_parts: Parts, tmp_path: Path
-    ) -> None:
-        model.save(tmp_path / "stored")
-        again, test = FittedNetwork.load(tmp_path / "stored"), tiny_parts[2]
-        expected = model.predict(test)
-        pd.testing.assert_frame_equal(again.predict(test), expected, check_exact=True)
-        found, weights = (attention_weights(m, list(test)) for m in (again, model))
-        pd.testing.assert_frame_equal(found, weights)
 
     def test_nothing_removed_is_the_prediction(
         self, model: FittedNetwork, tiny_parts: Parts

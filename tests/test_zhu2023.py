@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
+import rows
 import soundfile
 import torch
-from conftest import write_midi
-from rows import ROWS
+from conftest import toy_corpus, write_midi
+from rows import ROWS, Parts, fitted
 
 from mer import weights
 from mer.audio import waveform
 from mer.clips import Clip, Corpus, Labels
 from mer.errors import ParameterError
 from mer.features import spectral
+from mer.features.cache import source_of
 from mer.features.note_events import FIRST, PAD, START, note_events
 from mer.features.notes import read_notes
-from mer.features.spectral import pooled
 from mer.models.symbolic_encoder import SymbolicEncoder
 from mer.papers.zhu2023 import attention, systems
+from mer.papers.zhu2023 import tables as zhu2023
 from mer.papers.zhu2023.systems import (
     DomainItem,
     SymbolicAcoustic,
@@ -32,56 +33,21 @@ from mer.papers.zhu2023.systems import (
     events_batch,
 )
 from mer.study.profiles import Profile, get_profile
-from mer.study.results import read_predictions
-from mer.study.specs import plan
-from mer.study.store import PREDICTION_DECIMALS, Run, RunStore
 from mer.study.weights import train_weights
-from mer.systems.base import Context, Fitted
-from mer.systems.network import FittedNetwork
-from mer.tasks import get_task
+from mer.systems.base import Fitted
 from mer.training.windows import window_starts
 
-Parts = tuple[Corpus, Corpus, Corpus]
 HEADS = {
-    "Symbolic & Acoustic": ("A", "V"),
-    "Symbolic-only": ("V",),
-    "Acoustic-only": ("A",),
-    "STFT-input": ("A", "V"),
-    "Single-loss": (),
-    "Symbolic & Acoustic, released MIDI": ("A", "V"),
-    "Symbolic & Acoustic, no pre-training": ("A", "V"),
-    "Symbolic & Acoustic, MAESTRO + Pop1K7": ("A", "V"),
+    **dict.fromkeys(("Symbolic & Acoustic", "STFT-input", *zhu2023.VARIANTS), ("A", "V")),
+    **{"Symbolic-only": ("V",), "Acoustic-only": ("A",), "Single-loss": ()},
 }
 PROPOSED = "Symbolic & Acoustic"
-SMALL: dict[str, Any] = {
-    **{"epochs": 1, "window_seconds": 1.5, "width": 16, "dropout": 0.0},
-    **{"layers": 1, "heads": 2, "pretraining": "none"},
-    **{"n_mels": 20, "n_fft": 256},
-}
-
-
-@pytest.fixture(autouse=True)
-def perfect_transcriber(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Instead of the network: the notes that the audio was rendered from."""
-
-    def notes_of(clip: Clip, *, sample_rate: int) -> np.ndarray:
-        return np.empty((0, 4)) if clip.midi is None else read_notes(clip.midi)
-
-    monkeypatch.setattr(systems, "transcribed_notes", notes_of)
-
-
-def row(name: str, **changes: Any) -> SymbolicAcoustic:
-    system = ROWS[name].configured(changes)
-    assert isinstance(system, SymbolicAcoustic)
-    return system
+pytestmark = pytest.mark.usefixtures("perfect_transcriber")
 
 
 def small(name: str = PROPOSED, **changes: Any) -> SymbolicAcoustic:
-    return row(name, **{**SMALL, **changes})
-
-
-def fitted(system: SymbolicAcoustic, parts: Parts, task: str = "4Q") -> FittedNetwork:
-    return system.fit(parts[0], parts[1], Context(get_task(task), seed=0, device="cpu"))
+    sizes = {"window_seconds": 1.5, "dropout": 0.0}
+    return rows.small(name, **{**sizes, **changes})
 
 
 def one_note_clip(folder: Path, seconds: float) -> Clip:
@@ -97,18 +63,17 @@ def sine_clip(folder: Path, seconds: float, amplitude: float = 0.5) -> Clip:
     return Clip(path.name, path.name, audio=path, labels=Labels(quadrant=1))
 
 
-class TestRegistered:
+class TestRows:
     @pytest.mark.parametrize("name", HEADS)
-    def test_published_training(self, name: str) -> None:
-        system = row(name)
+    def test_published_training_and_heads(self, name: str) -> None:
+        system: Any = ROWS[name]
         assert (system.batch_size, system.learning_rate, system.weight_decay) == (64, 1e-4, 0.0)
         assert system.inputs == ("audio + MIDI" if "released" in name else "audio")
-        assert system.head_names(4) == HEADS[name]
-        assert system.head_names(2) == ()
+        assert (system.head_names(4), system.head_names(2)) == (HEADS[name], ())
 
     def test_revisions_name_what_the_result_depends_on(self) -> None:
         both = {"rendering", "spectral", "note_events", "symbolic_encoder", "multi_domain"}
-        found = {name: set(row(name).revisions) for name in HEADS}
+        found = {name: set(ROWS[name].revisions) for name in HEADS}
         assert found[PROPOSED] == both | {"transcriber", "encoder_weights"}
         assert found["Symbolic & Acoustic, no pre-training"] == both | {"transcriber"}
         assert found["Symbolic & Acoustic, released MIDI"] == both | {"notes", "encoder_weights"}
@@ -140,23 +105,17 @@ class TestRegistered:
 
 class TestAcousticFeature:
     def test_means_of_the_mixed_feature(self, tiny: Corpus) -> None:
-        found = row("Acoustic-only", pool=3).item(tiny[0]).feature
+        found = rows.row("Acoustic-only", pool=3).item(tiny[0]).feature
         whole = spectral.stacked(waveform(tiny[0]), 22050)
         assert found.shape == (150, -(-whole.shape[1] // 3))
         assert found.dtype == np.float16
         np.testing.assert_allclose(found[:, 4], whole[:, 12:15].mean(axis=1), rtol=1e-3, atol=1e-3)
 
     def test_spectrum_in_decibels(self, tiny: Corpus) -> None:
-        found = row("STFT-input", pool=1).item(tiny[0]).feature
+        found = rows.row("STFT-input", pool=1).item(tiny[0]).feature
         assert found.shape[0] == 513
         power = spectral.power_spectrogram(waveform(tiny[0]))
         np.testing.assert_allclose(found, 10 * np.log10(np.maximum(power, 1e-10)), atol=0.05)
-
-    def test_last_group_may_be_smaller(self) -> None:
-        feature = np.asarray([[1.0, 3.0, 5.0, 7.0, 10.0], [0.0, 0.0, 2.0, 2.0, 4.0]])
-        np.testing.assert_array_equal(pooled(feature, 2), [[2, 6, 10], [0, 2, 4]])
-        np.testing.assert_array_equal(pooled(feature, 1), feature)
-        np.testing.assert_array_equal(pooled(feature, 9), feature.mean(axis=1, keepdims=True))
 
     @pytest.mark.parametrize("seconds", [0.01, 0.2])
     def test_short_audio_goes_on_in_silence(self, tmp_path: Path, seconds: float) -> None:
@@ -203,11 +162,6 @@ class TestWindows:
         assert events[1, 0, 1:3].tolist() == [65 + FIRST, 66 + FIRST]
         assert int((events[:, 0] > PAD).sum()) == 5 + 3
 
-    def test_many_notes_are_padded_to_a_multiple(self) -> None:
-        notes = np.stack([np.arange(40) * 0.1] * 2 + [np.full(40, 60.0)] * 2, axis=1)
-        item = DomainItem(40, events=note_events(notes), notes=notes, onsets=notes[:, 0] * 10)
-        assert events_batch([(item, 0, 10), (item, 0, 40)]).shape == (2, 5, 64)
-
     @pytest.mark.parametrize("seconds", [1.0, 2.5])
     def test_sound_and_note_stand_at_one_step(self, tmp_path: Path, seconds: float) -> None:
         system = small(pool=2)
@@ -240,11 +194,8 @@ class TestLoss:
         ("quadrant", "arousal", "valence"), [(1, 1, 1), (2, 1, 0), (3, 0, 0), (4, 0, 1)]
     )
     def test_by_hand(self, quadrant: int, arousal: int, valence: int) -> None:
-        output = {
-            "label": torch.zeros(1, 4),
-            "A": torch.tensor([2.0]),
-            "V": torch.tensor([-1.0]),
-        }
+        heads = {"A": torch.tensor([2.0]), "V": torch.tensor([-1.0])}
+        output = {"label": torch.zeros(1, 4), **heads}
         system = small(arousal_weight=0.5, valence_weight=2.0)
         found = float(system.loss(output, torch.tensor([quadrant - 1])))
         high = {"A": 1 / (1 + np.exp(-2.0)), "V": 1 / (1 + np.exp(1.0))}
@@ -259,34 +210,10 @@ class TestLoss:
 
 
 class TestFitted:
-    @pytest.mark.parametrize("name", HEADS)
-    def test_heads_stand_beside_the_classes(self, name: str, tiny_parts: Parts) -> None:
-        predictions = fitted(small(name), tiny_parts).predict(tiny_parts[2])
-        heads = [f"head_{head}" for head in HEADS[name]]
-        assert list(predictions) == ["id", "p_1", "p_2", "p_3", "p_4", *heads]
-        if heads:
-            assert predictions[heads].to_numpy().min() > 0
-            assert predictions[heads].to_numpy().max() < 1
-
-    @pytest.mark.parametrize("name", ["Symbolic & Acoustic", "Symbolic-only", "Acoustic-only"])
-    @pytest.mark.parametrize("task", ["4Q", "A"])
-    def test_storing(self, name: str, task: str, tiny_parts: Parts, tmp_path: Path) -> None:
-        first = fitted(small(name), tiny_parts, task)
-        predictions = first.predict(tiny_parts[2])
-        first.save(tmp_path / "stored")
-        again = Fitted.load(tmp_path / "stored")
-        pd.testing.assert_frame_equal(again.predict(tiny_parts[2]), predictions, check_exact=True)
-        assert ("head_A" in predictions) == (task == "4Q" and name != "Symbolic-only")
-
     def test_eight_clips_are_learnt(self, tiny_parts: Parts) -> None:
         train = tiny_parts[0]
-        training: dict[str, Any] = {
-            "epochs": 40,
-            "batch_size": 4,
-            "learning_rate": 3e-3,
-            "schedule": "cosine",
-        }
-        system = small(**training, window_seconds=3.0, pool=8)
+        options: dict[str, Any] = {"epochs": 40, "learning_rate": 3e-3, "schedule": "cosine"}
+        system = small(**options, batch_size=4, window_seconds=3.0, pool=8)
         model = fitted(system, (train, train, train))
         assert max(row["valid_accuracy"] for row in model.history) == 1.0
         # The sum of three losses, which is 2.8 for guessing
@@ -333,7 +260,8 @@ class TestPretraining:
     def test_training_starts_from_the_weights(
         self, stored: list[str], name: str, weights: list[str]
     ) -> None:
-        system, item = row(name), DomainItem(8, feature=np.zeros((150, 8), np.float16))
+        system: Any = ROWS[name]
+        item = DomainItem(8, feature=np.zeros((150, 8), np.float16))
         network: Any = system.network(4, item)
         before = network.symbolic.embeddings[0].weight.clone()
         system.prepare(network, [item])
@@ -361,7 +289,7 @@ class TestClipsWithoutNotes:
     ) -> None:
         model = fitted(small(name), tiny_parts)
         hum, silence = sine_clip(tmp_path, 0.2), sine_clip(tmp_path, 2.0, amplitude=0.0)
-        corpus = Corpus("toy", [tiny_parts[2][0], hum, silence], licence="-", citation="-")
+        corpus = toy_corpus(tiny_parts[2][0], hum, silence)
         with pytest.warns(UserWarning, match=r"no note was found in 2 of 3 clips, the first is"):
             predictions = model.predict(corpus)
         values = predictions.drop(columns="id").to_numpy()
@@ -369,41 +297,36 @@ class TestClipsWithoutNotes:
         np.testing.assert_allclose(values[:, :4].sum(axis=1), 1, atol=1e-6)
 
     def test_may_be_trained_on(self, tiny_parts: Parts, tmp_path: Path) -> None:
-        train = Corpus("toy", [*tiny_parts[0], sine_clip(tmp_path, 2.0)], licence="-", citation="-")
+        train = toy_corpus(*tiny_parts[0], sine_clip(tmp_path, 2.0))
         with pytest.warns(UserWarning, match=r"found in 1 of 9 clips, the first is '2\.0-0\.5"):
             fitted(small("Symbolic-only"), (train, tiny_parts[1], tiny_parts[2]))
 
     def test_acoustic_branch_needs_none(self, tiny_parts: Parts, tmp_path: Path) -> None:
         model = fitted(small("Acoustic-only"), tiny_parts)
-        corpus = Corpus("toy", [sine_clip(tmp_path, 0.2)], licence="-", citation="-")
+        corpus = toy_corpus(sine_clip(tmp_path, 0.2))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             model.predict(corpus)
 
 
 class TestAttentionMap:
-    def test_window_of_a_clip(self, tiny_parts: Parts) -> None:
+    @pytest.mark.parametrize("seconds", [1.0, 99.0])
+    def test_window_of_a_clip(self, seconds: float, tiny_parts: Parts) -> None:
         system = small(pool=1)
         model, clip = fitted(system, tiny_parts), tiny_parts[2][0]
-        found = attention_map(model, clip, start_seconds=1.0)
-        stop = found.steps[0] + system.window * system.step_seconds
-        assert found.steps[0] == pytest.approx(1.0, abs=system.step_seconds)
+        found = attention_map(model, clip, start_seconds=seconds)
+        length = system.window * system.step_seconds
+        last = system.item(clip).length * system.step_seconds - length
+        assert found.steps[0] == pytest.approx(min(seconds, last), abs=system.step_seconds)
         np.testing.assert_allclose(np.diff(found.steps), 8 * system.step_seconds)
-        heard = read_notes(clip.midi) if clip.midi else np.empty((0, 4))
-        inside = (heard[:, 0] >= found.steps[0]) & (heard[:, 0] < stop)
+        heard = read_notes(source_of(clip, "midi"))
+        inside = (heard[:, 0] >= found.steps[0]) & (heard[:, 0] < found.steps[0] + length)
         np.testing.assert_array_equal(found.notes, heard[inside])
         n, m = len(found.notes), len(found.steps)
         assert found.acoustic.shape == (2, m, 1 + n)
         assert found.symbolic.shape == (2, 1 + n, m)
         np.testing.assert_allclose(found.acoustic.sum(axis=2), 1, atol=1e-5)
         np.testing.assert_allclose(found.symbolic.sum(axis=2), 1, atol=1e-5)
-
-    def test_window_at_the_end(self, tiny_parts: Parts) -> None:
-        system = small(pool=1)
-        model, clip = fitted(system, tiny_parts), tiny_parts[2][0]
-        found = attention_map(model, clip, start_seconds=99.0)
-        length = system.item(clip).length
-        assert found.steps[0] == pytest.approx((length - system.window) * system.step_seconds)
 
     def test_only_where_domains_meet(self, tiny_parts: Parts) -> None:
         model = fitted(small("Acoustic-only"), tiny_parts)
@@ -432,18 +355,3 @@ class TestPackagedModel:
         found, expected = (model.predict(tiny_parts[2]).set_index("id") for model in models)
         # Stored with half the digits
         np.testing.assert_allclose(found, expected, atol=2e-3)
-
-
-def test_heads_are_stored_with_a_run(tiny_parts: Parts, tmp_path: Path) -> None:
-    system, test = small(), tiny_parts[2]
-    predictions = fitted(system, tiny_parts).predict(test).round(PREDICTION_DECIMALS)
-    predictions.insert(1, "group", test.groups)
-    predictions.insert(2, "target", get_task("4Q").targets(test) + 1)
-    place: dict[str, Any] = {"corpus": "tiny", "fingerprint": "", "split": "s"}
-    (spec,) = plan({PROPOSED: system}, ["4Q"], **place, folds=[0], seeds=[0])
-    store = RunStore(tmp_path)
-    store.write(Run(spec, predictions, details={"audio": "rendered", "clips": {"test": len(test)}}))
-    read = read_predictions(store, [spec])
-    columns = ["p_1", "p_2", "p_3", "p_4", "head_A", "head_V"]
-    assert list(read)[-6:] == columns
-    np.testing.assert_array_equal(read[columns], predictions[columns])

@@ -50,19 +50,13 @@ class LSTMAttn(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, embedding, padding_idx=0)
         self.lstm = nn.LSTM(embedding, hidden, batch_first=True, bidirectional=True)
-        self.attention = nn.Sequential(
-            nn.Linear(2 * hidden, attention, bias=False),
-            nn.Tanh(),
-            nn.Linear(attention, hops, bias=False),
-        )
+        self.pooling = layers.AttentionPooling(2 * hidden, attention, hops)
         self.classifier = layers.classifier(2 * hidden * hops, classifier, n_classes, dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits, shape (batch, n_classes), of tokens, shape (batch, length), int64."""
         states, _ = self.lstm(self.embedding(tokens))
-        weights = torch.softmax(self.attention(states), dim=1)
-        hops = torch.bmm(weights.transpose(1, 2), states)
-        return self.classifier(hops.flatten(1))
+        return self.classifier(self.pooling(states))
 
 
 class ResidualBlock(nn.Module):

@@ -247,29 +247,17 @@ class SequenceClassifier(nn.Module):
 class MultiTaskClassifier(SequenceClassifier):
     """A sequence classifier with heads for the key and for the dynamics of each note.
 
-    Parameters
-    ----------
-    encoder, n_classes, attention, hops, classifier
-        As for `SequenceClassifier`.
-
     References
     ----------
     Qiu, Chen, Zhang: A novel multi-task learning method for symbolic music emotion recognition.
     2022. How the tasks share layers is our choice: key and label have one pooling.
     """
 
-    def __init__(
-        self,
-        encoder: MidiBert,
-        n_classes: int,
-        *,
-        attention: int = 128,
-        hops: int = 4,
-        classifier: int = 256,
-    ) -> None:
-        super().__init__(encoder, n_classes, attention=attention, hops=hops, classifier=classifier)
-        self.key = _two_layers(hops * encoder.width, classifier, KEY_CLASSES)
-        self.velocity = _two_layers(encoder.width, classifier, VELOCITY_CLASSES)
+    def __init__(self, encoder: MidiBert, n_classes: int, **sizes: int) -> None:
+        super().__init__(encoder, n_classes, **sizes)
+        hidden, pooled = self.classifier[0].get_parameter("weight").shape
+        self.key = _two_layers(pooled, hidden, KEY_CLASSES)
+        self.velocity = _two_layers(encoder.width, hidden, VELOCITY_CLASSES)
 
     def forward(  # type: ignore[override]
         self, words: Tensor, velocities: Tensor, keys: Tensor

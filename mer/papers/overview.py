@@ -1,4 +1,7 @@
-"""The tables that pages of the book and the README include."""
+"""The tables that pages of the book and the README include.
+
+They come from stored runs: where none of a table is stored, there is a MissingDataError.
+"""
 
 from __future__ import annotations
 
@@ -55,13 +58,7 @@ REGRESSION = Table(
 
 
 def write_tables(folder: Path) -> None:
-    """Write all tables as Markdown into a new folder.
-
-    Raises
-    ------
-    MissingDataError
-        If none of the runs of a table is stored.
-    """
+    """Write all tables as Markdown into a new folder."""
     classes, regression, segments = map(_study, ("classes", "regression", "segments"))
     tables = (emopia.BASELINES, zhu2023.TABLE_4, zhao2023.TABLE_II, zhao2023.TABLE_III)
     texts = {
@@ -89,13 +86,7 @@ def write_tables(folder: Path) -> None:
 
 
 def headline() -> str:
-    """Four-quadrant accuracy on EMOPIA as a Markdown table, from stored runs.
-
-    Raises
-    ------
-    MissingDataError
-        If no run is stored.
-    """
+    """Four-quadrant accuracy on EMOPIA as a Markdown table."""
     study = _study("classes")
     single, cv = study.run(CLASSES), study.run(CLASSES, split="cv")
     published = [CLASSES.published.get((name, "4Q", "accuracy"), np.nan) for name in CLASSES.order]
@@ -122,13 +113,7 @@ def _clips(results: Results) -> str:
 
 
 def headline_regression() -> str:
-    """R2 of valence and arousal in nested cross-validation as a Markdown table, from stored runs.
-
-    Raises
-    ------
-    MissingDataError
-        If no run is stored.
-    """
+    """R2 of valence and arousal in nested cross-validation as a Markdown table."""
     results = _study("regression").run(REGRESSION, split="nested")
     table = scores(results.predictions, metrics=("r2",))
     texts = {
@@ -140,7 +125,7 @@ def headline_regression() -> str:
 
 
 def headline_segments() -> str:
-    """Accuracy of SSSL and what it is compared with as a Markdown table, from stored runs.
+    """Accuracy of SSSL and what it is compared with as a Markdown table.
 
     Corpora without stored runs are marked as not run.
     """
@@ -170,8 +155,6 @@ def update_readme(path: Path) -> bool:
     ------
     InvalidDataError
         If the marks are not there.
-    MissingDataError
-        If no run is stored.
     """
     text = path.read_text(encoding="utf-8")
     if START not in text or END not in text:

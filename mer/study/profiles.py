@@ -56,8 +56,8 @@ class Profile(BaseModel):
     def sized(self, row: str, system: System) -> System:
         """A system at the sizes of this profile.
 
-        What a row sets itself stays, unless the profile names that row. A value that is the default
-        of the system counts as not set: where the profile has another one, give it as an override.
+        What a row states (`System.stated`) or has other than the default stays, unless the profile
+        names that row.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class Profile(BaseModel):
                 f"it has: {', '.join(self.families)}"
             )
         sizes = self.families.get(system.family, {})
-        own = system.settings
+        own = system.stated.union(system.settings)
         chosen = {name: value for name, value in sizes.items() if name not in own}
         return system.configured({**chosen, **self.rows.get(row, {})})
 

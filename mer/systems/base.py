@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_type_hints
@@ -16,7 +17,7 @@ from mer import rendering
 from mer.audio import waveform
 from mer.clips import Clip, Corpus
 from mer.errors import ParameterError
-from mer.features import spectral
+from mer.features import notes, spectral
 from mer.features.cache import cached, source_of
 from mer.systems.code import call, plain
 from mer.tasks import AnyTask, Task
@@ -100,7 +101,15 @@ class System(ABC):
     """Features, model and training: with a name, a row of a table.
 
     The fields of the data class are its hyper-parameters; their defaults are the published ones.
+
+    Attributes
+    ----------
+    stated : frozenset of str
+        Names of the hyper-parameters that the constructor or `configured` was given: a profile
+        does not change them, even where they equal the default. `dataclasses.replace` states none.
     """
+
+    stated: ClassVar[frozenset[str]] = frozenset()
 
     family: ClassVar[str] = ""
     """Under which profiles list the sizes of networks of this kind; empty for other systems."""
@@ -113,6 +122,16 @@ class System(ABC):
 
     inputs: ClassVar[str]
     """"MIDI", "audio", "audio + MIDI" or "labels"."""
+
+    def __new__(cls, **values: Any) -> Self:
+        """Remember the names of the values."""
+        system = super().__new__(cls)
+        is_copy = len(values) == len(fields(cls))
+        return system._stating(() if is_copy else values)
+
+    def _stating(self, names: Iterable[str]) -> Self:
+        object.__setattr__(self, "stated", self.stated.union(names))
+        return self
 
     @abstractmethod
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> Fitted:
@@ -157,7 +176,7 @@ class System(ABC):
         ParameterError
             If a name is unknown, or a value has not the type of the parameter.
         """
-        return replace(self, **self.checked(values))
+        return replace(self, **self.checked(values))._stating({*self.stated, *values})
 
     def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Hyper-parameters as the fields take them; errors as `configured`."""
@@ -200,7 +219,28 @@ Feature = Callable[..., np.ndarray]
 """A feature function: of samples and sample rate, or of notes, or of a clip, as the system says."""
 
 
-def clip_feature(feature: Feature, clip: Clip, sample_rate: int, **settings: int) -> np.ndarray:
+def notes_feature(
+    name: str, revision: int, function: Callable[[np.ndarray], Any], clip: Clip
+) -> np.ndarray:
+    """A function of the notes of a clip's MIDI, shape (n, 4), cached under this name."""
+    midi = source_of(clip, "midi")
+    revisions = {"notes": notes.REVISION}
+    return cached(
+        name, revision, revisions, midi, lambda: np.asarray(function(notes.read_notes(midi)))
+    )
+
+
+def clip_feature(
+    feature: Feature,
+    clip: Clip,
+    sample_rate: int,
+    *,
+    checked: str = "",
+    bins: tuple[int, float] = (1, math.inf),
+    pool: int = 1,
+    least: int = 0,
+    **settings: Any,
+) -> np.ndarray:
     """A feature of a clip's sound, shape (n_bins, n_frames), float16, cached.
 
     Parameters
@@ -211,6 +251,15 @@ def clip_feature(feature: Feature, clip: Clip, sample_rate: int, **settings: int
     clip : Clip
     sample_rate : int
         In Hz.
+    checked : str
+        What a message says before the shape of a wrong feature, such as "the feature of harmony
+        is"; empty for no check.
+    bins : tuple of (int, float)
+        Fewest and most bins of a feature that is checked.
+    pool : int
+        Frames that are averaged to one.
+    least : int
+        Samples; shorter audio is continued with silence.
     **settings : int
         Such as `n_fft`, `hop_length` and `n_mels`.
 
@@ -218,14 +267,34 @@ def clip_feature(feature: Feature, clip: Clip, sample_rate: int, **settings: int
     ------
     MissingDataError, InvalidDataError
         If the clip has no sound, or one that cannot be used.
+    ParameterError
+        If the feature is checked and has other bins, or not a frame each `hop_length` samples.
     """
     if feature is spectral.log_mel:
         return spectral.clip_log_mel(clip, sample_rate, **settings)
 
     def compute() -> np.ndarray:
-        values = call(feature, waveform(clip, sample_rate), sample_rate, **settings)
-        return values.astype(np.float16)
+        samples = waveform(clip, sample_rate)
+        samples = np.pad(samples, (0, max(least - len(samples), 0)))
+        values = call(feature, samples, sample_rate, **settings)
+        if checked:
+            hop = settings["hop_length"]
+            _check_frames(checked, np.shape(values), bins, 1 + len(samples) // hop, hop)
+        return spectral.pooled(values, pool).astype(np.float16)
 
-    facts = {"sample_rate": sample_rate, "rendering": rendering.REVISION}
-    key = {**settings, **facts, "feature": plain(feature)}
+    facts = {"sample_rate": sample_rate, "rendering": rendering.REVISION, "pool": pool}
+    key = {**settings, **facts, "feature": plain(feature), "bins": list(bins), "least": least}
     return cached("own-feature", spectral.REVISION, key, source_of(clip, "audio"), compute)
+
+
+def _check_frames(
+    subject: str, shape: tuple[int, ...], bins: tuple[int, float], n_frames: int, hop_length: int
+) -> None:
+    if len(shape) == 2 and bins[0] <= shape[0] <= bins[1] and abs(shape[1] - n_frames) <= 1:
+        return
+    more = "" if bins[0] == bins[1] else " or more"
+    expected = f"{bins[0]} bins{more}" if bins[0] > 1 else "bins"
+    raise ParameterError(
+        f"{subject} an array of shape {shape}; expected {expected} and {n_frames} frames, one "
+        f"each hop_length = {hop_length} samples"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -24,7 +24,15 @@ from mer.features import descriptors, notes, spectral
 from mer.features.cache import cached, source_of
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems import musicnn
-from mer.systems.base import Context, Feature, Fitted, System, dimension_frame, probabilities
+from mer.systems.base import (
+    Context,
+    Feature,
+    Fitted,
+    System,
+    dimension_frame,
+    notes_feature,
+    probabilities,
+)
 from mer.tasks import RegressionTask
 
 SAMPLE_RATE = 22050
@@ -32,14 +40,11 @@ SAMPLE_RATE = 22050
 
 def symbolic(clip: Clip) -> np.ndarray:
     """Symbolic descriptors of a clip's MIDI, cached; shape (n_descriptors,)."""
-    midi = source_of(clip, "midi")
-    return cached(
-        "symbolic-descriptors",
-        descriptors.SYMBOLIC_REVISION,
-        {"notes": notes.REVISION},
-        midi,
-        lambda: np.asarray(list(descriptors.symbolic_descriptors(notes.read_notes(midi)).values())),
-    )
+
+    def values(played: np.ndarray) -> list[float]:
+        return list(descriptors.symbolic_descriptors(played).values())
+
+    return notes_feature("symbolic-descriptors", descriptors.SYMBOLIC_REVISION, values, clip)
 
 
 def acoustic(clip: Clip) -> np.ndarray:
@@ -209,20 +214,14 @@ class DescriptorClassifier(Descriptors):
         return FittedClassifier(self, pipeline, context.n_classes, history)
 
 
+@dataclass(eq=False, repr=False)
 class FittedClassifier(Fitted):
     """A fitted scikit-learn pipeline with the system that it belongs to."""
 
-    def __init__(
-        self,
-        system: Descriptors,
-        pipeline: Any,
-        n_classes: int,
-        history: list[dict[str, float]],
-    ) -> None:
-        self.system = system
-        self.pipeline = pipeline
-        self.n_classes = n_classes
-        self.history = history
+    system: Descriptors
+    pipeline: Any
+    n_classes: int
+    history: list[dict[str, float]]
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
         """Columns id, p_1 ... p_k, see `class_values`."""
@@ -275,15 +274,13 @@ class DescriptorSVR(Descriptors):
         return make_pipeline(StandardScaler(), machine).fit(x, y)
 
 
+@dataclass(eq=False, repr=False)
 class FittedSVR(Fitted):
     """Fitted support vector machines, one a dimension."""
 
-    def __init__(
-        self, system: DescriptorSVR, machines: dict[str, Any], history: list[dict[str, float]]
-    ) -> None:
-        self.system = system
-        self.machines = machines
-        self.history = history
+    system: DescriptorSVR
+    machines: dict[str, Any]
+    history: list[dict[str, float]]
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
         """Columns id, valence, arousal."""
@@ -325,9 +322,9 @@ class _WithoutMusic(System):
 class Constant(_WithoutMusic):
     """Predicts the most frequent class of the training clips."""
 
-    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedFrequencies:
+    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedLabels:
         """Count the classes of the training clips."""
-        return FittedFrequencies(_frequencies(context.task.targets(train), context.n_classes), {})
+        return FittedLabels(_frequencies(context.task.targets(train), context.n_classes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,7 +334,7 @@ class SongLookup(_WithoutMusic):
     It is the constant prediction, unless songs of the test set are in training.
     """
 
-    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedFrequencies:
+    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedLabels:
         """Count the classes of every song among the training clips."""
         targets = context.task.targets(train)
         n_classes = context.n_classes
@@ -346,25 +343,12 @@ class SongLookup(_WithoutMusic):
             str(group): _frequencies(targets[groups == group], n_classes)
             for group in Counter(train.groups)
         }
-        return FittedFrequencies(_frequencies(targets, n_classes), by_group)
+        return FittedLabels(_frequencies(targets, n_classes), by_group)
 
 
-class FittedFrequencies(Fitted):
-    """Class frequencies of the training clips, of the clip's own group where it is known."""
-
-    def __init__(self, overall: list[float], by_group: dict[str, list[float]]) -> None:
-        self.overall = overall
-        self.by_group = by_group
-        self.history = []
-
-    def predict(self, corpus: Corpus) -> pd.DataFrame:
-        """Columns id, p_1 ... p_k."""
-        rows = [self.by_group.get(clip.group, self.overall) for clip in corpus]
-        return probabilities(corpus, np.asarray(rows))
-
-
-def _frequencies(targets: np.ndarray, n_classes: int) -> list[float]:
-    return (np.bincount(targets, minlength=n_classes) / len(targets)).tolist()
+def _frequencies(targets: np.ndarray, n_classes: int) -> dict[str, float]:
+    shares = np.bincount(targets, minlength=n_classes) / len(targets)
+    return {f"p_{k}": share for k, share in enumerate(shares.tolist(), start=1)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -373,21 +357,22 @@ class Mean(_WithoutMusic):
 
     regression: ClassVar[bool] = True
 
-    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedMean:
+    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedLabels:
         """Average the labels of the training clips."""
         task = regression_task(context)
         means = task.targets(train).mean(axis=0).tolist()
-        return FittedMean(dict(zip(task.dimensions, means, strict=True)))
+        return FittedLabels(dict(zip(task.dimensions, means, strict=True)))
 
 
-class FittedMean(Fitted):
-    """Mean label of the training clips, by dimension."""
+@dataclass(eq=False, repr=False)
+class FittedLabels(Fitted):
+    """Frequencies or means of labels by column, of the clip's own group where it is known."""
 
-    def __init__(self, means: dict[str, float]) -> None:
-        self.means = means
-        self.history = []
+    overall: dict[str, float]
+    by_group: Mapping[str, dict[str, float]] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
-        """Columns id, valence, arousal: the same numbers for every clip."""
-        values = np.tile(list(self.means.values()), (len(corpus), 1))
-        return dimension_frame(corpus, tuple(self.means), values)
+        """Columns id and p_1 ... p_k, or id, valence, arousal."""
+        rows = [self.by_group.get(clip.group, self.overall) for clip in corpus]
+        return pd.DataFrame({"id": corpus.ids, **pd.DataFrame(rows)})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from mer.clips import Clip, Corpus
 from mer.errors import InvalidDataError, ParameterError
-from mer.systems.base import Context, Fitted, System, probabilities
+from mer.systems.base import Context, Feature, Fitted, System, clip_feature, probabilities
 from mer.training import supervised, windows
 from mer.training.supervised import Score, TrainingOptions, resolve_device
 
@@ -29,6 +31,12 @@ def check_positive(system: Any, *names: str) -> None:
 @dataclass(frozen=True, kw_only=True)
 class WindowedNetwork(TrainingOptions, System):
     """Trains on random windows of every clip, predicts the mean over all its windows."""
+
+    silence_warning: ClassVar[str] = ""
+    """Of clips without notes, with {silent} (how many), {clips} and {first!r}; empty for none."""
+
+    trains_on_silence: ClassVar[bool] = False
+    """Whether clips without notes may be trained on."""
 
     @property
     @abstractmethod
@@ -66,20 +74,27 @@ class WindowedNetwork(TrainingOptions, System):
         """
 
     def items(self, clips: Sequence[Clip], *, training: bool) -> list[Any]:
-        """Items of some clips.
+        """Items of some clips; warns of silent ones where there is a text for it.
 
         Raises
         ------
         InvalidDataError
-            If a clip to train on is empty.
+            If a clip to train on is silent and this system cannot be trained on it.
         """
         items = [self.item(clip) for clip in clips]
-        for clip, item in zip(clips, items, strict=True):
-            if training and self.length(item) < 2:
-                raise InvalidDataError(
-                    f"clip {clip.id!r} has no notes; training needs some: leave it out"
-                )
+        silent = [c.id for c, item in zip(clips, items, strict=True) if self.is_silent(item)]
+        if silent and training and not self.trains_on_silence:
+            raise InvalidDataError(
+                f"clip {silent[0]!r} has no notes; training needs some: leave it out"
+            )
+        if silent and self.silence_warning:
+            facts = {"silent": len(silent), "clips": len(clips), "first": silent[0]}
+            warnings.warn(self.silence_warning.format(**facts), stacklevel=2)
         return items
+
+    def is_silent(self, item: Any) -> bool:
+        """Whether an item has nothing to learn from: by default, less than two steps."""
+        return self.length(item) < 2
 
     def length(self, item: Any) -> int:
         """Steps of an item."""
@@ -182,22 +197,65 @@ class WindowedNetwork(TrainingOptions, System):
         return sums / counts[:, None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FramedNetwork(WindowedNetwork):
+    """A network that sees notes and features of the sound in the same time, in steps of frames.
+
+    Attributes
+    ----------
+    window_seconds : float
+        Of the windows: frames, and the notes that begin in them.
+    sample_rate : int
+        In Hz.
+    n_fft, hop_length : int
+        Of the frames, in samples.
+    pool : int
+        Frames that are averaged to one step.
+    """
+
+    window_seconds: float = 30.0
+    sample_rate: int = 22050
+    n_fft: int = 1024
+    hop_length: int = 512
+    pool: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "window_seconds", "sample_rate", "hop_length", "pool")
+
+    @property
+    def step_seconds(self) -> float:
+        """Of one step."""
+        return self.pool * self.hop_length / self.sample_rate
+
+    def sound(self, clip: Clip, feature: Feature, **options: Any) -> np.ndarray:
+        """A feature in steps, shape (n_bins, n_steps); options as of `clip_feature`."""
+        options |= {"n_fft": self.n_fft, "hop_length": self.hop_length, "pool": self.pool}
+        return clip_feature(feature, clip, self.sample_rate, **options)
+
+
+def padded(sequences: Sequence[np.ndarray], value: int) -> Tensor:
+    """Sequences, each (..., n), with this value at the end, shape (batch, ..., longest).
+
+    The longest is rounded up to a multiple of 32: kernels are compiled anew for every length.
+    """
+    longest = max(sequence.shape[-1] for sequence in sequences)
+    shape = (len(sequences), *sequences[0].shape[:-1], math.ceil(longest / 32) * 32)
+    batch = np.full(shape, value, dtype=np.int64)
+    for row, sequence in zip(batch, sequences, strict=True):
+        row[..., : sequence.shape[-1]] = sequence
+    return torch.from_numpy(batch)
+
+
+@dataclass(eq=False, repr=False)
 class FittedNetwork(Fitted):
     """A trained network with the system that it belongs to."""
 
-    def __init__(
-        self,
-        system: WindowedNetwork,
-        network: nn.Module,
-        n_classes: int,
-        device: torch.device,
-        history: list[dict[str, float]],
-    ) -> None:
-        self.system = system
-        self.network = network
-        self.n_classes = n_classes
-        self.device = device
-        self.history = history
+    system: WindowedNetwork
+    network: nn.Module
+    n_classes: int
+    device: torch.device
+    history: list[dict[str, float]]
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
         """Columns id, p_1 ... p_k, and head_<name> for each head: means over a clip's windows."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import nn
 
 from mer.clips import Clip
 from mer.features import notes, spectral
-from mer.features.cache import cached, source_of
+from mer.features.cache import source_of
 from mer.features.tokens import MIDI_LIKE_SIZE, midi_like, remi
 from mer.features.tokens import REVISION as TOKENS_REVISION
 from mer.models import classifiers
 from mer.rendering import REVISION as RENDERING_REVISION
-from mer.systems.base import Feature, clip_feature
+from mer.systems.base import Feature, clip_feature, notes_feature
 from mer.systems.code import call
 from mer.systems.network import WindowedNetwork
 
@@ -66,15 +66,9 @@ class TokenNetwork(WindowedNetwork):
 
     def item(self, clip: Clip) -> np.ndarray:
         """Tokens, shape (n_tokens,), cached for the tokenisers of the package."""
-        midi = source_of(clip, "midi")
-
-        def compute() -> np.ndarray:
-            return self.tokens(notes.read_notes(midi))
-
         if self.tokens not in _CACHED:
-            return compute()
-        revisions = {"notes": notes.REVISION}
-        return cached(_CACHED[self.tokens], TOKENS_REVISION, revisions, midi, compute)
+            return self.tokens(notes.read_notes(source_of(clip, "midi")))
+        return notes_feature(_CACHED[self.tokens], TOKENS_REVISION, self.tokens, clip)
 
     def network(self, n_classes: int, item: np.ndarray) -> nn.Module:
         """A network with fresh parameters."""
@@ -137,7 +131,7 @@ class SpectrogramNetwork(WindowedNetwork):
 
     def item(self, clip: Clip) -> np.ndarray:
         """The feature of a clip, shape (n_bins, n_frames), float16, at least one window, cached."""
-        settings = {"n_fft": self.n_fft, "hop_length": self.hop_length, "n_mels": self.n_mels}
+        settings: Any = {"n_fft": self.n_fft, "hop_length": self.hop_length, "n_mels": self.n_mels}
         feature = clip_feature(self.feature, clip, self.sample_rate, **settings)
         missing = max(self.window - feature.shape[1], 0)
         return np.pad(feature, ((0, 0), (0, missing)), constant_values=feature.min())

@@ -106,7 +106,7 @@ class SegmentNetwork(SegmentOptions, WindowedNetwork):
 
     def item(self, clip: Clip) -> np.ndarray:
         """The feature of the first 30 s, shape (n_bins, n_frames), float16; by default in dB."""
-        settings = {"n_fft": self.n_fft, "hop_length": self.hop_length, "n_mels": self.n_mels}
+        settings: Any = {"n_fft": self.n_fft, "hop_length": self.hop_length, "n_mels": self.n_mels}
         whole = clip_feature(self.feature, clip, self.sample_rate, **settings)
         return whole[:, : self.frames(LONGEST)].copy()
 

@@ -51,11 +51,6 @@ _CLIP = ["seed", "id", "group", "quadrant"]
 _PALETTE = dict(zip(FACTORS, (plots.BLUE, plots.GREEN, plots.VERMILLION), strict=True))
 _MOST, _OTHERS = "Most attended factor", "the two others"
 _RANKS, _NO_RANKS = "Rank correlation over clips", "0"
-_FIRST_QUESTION = (
-    "Taking away the factor with most attention changes the answer more than taking away another "
-    "one"
-)
-_SECOND_QUESTION = "Clips that give a factor more attention than other clips do depend more on it"
 
 
 def attention_weights(fitted: FittedNetwork, clips: Sequence[Clip]) -> pd.DataFrame:
@@ -341,10 +336,15 @@ def importance_text(attention: Attention) -> pd.DataFrame:
 
 def questions(tasks: Iterable[str]) -> tuple[Claim, Claim]:
     """Questions of ours on some tasks, as they were put before any model was inspected."""
+    first = (
+        "Taking away the factor with most attention changes the answer more than taking away "
+        "another one"
+    )
+    second = "Clips that give a factor more attention than other clips do depend more on it"
     tasks = list(tasks)
     most = tuple(Comparison(_MOST, _OTHERS, task) for task in tasks)
     ranks = tuple(Comparison(_RANKS, _NO_RANKS, task) for task in tasks)
-    return Claim(_FIRST_QUESTION, None, most), Claim(_SECOND_QUESTION, None, ranks)
+    return Claim(first, None, most), Claim(second, None, ranks)
 
 
 def judge_questions(attentions: Sequence[Attention]) -> pd.DataFrame:
@@ -374,7 +374,7 @@ def _most_attended(attention: Attention) -> pd.DataFrame:
     return pd.concat([rows.assign(system=_MOST), rows.assign(system=_OTHERS, correct=0.0)])
 
 
-def rank_correlation(attention: Attention, *, n_resamples: int = 1000, seed: int = 0) -> Difference:
+def rank_correlation(attention: Attention, *, n_resamples: int = 1000) -> Difference:
     """Spearman correlation, over clips, of the attention to a factor and of what it changes.
 
     Returns
@@ -392,7 +392,7 @@ def rank_correlation(attention: Attention, *, n_resamples: int = 1000, seed: int
     values = [t.to_numpy().T.reshape(n_seeds, len(FACTORS), -1) for t in tables]
     codes = pd.factorize(tables[0].index.get_level_values("group"))[0]
     members = [np.flatnonzero(codes == song) for song in range(codes.max() + 1)]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     resampled = []
     for _ in range(n_resamples):
         drawn = rng.integers(len(members), size=len(members))

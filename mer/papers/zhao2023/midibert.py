@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -12,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from mer.clips import Clip
-from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.errors import MissingDataError, ParameterError
 from mer.features import compound_words, notes
-from mer.features.cache import cached, source_of
 from mer.features.compound_words import FIELDS, PAD
 from mer.models import midibert
 from mer.models.midibert import ENCODERS, MAX_LENGTH, MidiBert
+from mer.systems.base import notes_feature
 from mer.systems.network import WindowedNetwork
 from mer.training.windows import Piece, stack_pieces
 from mer.weights import is_registered, load_weights, weights_revision
@@ -63,6 +62,10 @@ class MidiBERT(WindowedNetwork):
     """
 
     family: ClassVar[str] = "MidiBERT"
+    silence_warning: ClassVar[str] = (
+        "{silent} of {clips} clips have no notes, the first is {first!r}: they are answered "
+        "without having seen a note"
+    )
     inputs: ClassVar[str] = "MIDI"
     pretraining: Literal["none", "midibert", "qm-midibert"] = "midibert"
     encoder_size: Literal["published", "small"] = "published"
@@ -119,41 +122,19 @@ class MidiBERT(WindowedNetwork):
 
         For the other tasks a fifth row has classes of velocity.
         """
-        midi = source_of(clip, "midi")
-
-        def from_notes(name: str, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-            revisions = (compound_words.REVISION, {"notes": notes.REVISION})
-            return cached(name, *revisions, midi, lambda: function(notes.read_notes(midi)))
-
-        words = from_notes("compound-words", compound_words.compound_words)
+        revision = compound_words.REVISION
+        words = notes_feature("compound-words", revision, compound_words.compound_words, clip)
         words = words if words.size else np.full((len(FIELDS), 1), PAD, dtype=np.int64)
         if not self._has_other_tasks:
             return words
-        velocities = from_notes("velocity-classes", compound_words.velocity_classes)
+        classes = compound_words.velocity_classes
+        velocities = notes_feature("velocity-classes", revision, classes, clip)
         row = velocities if velocities.size else np.zeros(1, dtype=np.int64)
         return np.concatenate([words, row[None]])
 
-    def items(self, clips: Sequence[Clip], *, training: bool) -> list[np.ndarray]:
-        """Words of some clips; warns of clips without notes.
-
-        Raises
-        ------
-        InvalidDataError
-            If a clip to train on has no notes.
-        """
-        items = [self.item(clip) for clip in clips]
-        empty = [c.id for c, item in zip(clips, items, strict=True) if item[0, 0] == PAD]
-        if empty and training:
-            raise InvalidDataError(
-                f"clip {empty[0]!r} has no notes; training needs some: leave it out"
-            )
-        if empty:
-            warnings.warn(
-                f"{len(empty)} of {len(clips)} clips have no notes, the first is {empty[0]!r}: "
-                "they are answered without having seen a note",
-                stacklevel=2,
-            )
-        return items
+    def is_silent(self, item: np.ndarray) -> bool:
+        """Whether the clip has no notes."""
+        return bool(item[0, 0] == PAD)
 
     def pictures(self, item: np.ndarray) -> dict[str, np.ndarray]:
         """Each field of the words."""

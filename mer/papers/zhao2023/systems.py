@@ -9,7 +9,6 @@ quadrants cannot come from them (4Q < A + V - 1), so here a model is trained for
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -18,16 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mer.audio import waveform
 from mer.clips import Clip
 from mer.errors import ParameterError
 from mer.features import notes, spectral, tokens
-from mer.features.cache import cached, source_of
+from mer.features.cache import source_of
 from mer.models import multifaceted
 from mer.rendering import REVISION as RENDERING_REVISION
-from mer.systems.base import Feature
-from mer.systems.code import call, plain
-from mer.systems.network import WindowedNetwork, check_positive
+from mer.systems.base import Feature, notes_feature
+from mer.systems.network import FramedNetwork, padded
 from mer.training.supervised import Batch
 from mer.training.windows import Piece, window_length
 
@@ -36,9 +33,6 @@ FACTORS: tuple[Factor, ...] = ("symbolic", "harmony", "tone color")
 N_MFCC = 25
 N_MELS = 128
 """The paper has 23 mel bands, from which 25 coefficients cannot be made."""
-
-# Kernels are compiled anew for every length: a multiple of this keeps the lengths few.
-_TOKENS_STEP = 32
 
 
 def mfcc_25(samples: np.ndarray, sample_rate: int, *, n_fft: int, hop_length: int) -> np.ndarray:
@@ -80,7 +74,7 @@ class FactorItem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Multifaceted(WindowedNetwork):
+class Multifaceted(FramedNetwork):
     """The proposed model, one of its branches, or some of them.
 
     Attributes
@@ -93,14 +87,6 @@ class Multifaceted(WindowedNetwork):
         Of samples and sample rate, and of those of `n_fft` and `hop_length` that they take, to an
         array of shape (n_bins, n_frames) with a frame each `hop_length` samples; that of harmony
         has 12 bins, the pitch classes.
-    window_seconds : float
-        Of the windows: frames, and tokens in the same time.
-    sample_rate : int
-        In Hz.
-    n_fft, hop_length : int
-        Of the frames, in samples.
-    pool : int
-        Frames that are averaged to one step of the features.
     width : int
         Of the features of the factors.
     classifier : int
@@ -112,17 +98,18 @@ class Multifaceted(WindowedNetwork):
     """
 
     family: ClassVar[str] = "Multifaceted"
+    trains_on_silence: ClassVar[bool] = True
+    silence_warning: ClassVar[str] = (
+        "{silent} of {clips} clips have no notes, the first is {first!r}: their symbolic branch "
+        "answers without having seen a note"
+    )
     factors: tuple[Factor, ...] = FACTORS
     heads: int | None = 4
     harmony_feature: Feature = spectral.chroma
     tone_color_feature: Feature = mfcc_25
     epochs: int = 200
     batch_size: int = 16
-    window_seconds: float = 30.0
-    sample_rate: int = 22050
     n_fft: int = 2048
-    hop_length: int = 512
-    pool: int = 1
     width: int = 256
     classifier: int = 256
     dropout: float = 0.5
@@ -133,7 +120,6 @@ class Multifaceted(WindowedNetwork):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "window_seconds", "sample_rate", "hop_length", "pool")
         if not self.factors or self.factors != tuple(f for f in FACTORS if f in self.factors):
             raise ParameterError(f"factors are {self.factors}; expected some of {FACTORS} in order")
         heads = self.attention_heads
@@ -173,28 +159,13 @@ class Multifaceted(WindowedNetwork):
         return revisions
 
     @property
-    def step_seconds(self) -> float:
-        """Of one step of the features."""
-        return self.pool * self.hop_length / self.sample_rate
-
-    @property
     def window(self) -> int:
         """Longest window, in steps."""
         return max(round(self.window_seconds / self.step_seconds), 1)
 
-    def items(self, clips: Sequence[Clip], *, training: bool) -> list[FactorItem]:
-        """Items of some clips; warns of clips in which there is no note."""
-        if not self._has_notes:
-            return super().items(clips, training=training)
-        items = [self.item(clip) for clip in clips]
-        empty = [c.id for c, item in zip(clips, items, strict=True) if not item.tokens.size]
-        if empty:
-            warnings.warn(
-                f"{len(empty)} of {len(clips)} clips have no notes, the first is {empty[0]!r}: "
-                "their symbolic branch answers without having seen a note",
-                stacklevel=2,
-            )
-        return items
+    def is_silent(self, item: FactorItem) -> bool:
+        """Whether the symbolic branch has no note to see."""
+        return self._has_notes and not item.tokens.size
 
     def item(self, clip: Clip) -> FactorItem:
         """Features and tokens; without sound the length is up to the last offset, or one window."""
@@ -203,12 +174,8 @@ class Multifaceted(WindowedNetwork):
         sound = {factor: feature[:, :length] for factor, feature in sound.items()}
         if not self._has_notes:
             return FactorItem(length, sound)
-        midi = source_of(clip, "midi")
-        played = notes.read_notes(midi)
-        revisions = {"notes": notes.REVISION}
-        sequence = cached(
-            "midi-like", tokens.REVISION, revisions, midi, lambda: tokens.midi_like(played)
-        )
+        played = notes.read_notes(source_of(clip, "midi"))
+        sequence = notes_feature("midi-like", tokens.REVISION, tokens.midi_like, clip)
         first = played[:, 0].min(initial=np.inf)
         times = (first + tokens.midi_like_times(sequence)[1:]) / self.step_seconds
         end = math.ceil(played[:, 1].max(initial=0.0) / self.step_seconds)
@@ -216,27 +183,9 @@ class Multifaceted(WindowedNetwork):
 
     def _sound(self, clip: Clip, factor: str) -> np.ndarray:
         """Pooled feature of a factor, shape (n_bins, steps), float16, cached."""
-        function = self._features[factor]
-        settings = {"n_fft": self.n_fft, "hop_length": self.hop_length}
-
-        def compute() -> np.ndarray:
-            y = waveform(clip, self.sample_rate)
-            feature = call(function, y, self.sample_rate, **settings)
-            self._check_frames(factor, np.shape(feature), 1 + len(y) // self.hop_length)
-            return spectral.pooled(feature, self.pool).astype(np.float16)
-
-        facts = {"sample_rate": self.sample_rate, "rendering": RENDERING_REVISION}
-        key = {**settings, **facts, "pool": self.pool, "factor": factor, "feature": plain(function)}
-        return cached("factor-pooled", spectral.REVISION, key, source_of(clip, "audio"), compute)
-
-    def _check_frames(self, factor: str, shape: tuple[int, ...], expected: int) -> None:
-        bins = "12 bins" if factor == "harmony" else "bins"
-        is_wrong = len(shape) != 2 or abs(shape[1] - expected) > 1
-        if is_wrong or (factor == "harmony" and shape[0] != multifaceted.PITCH_CLASSES):
-            raise ParameterError(
-                f"the feature of {factor} is an array of shape {shape}; expected {bins} and "
-                f"{expected} frames, one each hop_length = {self.hop_length} samples"
-            )
+        bins = (multifaceted.PITCH_CLASSES,) * 2 if factor == "harmony" else (1, math.inf)
+        checked = f"the feature of {factor} is"
+        return self.sound(clip, self._features[factor], checked=checked, bins=bins)
 
     def pictures(self, item: FactorItem) -> dict[str, np.ndarray]:
         """Tokens and features of the sound by factor; rows of tone colour are standardised."""
@@ -303,10 +252,4 @@ class Multifaceted(WindowedNetwork):
 
 def tokens_batch(windows: Sequence[FactorItem]) -> Tensor:
     """Start token and the tokens of each window, padded at the end, shape (batch, n)."""
-    length = 1 + max(len(window.tokens) for window in windows)
-    shape = (len(windows), math.ceil(length / _TOKENS_STEP) * _TOKENS_STEP)
-    batch = np.full(shape, tokens.PAD, dtype=np.int64)
-    batch[:, 0] = tokens.START
-    for row, window in zip(batch, windows, strict=True):
-        row[1 : 1 + len(window.tokens)] = window.tokens
-    return torch.from_numpy(batch)
+    return padded([np.append(tokens.START, window.tokens) for window in windows], tokens.PAD)

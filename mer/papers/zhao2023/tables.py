@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mer.clips import Corpus, Fold
 from mer.evaluation.resampling import Resampler, interval
 from mer.features.compound_words import FIELDS
 from mer.papers import emopia
@@ -254,7 +252,7 @@ def run(study: Study, *tables: Table, split: str = "single") -> Results:
     is_single = split == "single"
     if is_single and study.settings.compute:
         planned = study.specs(PROPOSED_ROW, tasks=shown_tasks(study))
-        study.inspect(study.store.missing(planned), nothing)
+        study.inspect(study.store.missing(planned), lambda *_: None)
     fewer = [_with_shown_tasks(study, table, networks_only=is_single) for table in tables]
     folds = study.profile.of_page("zhao2023").get("folds") if split == "cv" else None
     return study.run(*fewer, split=split, folds=folds)
@@ -264,10 +262,6 @@ def _with_shown_tasks(study: Study, table: Table, *, networks_only: bool) -> Tab
     rows = table.all_rows
     chosen = [n for n in rows if isinstance(rows[n], Multifaceted) or not networks_only]
     return replace(table, only=dict.fromkeys(chosen, shown_tasks(study, table)))
-
-
-def nothing(fitted: Any, spec: Any, corpus: Corpus, fold: Fold) -> None:
-    """Do nothing with a fitted system, which is thereby fitted and put into the cache."""
 
 
 def leaky_split(study: Study) -> str | None:
@@ -281,13 +275,7 @@ def run_leaky(study: Study) -> Results | None:
     return None if name is None else replace(run(study, LEAK, split=name), place="leaky split")
 
 
-def leak_table(
-    official: pd.DataFrame,
-    leaky: pd.DataFrame,
-    published: Published,
-    *,
-    n_resamples: int = 2000,
-) -> pd.DataFrame:
+def leak_table(official: pd.DataFrame, leaky: pd.DataFrame, published: Published) -> pd.DataFrame:
     """Four-quadrant accuracy on the official split and on one that songs cross.
 
     The two have different test clips: songs and seeds are drawn again for each by itself.
@@ -296,8 +284,6 @@ def leak_table(
     ----------
     official, leaky : DataFrame
         Predictions for four quadrants.
-    published : mapping
-    n_resamples : int
 
     Returns
     -------
@@ -308,7 +294,7 @@ def leak_table(
     rows = []
     for system in [name for name in leaky["system"].unique() if name in set(official["system"])]:
         tables = [correctness(frame[frame["system"] == system]) for frame in (official, leaky)]
-        drawn = [_resampled(table, 1 - k, n_resamples) for k, table in enumerate(tables)]
+        drawn = [_resampled(table, seed) for table, seed in zip(tables, (1, 0), strict=True)]
         means = [float(table.to_numpy().mean()) for table in tables]
         known = published.get((system, "4Q", "accuracy"), np.nan)
         gain = (means[1] - means[0], *interval(drawn[1] - drawn[0]))
@@ -317,10 +303,9 @@ def leak_table(
     return pd.DataFrame(rows, columns=columns)
 
 
-def _resampled(table: pd.DataFrame, seed: int, n_resamples: int) -> np.ndarray:
+def _resampled(table: pd.DataFrame, seed: int) -> np.ndarray:
     """Accuracy in each resample of songs and training seeds."""
-    codes = pd.factorize(table.index.get_level_values("group"))[0]
-    resampler = Resampler(codes, n_resamples=n_resamples, seed=seed)
+    resampler = Resampler(pd.factorize(table.index.get_level_values("group"))[0], seed=seed)
     return resampler.sums_over_seeds(table.to_numpy()) / resampler.sizes
 
 

@@ -28,24 +28,14 @@ from mer.tasks import get_task
 from mer.weights import load_weights, write_weights
 
 WEIGHTS = "zhu2023"
+SAMPLE_RATE = 22050
 _SPLIT = "split_cls"
 
 
 def train_fitted(path: Path, soundfonts: Sequence[Path], seed: int) -> dict[str, str]:
     """Train the proposed model on EMOPIA's official split at the sizes of profile cpu.
 
-    Parameters
-    ----------
-    path : Path
-        File to write, ends in `.pt`.
-    soundfonts : sequence of Path
-        Not used.
-    seed : int
-
-    Returns
-    -------
-    dict of str to str
-        What it was trained on.
+    A `mer.study.weights.Trainer`, which uses no soundfonts.
     """
     corpus = load("emopia")
     fold = corpus.split(_SPLIT).folds[0]
@@ -102,22 +92,11 @@ def received(attention: AttentionMap) -> tuple[np.ndarray, np.ndarray]:
     return sound / sound.mean(), notes / notes.mean() if len(notes) else notes
 
 
-def attention_figure(attention: AttentionMap, clip: Clip, *, sample_rate: int = 22050) -> Figure:
-    """Attention over the sound and the notes of a window.
+def attention_figure(attention: AttentionMap, clip: Clip) -> Figure:
+    """Attention over the sound and the notes of a window of that clip.
 
-    Parameters
-    ----------
-    attention : AttentionMap
-        Of that clip.
-    clip : Clip
-    sample_rate : int
-        In Hz.
-
-    Returns
-    -------
-    Figure
-        From above: what the sound gets from the notes, the log-mel spectrogram, and the notes,
-        coloured by what they get from the sound. 1 is the mean of the window.
+    From above: what the sound gets from the notes, the log-mel spectrogram, and the notes, coloured
+    by what they get from the sound. 1 is the mean of the window.
     """
     start, end = attention.steps[0], _end(attention.steps)
     sound, notes = received(attention)
@@ -126,9 +105,9 @@ def attention_figure(attention: AttentionMap, clip: Clip, *, sample_rate: int = 
     top.stairs(sound, [*attention.steps, end], color=plots.BLUE, baseline=None)
     top.axhline(1, color="grey", lw=0.8, ls="--")
     top.set_ylabel("Attention\nof the notes")
-    first, last = (round(seconds * sample_rate) for seconds in (start, end))
-    samples = waveform(clip, sample_rate)[first:last]
-    levels, frequencies, seconds = plots.mel_levels(samples, sample_rate)
+    first, last = (round(seconds * SAMPLE_RATE) for seconds in (start, end))
+    samples = waveform(clip, SAMPLE_RATE)[first:last]
+    levels, frequencies, seconds = plots.mel_levels(samples, SAMPLE_RATE)
     image = plots.spectrogram(middle, levels, frequencies, start + seconds, start=start)
     figure.colorbar(image, ax=middle, label="dB", pad=0.01)
     scale = Normalize(notes.min(initial=1), notes.max(initial=1))

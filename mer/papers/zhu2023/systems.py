@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -12,24 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mer.audio import waveform
 from mer.clips import Clip, Labels
 from mer.errors import ParameterError
 from mer.features import note_events, notes, spectral
-from mer.features.cache import cached, source_of
+from mer.features.cache import source_of
 from mer.models import multi_domain, symbolic_encoder
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems.base import Feature
-from mer.systems.code import call, plain
-from mer.systems.network import FittedNetwork, WindowedNetwork, check_positive
+from mer.systems.network import FittedNetwork, FramedNetwork, check_positive, padded
 from mer.tasks import TASKS
 from mer.training.windows import Piece, stack_pieces, window_length
 from mer.transcription import transcribed_notes
 from mer.transcription.onsets_frames import revision as transcriber_revision
 from mer.weights import load_weights, weights_revision
 
-# Kernels are compiled anew for every length: a multiple of this keeps the lengths few.
-_EVENTS_STEP = 32
 _PRETRAINED = {"width": 128, "layers": 4, "heads": 4}
 _QUADRANTS = [Labels(quadrant=quadrant) for quadrant in (1, 2, 3, 4)]
 _IS_HIGH = {name: [TASKS[name].class_of(labels) for labels in _QUADRANTS] for name in "AV"}
@@ -82,7 +77,7 @@ class DomainItem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SymbolicAcoustic(WindowedNetwork):
+class SymbolicAcoustic(FramedNetwork):
     """The proposed model, or one of its branches with a classifier of its own.
 
     Batch size, learning rate and Adam are the published ones; weight decay is not mentioned.
@@ -102,16 +97,8 @@ class SymbolicAcoustic(WindowedNetwork):
     arousal_weight, valence_weight : float
         Of the losses of the acoustic branch's arousal head and of the symbolic branch's valence
         head; 0 for no head.
-    window_seconds : float
-        Of the windows: frames, and notes that begin in it.
-    sample_rate : int
-        In Hz.
-    n_fft, hop_length : int
-        Of the frames, in samples.
     n_mels : int
         Mel bands of the mixed feature.
-    pool : int
-        Frames that are averaged to one step of the acoustic feature.
     width : int
         Of the states of both branches.
     layers, heads : int
@@ -121,6 +108,11 @@ class SymbolicAcoustic(WindowedNetwork):
     """
 
     family: ClassVar[str] = "Symbolic & Acoustic"
+    trains_on_silence: ClassVar[bool] = True
+    silence_warning: ClassVar[str] = (
+        "no note was found in {silent} of {clips} clips, the first is {first!r}: their symbolic "
+        "branch answers without having seen a note"
+    )
     branches: tuple[Literal["acoustic", "symbolic"], ...] = ("acoustic", "symbolic")
     acoustic_feature: Feature = mixed
     notes: Literal["transcribed", "released"] = "transcribed"
@@ -132,12 +124,8 @@ class SymbolicAcoustic(WindowedNetwork):
     learning_rate: float = 1e-4
     weight_decay: float = 0.0
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
-    window_seconds: float = 30.0
-    sample_rate: int = 22050
-    n_fft: int = 1024
-    hop_length: int = 512
-    n_mels: int = 128
     pool: int = 2
+    n_mels: int = 128
     width: int = 128
     layers: int = 4
     heads: int = 4
@@ -145,7 +133,7 @@ class SymbolicAcoustic(WindowedNetwork):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "window_seconds", "sample_rate", "hop_length", "pool", "width")
+        check_positive(self, "width")
         if self.branches not in (("acoustic", "symbolic"), ("acoustic",), ("symbolic",)):
             raise ParameterError(
                 f"branches are {self.branches}; expected 'acoustic', 'symbolic' or both, in this "
@@ -196,11 +184,6 @@ class SymbolicAcoustic(WindowedNetwork):
         return {**source, "note_events": note_events.REVISION, **encoder}
 
     @property
-    def step_seconds(self) -> float:
-        """Of one step of the acoustic feature."""
-        return self.pool * self.hop_length / self.sample_rate
-
-    @property
     def window(self) -> int:
         """Longest window in steps, a multiple of what the acoustic encoder makes one state of."""
         states = self.window_seconds / self.step_seconds / multi_domain.TIME_FACTOR
@@ -229,32 +212,14 @@ class SymbolicAcoustic(WindowedNetwork):
 
         Audio that is too short for the encoder is continued with silence.
         """
-        settings = {"n_fft": self.n_fft, "hop_length": self.hop_length}
-        if self.acoustic_feature is not stft:
-            settings["n_mels"] = self.n_mels
-        names = {mixed: "mixed-pooled", stft: "stft-pooled"}
-        name = names.get(self.acoustic_feature, "own-pooled")
-        own = {} if name != "own-pooled" else {"feature": plain(self.acoustic_feature)}
-
-        def compute() -> np.ndarray:
-            y = waveform(clip, self.sample_rate)
-            least = multi_domain.TIME_FACTOR * self.pool * self.hop_length
-            y = np.pad(y, (0, max(least - len(y), 0)))
-            frames: np.ndarray = call(self.acoustic_feature, y, self.sample_rate, **settings)
-            self._check_frames(frames, 1 + len(y) // self.hop_length)
-            return spectral.pooled(frames, self.pool).astype(np.float16)
-
-        facts = {"sample_rate": self.sample_rate, "rendering": RENDERING_REVISION}
-        key = {**settings, "pool": self.pool, **facts, **own}
-        return cached(name, spectral.REVISION, key, source_of(clip, "audio"), compute)
-
-    def _check_frames(self, feature: np.ndarray, expected: int) -> None:
-        shape = np.shape(feature)
-        if len(shape) != 2 or shape[0] < multi_domain.TIME_FACTOR or abs(shape[1] - expected) > 1:
-            raise ParameterError(
-                f"acoustic_feature gave an array of shape {shape}; expected 8 bins or more and "
-                f"{expected} frames, one each hop_length = {self.hop_length} samples"
-            )
+        return self.sound(
+            clip,
+            self.acoustic_feature,
+            checked="acoustic_feature gave",
+            bins=(multi_domain.TIME_FACTOR, math.inf),
+            least=multi_domain.TIME_FACTOR * self.pool * self.hop_length,
+            n_mels=self.n_mels,
+        )
 
     def _notes(self, clip: Clip) -> np.ndarray:
         """Transcribed or released notes, shape (n_notes, 4), in the order of the events.
@@ -267,17 +232,9 @@ class SymbolicAcoustic(WindowedNetwork):
             played = transcribed_notes(clip, sample_rate=self.sample_rate)
         return played[event_order(played)]
 
-    def items(self, clips: Sequence[Clip], *, training: bool) -> list[DomainItem]:
-        """Items of some clips; warns of clips in which there is no note."""
-        items = [self.item(clip) for clip in clips]
-        empty = [c.id for c, item in zip(clips, items, strict=True) if not len(item.notes)]
-        if empty and self._hears_notes:
-            warnings.warn(
-                f"no note was found in {len(empty)} of {len(clips)} clips, the first is "
-                f"{empty[0]!r}: their symbolic branch answers without having seen a note",
-                stacklevel=2,
-            )
-        return items
+    def is_silent(self, item: DomainItem) -> bool:
+        """Whether the symbolic branch has no note to see."""
+        return self._hears_notes and not len(item.notes)
 
     def pictures(self, item: DomainItem) -> dict[str, np.ndarray]:
         """The acoustic feature, and pitches and onsets of the notes."""
@@ -372,13 +329,7 @@ def events_batch(pieces: Sequence[Piece]) -> Tensor:
     for item, start, stop in pieces:
         first, last = np.searchsorted(item.onsets, (start, stop))
         events.append(note_events.select_events(item.events, first, last))
-    longest = max(window.shape[1] for window in events)
-    length = math.ceil(longest / _EVENTS_STEP) * _EVENTS_STEP
-    shape = (len(events), len(note_events.FIELDS), length)
-    batch = np.full(shape, note_events.PAD, dtype=np.int64)
-    for row, window in zip(batch, events, strict=True):
-        row[:, : window.shape[1]] = window
-    return torch.from_numpy(batch)
+    return padded(events, note_events.PAD)
 
 
 @dataclass(frozen=True)
