@@ -307,7 +307,7 @@ class TestLoop:
             assert set(row) >= {"valid_accuracy", "collapsed", "clean_weight", "agreement"}
 
     def test_collapse_warns_and_all_count_as_clean(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def flat(model: Any, part: SegmentSet, chosen: np.ndarray, **more: Any) -> np.ndarray:
+        def flat(model: Any, part: SegmentSet, chosen: np.ndarray, *more: Any) -> np.ndarray:
             model.eval()
             return np.full((len(chosen), 2), 0.5)
 

@@ -9,9 +9,8 @@ Chou et al.: MidiBERT-Piano: large-scale pre-training for symbolic music underst
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -24,7 +23,7 @@ from torch.nn import functional
 from mer.errors import InvalidDataError, ParameterError
 from mer.features import compound_words, note_events
 from mer.models.layers import AttentionPooling
-from mer.training.supervised import Batch, Score, TrainingOptions, forward, train
+from mer.training.supervised import Batch, History, Score, TrainingOptions, forward, train
 from mer.training.windows import prediction_batches, training_batches, window_starts
 
 IGNORED = -100
@@ -43,12 +42,10 @@ _FIELD_WEIGHTS = np.asarray(compound_words.SIZES) / sum(compound_words.SIZES)
 class PretrainingOptions(TrainingOptions):
     """How an encoder is pre-trained; the defaults are those of the symbolic encoder.
 
+    In an epoch as many windows are drawn from a piece as cover its length.
+
     Attributes
     ----------
-    epochs : int
-        In an epoch as many windows are drawn from a piece as cover its length.
-    patience, batch_size, learning_rate, weight_decay, schedule, clip_norm
-        As in `TrainingOptions`.
     window : int
         Notes of a window. With the START column of note events they should make a multiple of 32,
         for which the kernels are faster; MidiBERT takes at most 512.
@@ -92,13 +89,7 @@ and is left out.
 class MaskedModel(nn.Module):
     """An encoder, a linear layer for each field of a note and, optionally, one for the key.
 
-    Parameters
-    ----------
-    encoder : SymbolicEncoder or MidiBert
-    sizes : sequence of int
-        Vocabulary of each field.
-    key : bool
-        Whether the key of a window is predicted.
+    The encoder is a `SymbolicEncoder` or `MidiBert`; `sizes` are the vocabularies of the fields.
     """
 
     def __init__(self, encoder: nn.Module, sizes: Sequence[int], *, key: bool = False) -> None:
@@ -205,7 +196,7 @@ class MaskedNotes:
         targets : Tensor, shape (batch, 5, n)
             The events where they were chosen, `IGNORED` elsewhere.
         """
-        real = (windows[:, 0] != note_events.PAD) & (windows[:, 0] != note_events.START)
+        real = _is_note(windows)
         draws = np.where(real, rng.random(real.shape), np.inf)
         chosen = real & ((draws < probability) | (draws == draws.min(axis=1, keepdims=True)))
         fate = rng.random(real.shape)
@@ -235,8 +226,12 @@ class MaskedNotes:
 
     def n_notes(self, inputs: Any) -> int:
         """Number of notes in the inputs of a batch."""
-        pitch = inputs[:, 0]
-        return int(((pitch != note_events.PAD) & (pitch != note_events.START)).sum())
+        return int(_is_note(inputs).sum())
+
+
+def _is_note(windows: Any) -> Any:
+    """Which columns are notes, neither START nor PAD, shape (batch, n)."""
+    return (windows[:, 0] != note_events.PAD) & (windows[:, 0] != note_events.START)
 
 
 @dataclass(frozen=True)
@@ -364,26 +359,19 @@ fine-tuning.
 """
 
 
-@dataclass(frozen=True)
-class Pretraining:
-    """What came out of a pre-training.
+@dataclass
+class Pretraining(History):
+    """What a pre-training went through; the validation accuracy is the mean of the fields.
 
     Attributes
     ----------
-    epochs : list of dict
-        A row an epoch: train_loss, valid_loss, valid_accuracy (mean of the fields),
-        learning_rate.
-    best_epoch : int
-        The one that the parameters are from.
     accuracies : dict of str to float
-        Accuracy in that epoch of each field on the chosen notes of the validation pieces and,
+        Accuracy in the best epoch of each field on the chosen notes of the validation pieces and,
         where it is predicted, of "key" on their windows.
     notes_per_second : float
         Speed of training, of the epochs that were not resumed from a checkpoint; NaN if all were.
     """
 
-    epochs: list[dict[str, float]]
-    best_epoch: int
     accuracies: dict[str, float]
     notes_per_second: float
 
@@ -397,8 +385,8 @@ def pretrain(
     *,
     seed: int,
     device: torch.device,
-    checkpoint: Path | None = None,
     progress: bool = False,
+    **more: Any,
 ) -> Pretraining:
     """Train a model by an objective and leave it with its best validation epoch.
 
@@ -409,10 +397,9 @@ def pretrain(
     ----------
     model : MaskedModel
         That of the objective; trained in place.
-    objective : Objective
     pieces, valid : sequence of np.ndarray, shape (n_fields, n), int64
         As `note_events` or `compound_words` give them, to train on and to validate with.
-    options, seed, device, checkpoint, progress
+    seed, device, progress, **more
         As for `mer.training.supervised.train`.
 
     Raises
@@ -433,17 +420,11 @@ def pretrain(
         accuracies, loss = evaluate(network, held_out, objective, device)
         return Score(objective.score(list(accuracies.values())), loss)
 
-    history = train(
-        model,
-        lambda rng: meter.measure(masked_batches(objective, repeated, options, rng)),
-        validate,
-        options,
-        loss=objective.loss,
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
-    )
+    def batches(rng: np.random.Generator) -> Iterator[Batch]:
+        return meter.measure(masked_batches(objective, repeated, options, rng))
+
+    settings = {"seed": seed, "device": device, "progress": progress, **more}
+    history = train(model, batches, validate, options, loss=objective.loss, **settings)
     with torch.inference_mode():
         accuracies, _ = evaluate(model, held_out, objective, device)
     return Pretraining(history.epochs, history.best_epoch, accuracies, meter.notes_per_second)
@@ -495,15 +476,18 @@ def evaluate(
     return dict(zip(names, (right / counts).tolist(), strict=True)), total / n_examples
 
 
-@dataclass
 class _Meter:
     """Counts the notes of the batches that pass and the time that their use takes."""
 
-    n_windows: int
-    count: Callable[[Any], int]
-    progress: bool
-    notes: int = field(default=0, init=False)
-    seconds: float = field(default=0.0, init=False)
+    def __init__(self, n_windows: int, count: Callable[[Any], int], progress: bool) -> None:
+        self.count = count
+        self.bar: dict[str, Any] = {
+            "total": n_windows,
+            "unit": "window",
+            "leave": False,
+            "disable": not progress,
+        }
+        self.notes, self.seconds = 0, 0.0
 
     @property
     def notes_per_second(self) -> float:
@@ -511,12 +495,10 @@ class _Meter:
 
     def measure(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches of an epoch, unchanged."""
-        from tqdm.auto import tqdm
+        from tqdm import tqdm
 
         start = perf_counter()
-        with tqdm(
-            total=self.n_windows, unit="window", leave=False, disable=not self.progress
-        ) as bar:
+        with tqdm(**self.bar) as bar:
             for inputs, targets in batches:
                 yield inputs, targets
                 self.notes += self.count(inputs)

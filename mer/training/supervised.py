@@ -84,22 +84,17 @@ class Score:
 class RegressionScore:
     """Validation result of an epoch of a regression; the lower root mean squared error is better.
 
-    Attributes
-    ----------
-    rmse : float
-        Over clips and dimensions together.
+    It is taken over clips and dimensions together.
     """
 
     rmse: float
 
     @property
     def order(self) -> tuple[float, ...]:
-        """What epochs are compared by; the first number also steers the learning rate."""
         return (-self.rmse,)
 
     @property
     def row(self) -> dict[str, float]:
-        """Row of the history."""
         return {"valid_rmse": self.rmse}
 
 
@@ -167,47 +162,40 @@ def train(
         Gives the batches of an epoch from a generator of its own, seeded by `seed` and the epoch.
     validate : callable
         Gives the score of the network, in evaluation mode.
-    options : TrainingOptions
     loss : callable
         Of the network's output (float32) and the targets.
-    seed : int
-    device : torch.device
     checkpoint : Path, optional
         File that the state is written to after every epoch. Where it exists, training goes on
         from it, with the same result as if it had not been interrupted; it is removed at the end.
     progress : bool
         Whether to show a progress bar.
 
-    Returns
-    -------
-    History
-
     Raises
     ------
     InvalidDataError
         If the loss is not finite; the message names the epoch and the batch.
     """
+    from tqdm import tqdm
+
     network.to(device)
     state = _State(network, options, seed)
     if checkpoint is not None and checkpoint.is_file():
         state.load(checkpoint)
-    bar = _progress_bar(options.epochs, state.epoch) if progress else None
-    while state.epoch < options.epochs and state.stale < options.patience:
-        torch.manual_seed(_epoch_seed(seed, state.epoch))
-        rng = np.random.default_rng([seed, state.epoch])
-        train_loss = _epoch(network, batches(rng), loss, state, options, device)
-        network.eval()
-        with torch.inference_mode(), autocast(device):
-            score = validate(network)
-        state.finish_epoch(train_loss, score)
-        if checkpoint is not None:
-            state.save(checkpoint)
-        if bar is not None:
+    form: dict[str, Any] = {"unit": "epoch", "leave": False, "disable": not progress}
+    with tqdm(total=options.epochs, initial=state.epoch, **form) as bar:
+        while state.epoch < options.epochs and state.stale < options.patience:
+            torch.manual_seed(epoch_seed(seed, state.epoch))
+            rng = np.random.default_rng([seed, state.epoch])
+            train_loss = _epoch(network, batches(rng), loss, state, options, device)
+            network.eval()
+            with torch.inference_mode(), autocast(device):
+                score = validate(network)
+            state.finish_epoch(train_loss, score)
+            if checkpoint is not None:
+                state.save(checkpoint)
             shown = {"train_loss": train_loss, **score.row}
             bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
             bar.update()
-    if bar is not None:
-        bar.close()
     network.load_state_dict(state.best_parameters)
     network.eval()
     if checkpoint is not None:
@@ -215,7 +203,8 @@ def train(
     return History(state.rows, state.best_epoch)
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Seed of torch or of a library in one epoch."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
@@ -249,14 +238,8 @@ def _epoch(
 def forward(network: nn.Module, inputs: Any, device: torch.device) -> Any:
     """Output of a network for a batch, in bfloat16 where that is faster, returned as float32.
 
-    Parameters
-    ----------
-    network : nn.Module
-        Gives a Tensor, or a dict or tuple of them.
-    inputs : Tensor or tuple of Tensor
-        One for each argument of the network.
-    device : torch.device
-        Where the network is; the inputs are moved there.
+    Inputs, a Tensor or a tuple of them (one for each argument of the network), are moved to the
+    device. The output is a Tensor, or a dict or tuple of them.
     """
     arguments = inputs if isinstance(inputs, tuple) else (inputs,)
     with autocast(device):
@@ -269,12 +252,6 @@ def _float32(output: Any) -> Any:
     if isinstance(output, dict):
         return {name: _float32(part) for name, part in output.items()}
     return type(output)(_float32(part) for part in output)
-
-
-def _progress_bar(total: int, initial: int) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, initial=initial, unit="epoch", leave=False)
 
 
 class _State:

@@ -5,7 +5,7 @@ Number of epochs, batch size and learning rate are ours, as the paper gives none
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -28,7 +28,7 @@ from mer.systems.code import call
 from mer.systems.network import FittedNetwork, WindowedNetwork, check_positive
 from mer.training import self_learning, supervised
 from mer.training.self_learning import SelfLearned, SelfLearningOptions, self_learn
-from mer.training.supervised import Score, resolve_device
+from mer.training.supervised import Batch, Score, resolve_device
 from mer.training.windows import (
     SegmentOptions,
     SegmentSet,
@@ -49,8 +49,10 @@ Targets = tuple[np.ndarray, np.ndarray]
 
 def training_options(context: Context) -> dict[str, Any]:
     """What `mer.training.supervised.train` takes from a context."""
-    options = {"checkpoint": context.checkpoint, "progress": context.progress}
-    return {"seed": context.seed, "device": resolve_device(context.device), **options}
+    return {
+        **{"seed": context.seed, "device": resolve_device(context.device)},
+        **{"checkpoint": context.checkpoint, "progress": context.progress},
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,10 +137,10 @@ class SegmentNetwork(SegmentOptions, WindowedNetwork):
     def segment_frame(self, ids: Sequence[str], segment_set: SegmentSet) -> pd.DataFrame:
         """One row a segment: id of its clip, segment (its number), start and end in seconds."""
         rates = {"sample_rate": self.sample_rate, "hop_length": self.hop_length}
-        times = segment_times(segment_set.starts, self.window, **rates)
+        start, end = segment_times(segment_set.starts, self.window, **rates).T
         owners = np.asarray(ids)[segment_set.owners]
         place = {"id": owners, "segment": segment_set.numbers}
-        return pd.DataFrame({**place, "start": times[:, 0], "end": times[:, 1]})
+        return pd.DataFrame({**place, "start": start, "end": end})
 
 
 class _Standardised(nn.Module):
@@ -276,13 +278,10 @@ class SegmentClassifier(SelfLearningOptions, SegmentNetwork):
         def validate(model: Any) -> Score:
             return clip_score(model, parts[1], targets[1], self, options["device"])
 
-        history = supervised.train(
-            network,
-            lambda rng: inherited_batches(parts[0], targets[0], self, rng),
-            validate,
-            self,
-            **options,
-        )
+        def batches(rng: np.random.Generator) -> Iterator[Batch]:
+            return inherited_batches(parts[0], targets[0], self, rng)
+
+        history = supervised.train(network, batches, validate, self, **options)
         return SelfLearned(history.epochs, history.best_epoch, np.empty((0, len(parts[0]))))
 
     def _song_classifier(self, fitted: FittedSegments, parts: Parts, targets: Targets) -> Any:
@@ -369,11 +368,6 @@ class FittedSegments(FittedNetwork):
 
     def values(self, segment_set: SegmentSet) -> list[np.ndarray]:
         """Probabilities of the segments of each clip, shapes (n_segments, n_classes)."""
-        found = predict_segments(
-            self.network,
-            segment_set,
-            np.arange(len(segment_set)),
-            batch_size=2 * self.system.batch_size,
-            device=self.device,
-        )
+        indices = np.arange(len(segment_set))
+        found = predict_segments(self.network, segment_set, indices, self.system, self.device)
         return np.split(found, np.cumsum(segment_set.counts)[:-1])

@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 
 from mer.audio import waveform
 from mer.clips import Clip, Corpus, Fold, Labels
-from mer.errors import MissingDataError
 from mer.evaluation.resampling import group_bootstrap
 from mer.papers.sun2024.noise import CORPUS as CHANGING
 from mer.papers.sun2024.noise import known_tasks, most_probable, training_changes, with_truth
@@ -110,16 +109,15 @@ def all_songs(by_corpus: Mapping[str, Study]) -> tuple[list[SongSegments], list[
 
     Where something is computed, nothing is left out but what the parameter `systems` leaves out.
     """
-    shown, missing = [], []
+    shown: list[SongSegments] = []
+    missing: list[str] = []
     for name, study in by_corpus.items():
         for task in study.tasks(()):
-            try:
+            with study.skipping_missing():
                 if specs := song_specs(study, task):
                     shown.append(SongSegments(study, task, segment_table(study, task, specs)))
-            except MissingDataError:
-                if study.settings.compute:
-                    raise
-                missing.append(f"{name}, {task}")
+                continue
+            missing.append(f"{name}, {task}")
     return shown, missing
 
 
@@ -161,14 +159,11 @@ def song_segments(
     songs = pd.DataFrame({"id": test.ids, "group": test.groups, "system": spec.system})
     songs["label"] = TASKS[spec.task].targets(test) + 1
     songs["answer"] = most_probable(fitted.predict(test))
-    if all("segments" in clip.meta for clip in test):
-        segments["true"] = with_truth(segments, test, spec.task)["true"]
-    else:
-        segments["true"] = np.nan
-    probabilities = [name for name in segments if str(name).startswith("p_")]
-    decimals = dict.fromkeys(("start", "end"), PREDICTION_DECIMALS) | dict.fromkeys(
-        probabilities, 3
-    )
+    known = all("segments" in clip.meta for clip in test)
+    segments["true"] = with_truth(segments, test, spec.task)["true"] if known else np.nan
+    probabilities = [name for name in map(str, segments) if name.startswith("p_")]
+    decimals = dict.fromkeys(("start", "end"), PREDICTION_DECIMALS)
+    decimals |= dict.fromkeys(probabilities, 3)
     rows = segments.merge(songs, on="id", how="left").round(decimals)
     return rows[[*_COLUMNS, *probabilities]]
 
@@ -177,29 +172,26 @@ def song_segments(
 
 
 def song_table(songs: SongSegments) -> pd.DataFrame:
-    """Agreement and changes along each song.
+    """Agreement and changes along each song: one row a system and song.
 
-    Returns
-    -------
-    DataFrame
-        One row a system and song: system, id, group, segments (number), agree (share of them
-        whose most probable class is the song's label), right (share for which it is their own
-        class; missing where nobody knows), changes (of the most probable class from one segment to
-        the next), true_changes (of the own class), correct (whether the song's answer is right).
+    Columns system, id, group, segments (number), agree (share of them whose most probable class is
+    the song's label), right (share for which it is their own class; missing where nobody knows),
+    changes (of the most probable class from one segment to the next), true_changes (of the own
+    class), correct (whether the song's answer is right).
     """
     rows = []
     for (system, song), frame in songs.segments.groupby(["system", "id"], sort=False):
-        found, true = most_probable(frame), frame["true"].to_numpy(float)
+        answers, true = most_probable(frame), frame["true"].to_numpy(float)
         known = bool(np.isfinite(true).all())
+        first = frame.iloc[0]
         rows.append(
             {
-                **{"system": system, "id": song, "group": frame["group"].iloc[0]},
-                "segments": len(frame),
-                "agree": (found == frame["label"]).mean(),
-                "right": (found == true).mean() if known else np.nan,
-                "changes": np.count_nonzero(np.diff(found)),
+                **{"system": system, "id": song, "group": first["group"], "segments": len(frame)},
+                "agree": (answers == frame["label"]).mean(),
+                "right": (answers == true).mean() if known else np.nan,
+                "changes": np.count_nonzero(np.diff(answers)),
                 "true_changes": np.count_nonzero(np.diff(true)) if known else np.nan,
-                "correct": bool((frame["answer"] == frame["label"]).iloc[0]),
+                "correct": bool(first["answer"] == first["label"]),
             }
         )
     return pd.DataFrame(rows)
@@ -233,15 +225,13 @@ def song_means(shown: Iterable[SongSegments], missing: Iterable[str] = ()) -> pd
     text = {name: {"songs": NOT_RUN} for name in missing}
     for songs in shown:
         for system, table in song_table(songs).groupby("system", sort=False):
-            other = number((table["agree"] < 1).mean(), percent=True)
-            text[f"{songs.name}: {system}"] = {
-                "songs": str(len(table)),
-                **{
-                    name: _mean_text(table[column].astype(float), table["group"], **form)
-                    for column, (name, form) in _MEASURES.items()
-                },
-                "songs with another class somewhere": other,
+            means = {
+                name: _mean_text(table[column].astype(float), table["group"], **form)
+                for column, (name, form) in _MEASURES.items()
             }
+            other = number((table["agree"] < 1).mean(), percent=True)
+            row = {"songs": str(len(table)), **means, "songs with another class somewhere": other}
+            text[f"{songs.name}: {system}"] = row
     return pd.DataFrame.from_dict(text, orient="index").fillna("–")
 
 
@@ -276,14 +266,6 @@ def _times(n: int) -> str:
     return "once" if n == 1 else f"{n} times"
 
 
-def no_player_text(songs: SongSegments) -> str:
-    """A sentence that says why there is no player."""
-    return (
-        f"No player here: the licence of corpus {songs.study.corpus_name} does not allow us to "
-        "publish its recordings."
-    )
-
-
 def trajectory_summary(shown: Iterable[SongSegments], system: str = PROPOSED) -> str:
     """Changes along the songs, in Markdown: an item a corpus and task."""
     lines, constant = [], []
@@ -293,16 +275,14 @@ def trajectory_summary(shown: Iterable[SongSegments], system: str = PROPOSED) ->
             continue
         changes, true = (number(table[c].mean(), 1) for c in ("changes", "true_changes"))
         other = number((table["agree"] < 1).mean(), percent=True)
-        text = (
+        emotion = f", the emotion itself {true} times" if songs.is_known else ""
+        lines.append(
             f"- {songs.name}: in {other} of {len(table)} test songs some segment has another "
             f"class than the song's label; the most probable class changes {changes} times a song"
+            f"{emotion}."
         )
-        if songs.is_known:
-            text += f", the emotion itself {true} times"
-            constant += [f"{changes} times a song ({songs.name})"] * (
-                not table["true_changes"].any()
-            )
-        lines.append(f"{text}.")
+        if songs.is_known and not table["true_changes"].any():
+            constant.append(f"{changes} times a song ({songs.name})")
     if constant:
         lines.append(
             f"\nWhere the emotion does not change at all, the answer of {system} changes "
@@ -323,20 +303,21 @@ class ClassLine(NamedTuple):
     dashes: Any
 
 
+_DASHES = ("-", (0, (3.5, 1.5)), (0, (1, 1)), (0, (4.5, 1, 1.5, 1)), (0, (6, 1.5)))
+"""Of the classes: with the colours they tell the lines apart."""
+
+
 def class_lines(task: str) -> list[ClassLine]:
     """Lines of a task: one a class, or that of "high" alone where there are two."""
     names = TASKS[task].classes
     if len(names) == 2:
         return [ClassLine("p_2", names[1], plots.BLUE, "-")]
-    quadrants = task == "4Q"
-    colours = [plots.QUADRANTS[n][1] for n in names] if quadrants else plots.PALETTE
-    meanings = [f"{n}: {plots.QUADRANTS[n][0]}" if quadrants else n for n in names]
+    meanings, colours = list(names), list(plots.PALETTE)
+    if task == "4Q":
+        meanings = [f"{name}: {plots.QUADRANTS[name][0]}" for name in names]
+        colours = [plots.QUADRANTS[name][1] for name in names]
     columns = [f"p_{k + 1}" for k in range(len(names))]
     return [ClassLine(*row) for row in zip(columns, meanings, colours, _DASHES, strict=False)]
-
-
-_DASHES = ("-", (0, (3.5, 1.5)), (0, (1, 1)), (0, (4.5, 1, 1.5, 1)), (0, (6, 1.5)))
-"""Of the classes: with the colours they tell the lines apart."""
 
 
 def true_spans(clip: Clip, task: str) -> pd.DataFrame:
@@ -345,14 +326,14 @@ def true_spans(clip: Clip, task: str) -> pd.DataFrame:
     colours = ["white"] * (len(names) - len(colours)) + colours
     rows: list[dict[str, Any]] = []
     for piece in clip.meta["segments"]:
-        number_of = TASKS[task].class_of(Labels(quadrant=piece["quadrant"]))
-        assert number_of is not None, "quadrants tell the class"
-        name = names[number_of].split()[0]
+        index = TASKS[task].class_of(Labels(quadrant=piece["quadrant"]))
+        assert index is not None, "quadrants tell the class"
+        name = names[index].split()[0]
         if rows and rows[-1]["name"] == name:
             rows[-1]["end"] = piece["end"]
         else:
             times = {"start": piece["start"], "end": piece["end"]}
-            rows.append({**times, "name": name, "colour": colours[number_of]})
+            rows.append({**times, "name": name, "colour": colours[index]})
     return pd.DataFrame(rows)
 
 
@@ -368,13 +349,10 @@ def trajectory_figure(
     rows = rows[rows["system"].isin(rows["system"] if systems is None else systems)]
     lines, clip = class_lines(songs.task), songs.clip(song)
     columns = {line.column: line.name for line in lines}
-    rows = rows.assign(middle=(rows["start"] + rows["end"]) / 2)
-    frame = rows.rename(columns=columns).melt(
-        ["system", "middle"], list(columns.values()), "class", "probability"
-    )
+    rows = rows.assign(middle=(rows["start"] + rows["end"]) / 2).rename(columns=columns)
     spans = None if clip is None else true_spans(clip, songs.task)
     figure = plots.curves(
-        frame,
+        rows.melt(["system", "middle"], list(columns.values()), "class", "probability"),
         "middle",
         "probability",
         row="system",
@@ -443,18 +421,8 @@ def song_overview(shown: Iterable[SongSegments], system: str = PROPOSED) -> Figu
         "agree": "Share of segments with the song's class",
         "changes": "Changes of the most probable class",
     }
-    frames = [
-        table[table["system"] == system].assign(place=songs.name)
-        for songs in shown
-        for table in [song_table(songs)]
-    ]
-    frame = pd.concat(frames).melt(["place"], list(titles), "measure", "value")
-    return plots.distribution(
-        frame,
-        "value",
-        "place",
-        mean=True,
-        column="measure",
-        names=titles,
-        xlabel="",
-    )
+    tables = [song_table(songs).assign(place=songs.name) for songs in shown]
+    rows = pd.concat(tables).query("system == @system")
+    frame = rows.melt(["place"], list(titles), "measure", "value")
+    layout: plots.Layout = {"column": "measure", "names": titles, "xlabel": ""}
+    return plots.distribution(frame, "value", "place", mean=True, **layout)

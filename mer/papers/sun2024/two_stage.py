@@ -53,11 +53,9 @@ class TwoStage(SegmentNetwork):
 
     Attributes
     ----------
-    epochs, patience, batch_size, learning_rate, weight_decay, schedule, clip_norm
-        Of the BiLSTM.
-    encoder_epochs, encoder_batch_size : int
-    encoder_learning_rate : float
-        Of the autoencoder, which takes `segments_per_epoch` random segments of each clip.
+    encoder_epochs, encoder_batch_size, encoder_learning_rate
+        Of the autoencoder, which takes `segments_per_epoch` random segments of each clip; without
+        the prefix they are those of the BiLSTM.
     code : int
         Size of the vector that stands for a segment.
     channels : int
