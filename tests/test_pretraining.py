@@ -34,7 +34,6 @@ from mer.training.masked import (
     PretrainingOptions,
     cross_entropies,
     evaluate,
-    masked_batches,
     pretrain,
 )
 
@@ -139,7 +138,8 @@ class TestMaskedNotes:
             piece[0], piece[:, 0] = FIRST + owner, START
             pieces += max(1, round(length / window)) * [piece]
         options = dataclasses.replace(SMALL, mask_probability=1e-9, window=window)
-        return list(masked_batches(NOTES, pieces, options, np.random.default_rng(0)))
+        rng = np.random.default_rng(0)
+        return list(masked.masked(NOTES, NOTES.windows(pieces, options, rng), options, rng))
 
     def test_windows_of_all_pieces(self) -> None:
         batches = self.batches([310, 62, 33])

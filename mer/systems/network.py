@@ -13,17 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from mer.clips import Clip, Corpus
-from mer.errors import InvalidDataError, ParameterError
+from mer.errors import InvalidDataError
 from mer.systems.base import Context, Fitted, System, probabilities
 from mer.training import supervised, windows
 from mer.training.supervised import Score, TrainingOptions, resolve_device
-
-
-def check_positive(system: Any, *names: str) -> None:
-    """Raise a ParameterError unless these hyper-parameters are more than 0."""
-    for name in names:
-        if getattr(system, name) <= 0:
-            raise ParameterError(f"{name} is {getattr(system, name)}; expected more than 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ Chou et al.: MidiBERT-Piano: large-scale pre-training for symbolic music underst
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -141,12 +141,12 @@ class MaskedNotes:
     ----------
     predicted : tuple of str
         Names of what is predicted.
-    n_special : int
-        Columns at the start of a piece that are no notes.
+    first : int
+        Smallest value of a note in any field; smaller ones are special.
     """
 
     predicted: ClassVar[tuple[str, ...]] = note_events.FIELDS
-    n_special: ClassVar[int] = 1
+    first: ClassVar[int] = note_events.FIRST
 
     def model(self, encoder: nn.Module) -> MaskedModel:
         """The encoder with its output layers."""
@@ -163,12 +163,13 @@ class MaskedNotes:
         A random window of each piece in random order; without a random generator, consecutive
         windows that cover all pieces. Shorter windows are padded.
         """
-        starts = self._starts(pieces, options.window, rng)
+        size = options.window
+        starts = self._starts(pieces, size, rng)
         while batch := list(islice(starts, options.batch_size)):
-            length = max(min(piece.shape[1] - start, 1 + options.window) for piece, start in batch)
+            length = max(min(piece.shape[1] - start, 1 + size) for piece, start in batch)
             windows = np.full((len(batch), len(self.predicted), length), note_events.PAD)
             for row, (piece, start) in zip(windows, batch, strict=True):
-                events = note_events.select_events(piece, start, start + options.window)
+                events = note_events.select_events(piece, start, start + size)
                 row[:, : events.shape[1]] = events
             yield windows
 
@@ -196,7 +197,7 @@ class MaskedNotes:
         targets : Tensor, shape (batch, 5, n)
             The events where they were chosen, `IGNORED` elsewhere.
         """
-        real = _is_note(windows)
+        real = windows[:, 0] >= self.first
         draws = np.where(real, rng.random(real.shape), np.inf)
         chosen = real & ((draws < probability) | (draws == draws.min(axis=1, keepdims=True)))
         fate = rng.random(real.shape)
@@ -224,15 +225,6 @@ class MaskedNotes:
         """Weight of a batch in the validation loss: number of chosen notes."""
         return int((targets[:, 0] != IGNORED).sum())
 
-    def n_notes(self, inputs: Any) -> int:
-        """Number of notes in the inputs of a batch."""
-        return int(_is_note(inputs).sum())
-
-
-def _is_note(windows: Any) -> Any:
-    """Which columns are notes, neither START nor PAD, shape (batch, n)."""
-    return (windows[:, 0] != note_events.PAD) & (windows[:, 0] != note_events.START)
-
 
 @dataclass(frozen=True)
 class MaskedWords:
@@ -252,7 +244,7 @@ class MaskedWords:
 
     masking: Literal["words", "attributes"]
     key_weight: float = 0.0
-    n_special: ClassVar[int] = 0
+    first: ClassVar[int] = compound_words.FIRST
 
     @property
     def predicted(self) -> tuple[str, ...]:
@@ -328,9 +320,6 @@ class MaskedWords:
         """Weight of a batch in the validation loss: number of windows."""
         return len(targets)
 
-    def n_notes(self, inputs: Any) -> int:
-        return int(inputs[0][:, 0].numel())
-
 
 Objective = MaskedNotes | MaskedWords
 """What an encoder learns before fine-tuning: windows, masks and the loss."""
@@ -347,10 +336,9 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
 MidiBERT masks compound words. QM-MidiBERT has "quad-attribute masking" and key prediction [1]_;
 how the attributes are chosen, how keys are labelled and how the losses are weighted is not public,
 so these are our choice: each of the four attributes is masked in words of its own choice, and is to
-be found from its neighbours and from what is left of its own word; keys are those of
-`mer.features.compound_words.key_classes`; their loss has weight .01 (with 1 a small encoder learned
-keys and little else). MT-MidiBERT [2]_ starts from MidiBERT's encoder and has its other tasks in
-fine-tuning.
+be found from its neighbours and from what is left of its own word; the loss of the keys has weight
+.01 (with 1 a small encoder learned keys and little else). MT-MidiBERT [2]_ starts from MidiBERT's
+encoder and has its other tasks in fine-tuning.
 
 .. [1] Shen et al.: More than simply masking: exploring pre-training strategies for symbolic music
    understanding. ICMR 2023.
@@ -410,18 +398,18 @@ def pretrain(
     pieces = _long_enough(pieces, "train on", objective)
     valid = _long_enough(valid, "validate with", objective)
     rng = np.random.default_rng(seed)
-    windows = objective.windows(valid, options, None)
-    held_out = [objective.mask(batch, options.mask_probability, rng) for batch in windows]
-    counts = [(piece.shape[1] - objective.n_special) / options.window for piece in pieces]
+    held_out = list(masked(objective, objective.windows(valid, options, None), options, rng))
+    counts = [n_notes(piece, objective) / options.window for piece in pieces]
     repeated = [p for p, n in zip(pieces, counts, strict=True) for _ in range(max(1, round(n)))]
-    meter = _Meter(len(repeated), objective.n_notes, progress)
+    meter = _Meter(objective, len(repeated), progress)
 
     def validate(network: nn.Module) -> Score:
         accuracies, loss = evaluate(network, held_out, objective, device)
         return Score(objective.score(list(accuracies.values())), loss)
 
     def batches(rng: np.random.Generator) -> Iterator[Batch]:
-        return meter.measure(masked_batches(objective, repeated, options, rng))
+        windows = meter.measure(objective.windows(repeated, options, rng))
+        return masked(objective, windows, options, rng)
 
     settings = {"seed": seed, "device": device, "progress": progress, **more}
     history = train(model, batches, validate, options, loss=objective.loss, **settings)
@@ -430,15 +418,19 @@ def pretrain(
     return Pretraining(history.epochs, history.best_epoch, accuracies, meter.notes_per_second)
 
 
-def masked_batches(
+def masked(
     objective: Objective,
-    pieces: Sequence[np.ndarray],
+    windows: Iterable[np.ndarray],
     options: PretrainingOptions,
     rng: np.random.Generator,
 ) -> Iterator[Batch]:
-    """One epoch: a random window of each piece, masked."""
-    for windows in objective.windows(pieces, options, rng):
-        yield objective.mask(windows, options.mask_probability, rng)
+    """Masked batches of windows."""
+    return (objective.mask(batch, options.mask_probability, rng) for batch in windows)
+
+
+def n_notes(fields: np.ndarray, objective: Objective) -> int:
+    """Number of notes in an array of shape (..., n_fields, n)."""
+    return int((fields[..., 0, :] >= objective.first).sum())
 
 
 def cross_entropies(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
@@ -449,7 +441,7 @@ def cross_entropies(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
 def _long_enough(
     pieces: Sequence[np.ndarray], purpose: str, objective: Objective
 ) -> list[np.ndarray]:
-    long = [piece for piece in pieces if piece.shape[1] - objective.n_special >= MIN_NOTES]
+    long = [piece for piece in pieces if n_notes(piece, objective) >= MIN_NOTES]
     if not long:
         raise InvalidDataError(
             f"none of {len(pieces)} pieces to {purpose} has at least {MIN_NOTES} notes; "
@@ -477,30 +469,26 @@ def evaluate(
 
 
 class _Meter:
-    """Counts the notes of the batches that pass and the time that their use takes."""
+    """Counts the notes of the windows that pass and the time that their use takes."""
 
-    def __init__(self, n_windows: int, count: Callable[[Any], int], progress: bool) -> None:
-        self.count = count
-        self.bar: dict[str, Any] = {
-            "total": n_windows,
-            "unit": "window",
-            "leave": False,
-            "disable": not progress,
-        }
+    def __init__(self, objective: Objective, n_windows: int, progress: bool) -> None:
+        self.objective = objective
+        self.n_windows = n_windows
+        self.form: dict[str, Any] = {"unit": "window", "leave": False, "disable": not progress}
         self.notes, self.seconds = 0, 0.0
 
     @property
     def notes_per_second(self) -> float:
         return self.notes / self.seconds if self.seconds else float("nan")
 
-    def measure(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches of an epoch, unchanged."""
+    def measure(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The windows of an epoch, unchanged."""
         from tqdm import tqdm
 
         start = perf_counter()
-        with tqdm(**self.bar) as bar:
-            for inputs, targets in batches:
-                yield inputs, targets
-                self.notes += self.count(inputs)
-                bar.update(len(targets))
+        with tqdm(total=self.n_windows, **self.form) as bar:
+            for windows in batches:
+                yield windows
+                self.notes += n_notes(windows, self.objective)
+                bar.update(len(windows))
         self.seconds += perf_counter() - start

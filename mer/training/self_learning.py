@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from mer.errors import InvalidDataError, ParameterError
 from mer.models.vgg import VGG16
-from mer.training.supervised import History, Score, epoch_seed, train
+from mer.training.supervised import History, Score, check_positive, epoch_seed, train
 from mer.training.windows import (
     SegmentOptions,
     SegmentSet,
@@ -74,9 +74,7 @@ class SelfLearningOptions(SegmentOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("warm_up", "threshold", "temperature", "mixup"):
-            if getattr(self, name) <= 0:
-                raise ParameterError(f"{name} is {getattr(self, name)}; expected more than 0")
+        check_positive(self, "warm_up", "threshold", "temperature", "mixup")
         if self.warm_up >= min(self.epochs, self.patience):
             raise ParameterError(
                 f"warm_up is {self.warm_up}, epochs {self.epochs} and patience {self.patience}; "

@@ -21,6 +21,13 @@ Batch = tuple[Any, Tensor]
 """Inputs, a Tensor or a tuple of them (one for each argument of the network), and targets."""
 
 
+def check_positive(options: Any, *names: str) -> None:
+    """Raise a ParameterError unless these hyper-parameters are more than 0."""
+    for name in names:
+        if getattr(options, name) <= 0:
+            raise ParameterError(f"{name} is {getattr(options, name)}; expected more than 0")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
     """How a network is trained.
@@ -50,9 +57,7 @@ class TrainingOptions:
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "batch_size", "learning_rate", "clip_norm"):
-            if getattr(self, name) <= 0:
-                raise ParameterError(f"{name} is {getattr(self, name)}; expected more than 0")
+        check_positive(self, "epochs", "patience", "batch_size", "learning_rate", "clip_norm")
 
 
 @dataclass(frozen=True)
@@ -266,6 +271,9 @@ class _State:
             network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
         self.scheduler = _scheduler(self.optimizer, options)
+        self._parts: dict[str, Any] = {
+            **{"network": network, "optimizer": self.optimizer, "scheduler": self.scheduler}
+        }
         self.rows: list[dict[str, float]] = []
         self.best_epoch = -1
         self.best_order: tuple[float, ...] = (-math.inf, -math.inf)
@@ -292,16 +300,12 @@ class _State:
             self.scheduler.step()
 
     def save(self, path: Path) -> None:
-        state = {
-            "identity": self.identity,
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "rows": self.rows,
-            "best": (self.best_epoch, self.best_order, self.best_parameters),
-        }
+        state = {name: part.state_dict() for name, part in self._parts.items()}
+        best = (self.best_epoch, self.best_order, self.best_parameters)
         with atomic_path(path) as temporary:
-            torch.save(state, temporary)
+            torch.save(
+                {"identity": self.identity, **state, "rows": self.rows, "best": best}, temporary
+            )
 
     def load(self, path: Path) -> None:
         try:
@@ -314,9 +318,8 @@ class _State:
             raise ParameterError(
                 f"{path} is a checkpoint of another training; remove it to start again"
             )
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
         self.rows = state["rows"]
         self.best_epoch, self.best_order, self.best_parameters = state["best"]
 

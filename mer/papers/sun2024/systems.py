@@ -25,10 +25,10 @@ from mer.segments import LONGEST, frames_of, segment_times
 from mer.systems.base import Context, Feature, clip_feature, probabilities
 from mer.systems.classical import check_grid, class_values, select_classifier
 from mer.systems.code import call
-from mer.systems.network import FittedNetwork, WindowedNetwork, check_positive
+from mer.systems.network import FittedNetwork, WindowedNetwork
 from mer.training import self_learning, supervised
 from mer.training.self_learning import SelfLearned, SelfLearningOptions, self_learn
-from mer.training.supervised import Batch, Score, resolve_device
+from mer.training.supervised import Batch, Score, check_positive, resolve_device
 from mer.training.windows import (
     SegmentOptions,
     SegmentSet,

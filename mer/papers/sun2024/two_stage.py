@@ -19,9 +19,15 @@ from mer.models import two_stage
 from mer.models.two_stage import SegmentAutoencoder, SequenceClassifier
 from mer.papers.sun2024.systems import Parts, SegmentNetwork, Targets, training_options
 from mer.systems.base import Context, probabilities
-from mer.systems.network import FittedNetwork, check_positive
+from mer.systems.network import FittedNetwork
 from mer.training import supervised, windows
-from mer.training.supervised import RegressionScore, Score, TrainingOptions, resolve_device
+from mer.training.supervised import (
+    RegressionScore,
+    Score,
+    TrainingOptions,
+    check_positive,
+    resolve_device,
+)
 from mer.training.windows import SegmentOptions, SegmentSet, split_batches
 
 _MOST_MASKED = 0.25

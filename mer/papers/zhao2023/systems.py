@@ -27,8 +27,8 @@ from mer.models import multifaceted
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems.base import Feature
 from mer.systems.code import call, plain
-from mer.systems.network import WindowedNetwork, check_positive
-from mer.training.supervised import Batch
+from mer.systems.network import WindowedNetwork
+from mer.training.supervised import Batch, check_positive
 from mer.training.windows import Piece, window_length
 
 Factor = Literal["symbolic", "harmony", "tone color"]

@@ -21,8 +21,9 @@ from mer.models import multi_domain, symbolic_encoder
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems.base import Feature
 from mer.systems.code import call, plain
-from mer.systems.network import FittedNetwork, WindowedNetwork, check_positive
+from mer.systems.network import FittedNetwork, WindowedNetwork
 from mer.tasks import TASKS
+from mer.training.supervised import check_positive
 from mer.training.windows import Piece, stack_pieces, window_length
 from mer.transcription import transcribed_notes
 from mer.transcription.onsets_frames import revision as transcriber_revision
