@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import interrupted
 from torch import Tensor, nn
 
 from mer.errors import InvalidDataError, ParameterError
@@ -128,18 +129,6 @@ def test_schedules(schedule: Any, scores: list[float], rates: list[float]) -> No
     assert [row["learning_rate"] for row in history.epochs] == pytest.approx(rates)
 
 
-def interrupted_at(epoch: int, validate: Callable) -> Callable:
-    calls = iter(range(epoch + 1))
-
-    def stop(network: nn.Module) -> Score:
-        if next(calls) == epoch:
-            raise KeyboardInterrupt
-        score: Score = validate(network)
-        return score
-
-    return stop
-
-
 class TestResuming:
     scores = (0.3, 0.6, 0.5, 0.55, 0.5, 0.52, 0.58, 0.6)
 
@@ -150,7 +139,7 @@ class TestResuming:
         checkpoint = tmp_path / "new" / "state.pt"
         whole, expected = fit(options, scripted(self.scores))
         with pytest.raises(KeyboardInterrupt):
-            fit(options, interrupted_at(epoch, scripted(self.scores)), checkpoint=checkpoint)
+            fit(options, interrupted(scripted(self.scores), epoch), checkpoint=checkpoint)
         assert checkpoint.is_file()
         resumed, history = fit(options, scripted(self.scores[epoch:]), checkpoint=checkpoint)
         assert history == expected
@@ -162,7 +151,7 @@ class TestResuming:
         """Of a training that was interrupted."""
         path = tmp_path / "state.pt"
         with pytest.raises(KeyboardInterrupt):
-            fit(TrainingOptions(), interrupted_at(2, scripted(self.scores)), checkpoint=path)
+            fit(TrainingOptions(), interrupted(scripted(self.scores), 2), checkpoint=path)
         return path
 
     @pytest.mark.parametrize("change", [{"learning_rate": 0.1}, {"epochs": 9}, {"seed": 1}])
@@ -188,15 +177,18 @@ class TestLoop:
         assert first == second
         assert first.epochs != other.epochs
 
-    def test_loss_that_is_not_finite(self) -> None:
-        steps = iter(range(9))
+    def test_loss_that_is_not_finite_leaves_the_last_state(self, tmp_path: Path) -> None:
+        steps, checkpoint = iter(range(9)), tmp_path / "state.pt"
 
         def loss(output: Tensor, targets: Tensor) -> Tensor:
             value = nn.functional.cross_entropy(output, targets)
             return value * math.nan if next(steps) == 5 else value
 
         with pytest.raises(InvalidDataError, match="the loss is nan in epoch 1, batch 2"):
-            fit(TrainingOptions(), scripted([0.5] * 9), loss=loss)
+            fit(TrainingOptions(), scripted([0.5] * 9), loss=loss, checkpoint=checkpoint)
+        state = torch.load(checkpoint, weights_only=True)
+        assert len(state["rows"]) == 1
+        assert all(value.isfinite().all() for value in state["network"].values())
 
     def test_gradient_is_clipped(self) -> None:
         network, _ = fit(
