@@ -135,14 +135,8 @@ class MaskedNotes:
     """Masked note events of the symbolic encoder; all fields of a chosen note are predicted.
 
     The loss is the mean of the fields' cross-entropies over the chosen notes. Zhu et al. 2023
-    pre-train on MAESTRO, but do not say by which task; this one is our choice.
-
-    Attributes
-    ----------
-    predicted : tuple of str
-        Names of what is predicted.
-    first : int
-        Smallest value of a note in any field; smaller ones are special.
+    pre-train on MAESTRO, but do not say by which task; this one is our choice. `predicted` has the
+    names of what is predicted, `first` is the smallest value of a note in any field.
     """
 
     predicted: ClassVar[tuple[str, ...]] = note_events.FIELDS

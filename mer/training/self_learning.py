@@ -153,12 +153,8 @@ def partition(losses: np.ndarray, *, threshold: float = 0.5, seed: int = 0) -> P
     component has less than 1 % of the samples or both have the same mean (within 1 % of the
     range), or if no sample is clean.
 
-    Parameters
-    ----------
-    losses : np.ndarray, shape (n,)
-        Cross-entropy of each sample with its label.
-    threshold : float
-        As in `SelfLearningOptions`.
+    `losses`, shape (n,), are the cross-entropies of the samples with their labels; the threshold
+    is that of `SelfLearningOptions`.
 
     Raises
     ------
@@ -237,12 +233,8 @@ class SelfLearner(nn.Module):
 
     The state of an interrupted training beside the network's parameters is in buffers: `epoch`,
     the number of epochs begun, and `clean`, shape (n_epochs, n_segments), the posteriors up to the
-    epoch of the parameters. `targets` has the class of each clip.
-
-    Attributes
-    ----------
-    diagnostics : dict of str to float
-        Of the last partition.
+    epoch of the parameters. `targets` has the class of each clip; `diagnostics` are those of the
+    last partition.
     """
 
     epoch: Tensor
@@ -292,14 +284,10 @@ class SelfLearner(nn.Module):
         return functional.cross_entropy(mixed, targets) + self.options.kl_weight * divergence
 
     def batches(self, rng: np.random.Generator) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor]]:
-        """One epoch.
+        """One epoch: mixed segments, shape (batch, n_mels, window), and labels, mixed likewise.
 
-        Yields
-        ------
-        inputs : tuple of Tensor, shapes (batch, n_mels, window) and (n_noisy, n_mels, window)
-            Mixed segments and, where the consistency counts, the noisy ones among those mixed.
-        targets : Tensor, shape (batch, n_classes)
-            Labels, mixed likewise.
+        Where the consistency counts, the noisy ones among those mixed, shape (n_noisy, n_mels,
+        window), are the second input. Labels have shape (batch, n_classes).
         """
         epoch = int(self.epoch)
         self.epoch += 1

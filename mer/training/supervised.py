@@ -172,8 +172,6 @@ def train(
     checkpoint : Path, optional
         File that the state is written to after every epoch. Where it exists, training goes on
         from it, with the same result as if it had not been interrupted; it is removed at the end.
-    progress : bool
-        Whether to show a progress bar.
 
     Raises
     ------

@@ -169,15 +169,10 @@ def most_probable(segments: pd.DataFrame) -> np.ndarray:
 def model_noise(
     fitted: FittedSegments, spec: RunSpec, corpus: Corpus, fold: Fold
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Divisions and answers of one fitted system.
+    """Epochs and clips of one fitted system as in `NoiseTables`, and its last division.
 
-    Returns
-    -------
-    epochs, clips : DataFrame
-        As in `NoiseTables`.
-    division : DataFrame
-        One row a segment that the last epoch divided: task, system, duration, fold, id and group
-        of its clip, p_clean, noisy (1 where its label is wrong, else 0).
+    The division has a row a segment: task, system, duration, fold, id and group of its clip,
+    p_clean, noisy (1 where its label is wrong, else 0).
     """
     place = {"task": spec.task, "system": spec.system, "duration": spec.parameters["duration"]}
     clips = [
@@ -378,14 +373,11 @@ def epoch_curves(epochs: pd.DataFrame) -> pd.DataFrame:
 
 
 def segment_accuracy(clips: pd.DataFrame) -> pd.DataFrame:
-    """Share of segments that get their own class.
+    """Share of segments that get their own class, by part, task, system and duration.
 
-    Returns
-    -------
-    DataFrame
-        One row a part, task, system and duration, `CLIP_LABEL` among the systems: clips (number),
-        mean over clips with low and high (95 % bootstrap interval over songs), and pure, the share
-        among segments that are wholly of one class.
+    `CLIP_LABEL` is among the systems. Further columns are clips (number), mean over clips with low
+    and high (95 % bootstrap interval over songs), and pure, the share among segments that are
+    wholly of one class.
     """
     rows = []
     for place, frame in with_labels(clips).groupby(["part", *_KEYS], sort=False):
@@ -422,20 +414,17 @@ _DETECTION_CLAIMS = {
         "It also tells which segments of one clip have a wrong label, better than chance",
     ),
 }
-_SEGMENT_CLAIMS = (
-    (
-        TEST,
-        "Self-learning labels the segments of new clips better than inheritance",
-        INHERITANCE,
-    ),
-    (TEST, "The KL term helps to label the segments of new clips", WITHOUT_KL),
-    (
-        TRAIN,
+_SEGMENT_CLAIMS = {
+    TEST: {
+        "Self-learning labels the segments of new clips better than inheritance": INHERITANCE,
+        "The KL term helps to label the segments of new clips": WITHOUT_KL,
+    },
+    TRAIN: {
         "What self-learning says of its training segments is better than the labels that they "
-        "inherited",
-        CLIP_LABEL,
-    ),
-)
+        "inherited": CLIP_LABEL,
+    },
+}
+"""By part: questions, and what self-learning is compared with."""
 
 
 def detection_claims(tasks: Iterable[str], durations: Iterable[float]) -> tuple[Claim, ...]:
@@ -466,15 +455,18 @@ def segment_claims(
 ) -> dict[str, tuple[Claim, ...]]:
     """Questions of ours on the answers for segments, by part, put before any run was tested."""
     places = [(task, duration) for task in tasks for duration in durations]
-    found: dict[str, tuple[Claim, ...]] = {}
-    for part, text, other in _SEGMENT_CLAIMS:
-        comparisons = tuple(
+
+    def comparisons(other: str) -> tuple[Comparison, ...]:
+        return tuple(
             Comparison(with_duration(PROPOSED, d), with_duration(other, d), task)
             for task, d in places
             if other != WITHOUT_KL or d == ABLATED
         )
-        found[part] = (*found.get(part, ()), Claim(text, None, comparisons))
-    return found
+
+    return {
+        part: tuple(Claim(text, None, comparisons(other)) for text, other in questions.items())
+        for part, questions in _SEGMENT_CLAIMS.items()
+    }
 
 
 def judge_segments(clips: pd.DataFrame, claims: Mapping[str, Iterable[Claim]]) -> pd.DataFrame:

@@ -68,11 +68,8 @@ class SegmentNetwork(SegmentOptions, WindowedNetwork):
         takes, to an array of shape (n_bins, n_frames) with a frame each `hop_length` samples.
     duration : float
         Of a segment, in seconds.
-    sample_rate : int
-        In Hz.
-    n_fft, hop_length : int
-        In samples.
-    n_mels : int
+    sample_rate, n_fft, hop_length : int
+        In Hz, and in samples.
     """
 
     inputs: ClassVar[str] = "audio"
@@ -186,11 +183,8 @@ class SegmentClassifier(SelfLearningOptions, SegmentNetwork):
         Called with the number of classes, and with those of `n_mels`, `width`, `grid` and `dropout`
         that it takes; gives a network of features, shape (batch, n_bins, window), which are
         standardised first unless it is a `mer.models.vgg.VGG16`.
-    width : float
-        Factor on the channels and dense layers of VGG16.
-    grid : int
-        Side of the map that its dense layers see.
-    dropout : float
+    width, grid, dropout
+        As in `mer.models.vgg.VGG16`.
     c_grid : tuple of float
         Values of the inverse regularisation strength C of the support vector machine; the
         smallest of the best on validation clips is taken.
@@ -345,10 +339,9 @@ class FittedSegments(FittedNetwork):
         return probabilities(corpus, np.stack(decide))
 
     def segment_probabilities(self, clips: Sequence[Clip]) -> pd.DataFrame:
-        """Class probabilities of every segment of some clips, as in figure 2.
+        """Class probabilities of every segment of some clips, in order, as in figure 2.
 
-        One row a segment, in order: id of the clip, segment (its number), start and end in
-        seconds, p_1 ... p_k.
+        Columns id (of the clip), segment (its number), start and end in seconds, p_1 ... p_k.
         """
         segment_set = self.system.segment_set(self.system.items(clips))
         frame = self.system.segment_frame([clip.id for clip in clips], segment_set)
@@ -358,8 +351,8 @@ class FittedSegments(FittedNetwork):
     def partitions(self) -> pd.DataFrame:
         """How self-learning divided the training segments, epoch by epoch; empty without it.
 
-        One row for each segment that an epoch divided: epoch (from 0, the warm-up counted), id,
-        segment, start, end, and p_clean, the posterior probability that its label is right.
+        Columns epoch (from 0, the warm-up counted), id, segment, start, end, and p_clean, the
+        posterior probability that the label of the segment is right.
         """
         epochs, rows = np.nonzero(np.isfinite(self.clean_probability))
         found = self.training_segments.iloc[rows].reset_index(drop=True)

@@ -54,15 +54,9 @@ _RATE = 16000
 class SongSegments:
     """Test songs of a fold, segment by segment, with the answers of systems for one task.
 
-    Attributes
-    ----------
-    study : Study
-        On their corpus.
-    task : str
-    segments : DataFrame
-        One row a system, test clip and segment: system, id, group, segment (its number), start,
-        end (seconds), label (class of the clip, counted from 1), true (that of the segment;
-        missing where nobody knows), answer (the system's for the whole clip), p_1 ... p_k.
+    `segments` has a row a system, test clip and segment: system, id, group, segment (its number),
+    start, end (seconds), label (class of the clip, counted from 1), true (that of the segment;
+    missing where nobody knows), answer (the system's for the whole clip), p_1 ... p_k.
     """
 
     study: Study

@@ -66,10 +66,8 @@ class TwoStage(SegmentNetwork):
         Size of the vector that stands for a segment.
     channels : int
         Of the autoencoder's first convolution.
-    hidden : int
-        Units of the LSTM in each direction.
-    dropout : float
-        After the LSTM.
+    hidden, dropout
+        Units of the LSTM in each direction, and the dropout after it.
     """
 
     family: ClassVar[str] = "2-Stage"
