@@ -477,7 +477,7 @@ class _Meter:
 
     def measure(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """The windows of an epoch, unchanged."""
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
         start = perf_counter()
         with tqdm(total=self.n_windows, **self.form) as bar:

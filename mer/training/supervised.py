@@ -178,27 +178,27 @@ def train(
     InvalidDataError
         If the loss is not finite; the message names the epoch and the batch.
     """
-    from tqdm import tqdm
-
     network.to(device)
     state = _State(network, options, seed)
     if checkpoint is not None and checkpoint.is_file():
         state.load(checkpoint)
-    form: dict[str, Any] = {"unit": "epoch", "leave": False, "disable": not progress}
-    with tqdm(total=options.epochs, initial=state.epoch, **form) as bar:
-        while state.epoch < options.epochs and state.stale < options.patience:
-            torch.manual_seed(epoch_seed(seed, state.epoch))
-            rng = np.random.default_rng([seed, state.epoch])
-            train_loss = _epoch(network, batches(rng), loss, state, options, device)
-            network.eval()
-            with torch.inference_mode(), autocast(device):
-                score = validate(network)
-            state.finish_epoch(train_loss, score)
-            if checkpoint is not None:
-                state.save(checkpoint)
+    bar = _progress_bar(options.epochs, state.epoch) if progress else None
+    while state.epoch < options.epochs and state.stale < options.patience:
+        torch.manual_seed(epoch_seed(seed, state.epoch))
+        rng = np.random.default_rng([seed, state.epoch])
+        train_loss = _epoch(network, batches(rng), loss, state, options, device)
+        network.eval()
+        with torch.inference_mode(), autocast(device):
+            score = validate(network)
+        state.finish_epoch(train_loss, score)
+        if checkpoint is not None:
+            state.save(checkpoint)
+        if bar is not None:
             shown = {"train_loss": train_loss, **score.row}
             bar.set_postfix({name: f"{value:.3f}" for name, value in shown.items()})
             bar.update()
+    if bar is not None:
+        bar.close()
     network.load_state_dict(state.best_parameters)
     network.eval()
     if checkpoint is not None:
@@ -255,6 +255,13 @@ def _float32(output: Any) -> Any:
     if isinstance(output, dict):
         return {name: _float32(part) for name, part in output.items()}
     return type(output)(_float32(part) for part in output)
+
+
+def _progress_bar(total: int, initial: int) -> Any:
+    # Systems train without tqdm where nothing is shown
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, initial=initial, unit="epoch", leave=False)
 
 
 class _State:

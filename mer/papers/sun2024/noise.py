@@ -517,13 +517,13 @@ _DASHES = {"auc_within": "--", "precision": "-.", "recall": ":", "noisy": "--"}
 _MARKERS = {PROPOSED: "o", WITHOUT_KL: "s", INHERITANCE: "^", CLIP_LABEL: "D"}
 
 
-def detection_figure(curves: pd.DataFrame, task: str, system: str = PROPOSED) -> Figure:
-    """How well each epoch's division finds wrong labels, a column a duration; from `epoch_curves`.
+def detection_figure(curves: pd.DataFrame, task: str) -> Figure:
+    """How well SSSL finds wrong labels in each epoch, a column a duration; from `epoch_curves`.
 
     Above, detection, with a line at an AUC by chance; below, the share of the segments that is
     called noisy beside the share whose label is wrong, which is also the precision by chance.
     """
-    rows = curves[(curves["task"] == task) & (curves["system"] == system)]
+    rows = curves[(curves["task"] == task) & (curves["system"] == PROPOSED)]
     shares = rows["measure"].isin(["noisy", "flagged"])
     rows = rows.assign(panel=np.where(shares, "Share of segments", "Detection"))
     figure = plots.curves(

@@ -73,10 +73,10 @@ class SongSegments:
         """Whether the emotion of each segment is known."""
         return bool(self.segments["true"].notna().all())
 
-    def of(self, song: str, system: str = PROPOSED) -> pd.DataFrame:
-        """Segments of a song as a system answers them."""
+    def of(self, song: str) -> pd.DataFrame:
+        """Segments of a song as SSSL answers them."""
         rows = self.segments
-        return rows[(rows["id"] == song) & (rows["system"] == system)]
+        return rows[(rows["id"] == song) & (rows["system"] == PROPOSED)]
 
     def clip(self, song: str) -> Clip | None:
         """The clip of a song; None where its sound may not be given on."""
@@ -191,14 +191,19 @@ def song_table(songs: SongSegments) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def typical_song(songs: SongSegments, system: str = PROPOSED) -> str:
-    """The song for which a system is as often right as for the median song.
+def _of_proposed(songs: SongSegments) -> pd.DataFrame:
+    table = song_table(songs)
+    return table[table["system"] == PROPOSED]
+
+
+def typical_song(songs: SongSegments) -> str:
+    """The song for which SSSL (or, if it was not run, all systems) is right as for the median song.
 
     Right is the own class of a segment or, where nobody knows that, the class of the song. Of songs
     that are equally near the median, the first.
     """
-    table = song_table(songs)
-    own = table[table["system"] == system] if system in set(table["system"]) else table
+    own = _of_proposed(songs)
+    own = song_table(songs) if own.empty else own
     measure = own["right"] if own["right"].notna().all() else own["agree"]
     return str(own["id"].iloc[int(np.argmin(np.abs(measure - measure.median())))])
 
@@ -238,14 +243,14 @@ def _mean_text(values: pd.Series, groups: pd.Series, **form: Any) -> str:
 # Text
 
 
-def about_song(songs: SongSegments, song: str, system: str = PROPOSED) -> str:
-    """A sentence on a system's answers along a song, in Markdown."""
-    rows = song_table(songs).query("id == @song and system == @system").iloc[0]
-    first, names = songs.of(song, system).iloc[0], TASKS[songs.task].classes
+def about_song(songs: SongSegments, song: str) -> str:
+    """A sentence on the answers of SSSL along a song, in Markdown."""
+    rows = _of_proposed(songs).query("id == @song").iloc[0]
+    first, names = songs.of(song).iloc[0], TASKS[songs.task].classes
     agree, right = (number(rows[name], percent=True) for name in ("agree", "right"))
     text = (
         f"**{song}** of corpus {songs.study.corpus_name}, a test song labelled "
-        f"*{names[int(first['label']) - 1]}*; {system} answers "
+        f"*{names[int(first['label']) - 1]}*; {PROPOSED} answers "
         f"*{names[int(first['answer']) - 1]}* for the whole song. {agree} of its "
         f"{rows['segments']} segments have the class of the label; the most probable class "
         f"changes {_times(int(rows['changes']))}"
@@ -260,11 +265,11 @@ def _times(n: int) -> str:
     return "once" if n == 1 else f"{n} times"
 
 
-def trajectory_summary(shown: Iterable[SongSegments], system: str = PROPOSED) -> str:
-    """Changes along the songs, in Markdown: an item a corpus and task."""
+def trajectory_summary(shown: Iterable[SongSegments]) -> str:
+    """Changes of the answers of SSSL along the songs, in Markdown: an item a corpus and task."""
     lines, constant = [], []
     for songs in shown:
-        table = song_table(songs).query("system == @system")
+        table = _of_proposed(songs)
         if table.empty:
             continue
         changes, true = (number(table[c].mean(), 1) for c in ("changes", "true_changes"))
@@ -279,7 +284,7 @@ def trajectory_summary(shown: Iterable[SongSegments], system: str = PROPOSED) ->
             constant.append(f"{changes} times a song ({songs.name})")
     if constant:
         lines.append(
-            f"\nWhere the emotion does not change at all, the answer of {system} changes "
+            f"\nWhere the emotion does not change at all, the answer of {PROPOSED} changes "
             f"{listing(constant)}. As many changes on recordings would need no change of emotion."
         )
     return "\n".join(lines)
@@ -364,8 +369,8 @@ def trajectory_figure(
     return figure
 
 
-def trajectory_player(songs: SongSegments, song: str, system: str = PROPOSED) -> HTML:
-    """A player whose cursor moves along a system's answers for a clip of a composed corpus.
+def trajectory_player(songs: SongSegments, song: str) -> HTML:
+    """A player whose cursor moves along the answers of SSSL for a clip of a composed corpus.
 
     One piece of HTML that needs nothing else: it works in a notebook and in the built book.
     """
@@ -373,8 +378,8 @@ def trajectory_player(songs: SongSegments, song: str, system: str = PROPOSED) ->
 
     clip = songs.clip(song)
     assert clip is not None, "only composed clips are played"
-    rows, lines = songs.of(song, system), class_lines(songs.task)
-    figure = trajectory_figure(songs, song, [system])
+    rows, lines = songs.of(song), class_lines(songs.task)
+    figure = trajectory_figure(songs, song, [PROPOSED])
     image, box = _image(figure)
     end = float(figure.axes[0].get_xlim()[1])
     facts = {
@@ -385,12 +390,12 @@ def trajectory_player(songs: SongSegments, song: str, system: str = PROPOSED) ->
         "spans": true_spans(clip, songs.task)[["start", "end", "name"]].to_numpy().tolist(),
     }
     sound = plots.sound(waveform(clip, _RATE), _RATE, seconds=end)
-    digest = hashlib.sha256(f"{songs.name}/{song}/{system}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{songs.name}/{song}/{PROPOSED}".encode()).hexdigest()
     template = resources.files("mer.papers.sun2024").joinpath("player.html")
     return HTML(
         Template(template.read_text(encoding="utf-8")).substitute(
             name=f"trajectory-{digest[:12]}",
-            title=html.escape(f"{system} on {song}: probability of each class over time"),
+            title=html.escape(f"{PROPOSED} on {song}: probability of each class over time"),
             image=image,
             facts=json.dumps(facts),
             sound=sound.src_attr(),
@@ -409,14 +414,13 @@ def _image(figure: Figure) -> tuple[str, dict[str, float]]:
     return f"data:image/svg+xml;base64,{data}", box
 
 
-def song_overview(shown: Iterable[SongSegments], system: str = PROPOSED) -> Figure:
-    """All songs by the share of their segments with the song's class, and by changes."""
+def song_overview(shown: Iterable[SongSegments]) -> Figure:
+    """All songs by the share of their segments to which SSSL gives their class, and by changes."""
     titles = {
         "agree": "Share of segments with the song's class",
         "changes": "Changes of the most probable class",
     }
-    tables = [song_table(songs).assign(place=songs.name) for songs in shown]
-    rows = pd.concat(tables).query("system == @system")
+    rows = pd.concat([_of_proposed(songs).assign(place=songs.name) for songs in shown])
     frame = rows.melt(["place"], list(titles), "measure", "value")
     layout: plots.Layout = {"column": "measure", "names": titles, "xlabel": ""}
     return plots.distribution(frame, "value", "place", mean=True, **layout)
