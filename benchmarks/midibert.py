@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from mer.features.compound_words import FIRST, MASK, PAD, SIZES
 from mer.models.midibert import ENCODERS, MAX_LENGTH, MidiBert, SequenceClassifier
-from mer.training.masked import OBJECTIVES, PretrainingOptions, masked_batches
+from mer.training.masked import OBJECTIVES, PretrainingOptions, masked
 from mer.training.supervised import Batch, forward
 from mer.training.windows import training_batches
 
@@ -100,7 +100,7 @@ def pretraining(rng: np.random.Generator) -> np.ndarray:
     pieces = [random_words(rng, MAX_LENGTH) for _ in range((STEPS + 1) * BATCH)]
     plain, ours = PlainMasked(), OBJECTIVE.model(MidiBert(**SMALL))
     options = PretrainingOptions(window=MAX_LENGTH, batch_size=BATCH)
-    batches = masked_batches(OBJECTIVE, pieces, options, rng)
+    batches = masked(OBJECTIVE, OBJECTIVE.windows(pieces, options, rng), options, rng)
 
     def plain_loss(batch: Batch) -> Tensor:
         losses = [

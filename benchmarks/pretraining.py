@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mer.features.note_events import FIRST, SIZES, START
 from mer.models.symbolic_encoder import SymbolicEncoder, sinusoidal_positions
-from mer.training.masked import MaskedModel, MaskedNotes, PretrainingOptions, masked_batches
+from mer.training.masked import MaskedModel, MaskedNotes, PretrainingOptions, masked
 from mer.training.supervised import forward
 
 STEPS = 8
@@ -78,8 +78,10 @@ def main() -> None:
     pieces = [random_events(rng, PIECE_NOTES) for _ in range(n_pieces)]
     repeated = [piece for piece in pieces for _ in range(PIECE_NOTES // options.window)]
     plain_options = dataclasses.replace(options, window=256)
-    plain_batches = masked_batches(OBJECTIVE, repeated, plain_options, rng)
-    own_batches = masked_batches(OBJECTIVE, repeated, options, rng)
+    plain_batches, own_batches = (
+        masked(OBJECTIVE, OBJECTIVE.windows(repeated, own, rng), own, rng)
+        for own in (plain_options, options)
+    )
     seconds = seconds_per_unit(
         step(plain_model(), plain_batches, fast=False),
         step(OBJECTIVE.model(SymbolicEncoder()), own_batches, fast=True),

@@ -186,9 +186,7 @@ def sweep() -> None:
     network.standardise.std.fill_(15.0)
     for chosen in split_batches(segments.draw(None, np.random.default_rng(0)), system.batch_size):
         segments.batch(chosen)
-    predict_segments(
-        network, segments, segments.spread(1), batch_size=2 * system.batch_size, device=CPU
-    )
+    predict_segments(network, segments, segments.spread(1), system, CPU)
     peak = peak_memory()
     print(f"{len(segments)} segments of {SWEEP_SECONDS:g} s of {SWEEP_CLIPS} clips: {peak:.0f} MiB")
     if peak > LIMIT_MIB:

@@ -27,22 +27,9 @@ def segment_count(
 ) -> int:
     """Number of segments of a clip (table 1 of Sun et al. is its sum over a dataset).
 
-    Computed in whole microseconds, so that a segment that just fits is counted.
-
-    Parameters
-    ----------
-    seconds : float
-        Length of the clip.
-    duration, overlap : float
-        Of the segments, in seconds.
-    longest : float
-        Seconds of the clip that are used.
-
-    Returns
-    -------
-    int
-        1 + floor((min(seconds, longest) - duration) / (duration - overlap)); 0 for a clip that is
-        shorter than a segment.
+    It is 1 + floor((min(seconds, longest) - duration) / (duration - overlap)), or 0 for a clip that
+    is shorter than a segment; computed in whole microseconds, so that a segment that just fits is
+    counted. All are in seconds; `longest` is what is used of the clip.
 
     Raises
     ------
@@ -102,19 +89,10 @@ def segment_starts(n_frames: int, window: int, hop: int) -> np.ndarray:
 
 
 def segments(array: np.ndarray, window: int, hop: int) -> np.ndarray:
-    """All whole segments of a clip, without copying.
+    """All whole segments of a clip, shape (n_segments, n_bands, window), a read-only view.
 
-    Parameters
-    ----------
-    array : np.ndarray, shape (n_bands, n_frames)
-        Such as a logarithmic mel spectrogram.
-    window, hop : int
-        As in `segment_starts`, which gives the first frame of each.
-
-    Returns
-    -------
-    np.ndarray, shape (n_segments, n_bands, window)
-        A read-only view of `array`.
+    `array`, such as a logarithmic mel spectrogram, has shape (n_bands, n_frames); `segment_starts`
+    gives the first frame of each segment.
 
     Raises
     ------

@@ -49,20 +49,12 @@ def weights_revision(name: str) -> int:
     return int(_entry(name)["revision"])
 
 
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def load_weights(name: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Trained parameters.
-
-    Parameters
-    ----------
-    name : str
-        Name in `mer/weights/index.json`.
-
-    Returns
-    -------
-    tensors : dict of str to torch.Tensor
-        float32 (stored as float16).
-    metadata : dict of str to str
-        How they were trained.
+    """Trained parameters, as float32, and how they were trained.
 
     Raises
     ------
@@ -79,7 +71,7 @@ def load_weights(name: str) -> tuple[dict[str, Any], dict[str, str]]:
     path = weights_folder() / f"{name}.pt"
     if not path.is_file():
         raise MissingDataError(f"{path} does not exist; restore it, or train it: {entry['train']}")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = _sha256(path)
     if found != entry["sha256"]:
         raise InvalidDataError(
             f"{path} has SHA-256 {found[:12]}..., expected {entry['sha256'][:12]}...: it was "
@@ -94,20 +86,7 @@ def load_weights(name: str) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def write_weights(path: Path, tensors: dict[str, Any], metadata: dict[str, str]) -> str:
-    """Store parameters as float16 (integers as they are), in one step.
-
-    Parameters
-    ----------
-    path : Path
-        Ends in `.pt`.
-    tensors : dict of str to torch.Tensor
-    metadata : dict of str to str
-
-    Returns
-    -------
-    str
-        SHA-256 of the file.
-    """
+    """Store parameters as float16 (integers as they are), in one step; gives their SHA-256."""
     import torch
 
     stored = {
@@ -116,22 +95,14 @@ def write_weights(path: Path, tensors: dict[str, Any], metadata: dict[str, str])
     }
     with atomic_path(path) as temporary:
         torch.save({"tensors": stored, "metadata": metadata}, temporary)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return _sha256(path)
 
 
 def register(path: Path, train: str) -> None:
-    """Enter a file of weights in the index beside it.
-
-    Parameters
-    ----------
-    path : Path
-        Its stem is the name of the weights.
-    train : str
-        The command that trains these weights.
-    """
+    """Enter a file of weights, by its stem, in the index beside it, with the command for it."""
     file = path.with_name(_INDEX)
     index = json.loads(file.read_text()) if file.is_file() else {}
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = _sha256(path)
     known = index.get(path.stem, {"revision": 0, "sha256": ""})
     revision = known["revision"] + (digest != known["sha256"])
     index[path.stem] = {"sha256": digest, "revision": revision, "train": train}

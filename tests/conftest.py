@@ -155,6 +155,18 @@ def toy_corpus(*clips: Clip) -> Corpus:
     return Corpus("toy", clips, licence="-", citation="-")
 
 
+def interrupted(function: Callable[..., Any], call: int) -> Callable[..., Any]:
+    """A function that is interrupted at one of its calls, counted from 0."""
+    calls = iter(range(call + 1))
+
+    def interrupted_function(*arguments: Any) -> Any:
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        return function(*arguments)
+
+    return interrupted_function
+
+
 def quadrant_notes(quadrant: int, seed: int, seconds: float = 3.0) -> np.ndarray:
     """Notes as `read_notes` gives them: high arousal is fast and loud, high valence major."""
     rng = np.random.default_rng(seed)

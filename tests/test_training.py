@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import interrupted
 from torch import Tensor, nn
 
 from mer.errors import InvalidDataError, ParameterError
@@ -63,37 +63,31 @@ def same_parameters(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 class TestOverfitting:
-    def overfit(self, network: nn.Module, items: list[np.ndarray], window: int) -> float:
-        targets = np.asarray([0, 1, 2, 3, 3, 2, 1, 0])
+    @pytest.mark.parametrize("name", ["LSTM", "ResNet"])
+    def test_learns_eight_clips(self, name: str) -> None:
+        torch.manual_seed(0)
+        rng, network = np.random.default_rng(0), nn.Module()
+        if name == "LSTM":
+            sizes = {"embedding": 16, "hidden": 16, "attention": 8, "hops": 2, "classifier": 16}
+            items, network = rng.integers(1, 30, (8, 24)), LSTMAttn(30, 4, **sizes)
+        else:
+            items = rng.normal(size=(8, 16, 20)).astype(np.float32)
+            network = ShortChunkResNet(4, channels=4, dropout=0.0)
+        targets, inputs = np.asarray([0, 1, 2, 3, 3, 2, 1, 0]), torch.from_numpy(items)
         options = TrainingOptions(epochs=80, batch_size=8, learning_rate=0.01, weight_decay=0.0)
-        inputs = torch.from_numpy(np.stack([item[..., :window] for item in items]))
 
         def validate(model: nn.Module) -> Score:
-            logits = model(inputs).float()
-            wanted = torch.from_numpy(targets)
-            right = (logits.argmax(dim=1) == wanted).float().mean()
-            return Score(float(right), float(nn.functional.cross_entropy(logits, wanted)))
+            return Score.of(torch.softmax(model(inputs).double(), dim=1).numpy(), targets)
 
         def batches(rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-            return training_batches(items, targets, window=window, batch_size=8, rng=rng)
+            window = items.shape[-1]
+            return training_batches(list(items), targets, window=window, batch_size=8, rng=rng)
 
         train(network, batches, validate, options, seed=0, device=CPU)
         with torch.inference_mode():
             score = validate(network)
         assert score.accuracy == 1.0
-        return score.loss
-
-    def test_lstm_learns_eight_clips(self) -> None:
-        torch.manual_seed(0)
-        sizes = {"embedding": 16, "hidden": 16, "attention": 8, "hops": 2, "classifier": 16}
-        items = list(np.random.default_rng(0).integers(1, 30, (8, 24)))
-        assert self.overfit(LSTMAttn(30, 4, **sizes), items, 24) < 0.1
-
-    def test_resnet_learns_eight_clips(self) -> None:
-        torch.manual_seed(0)
-        network = ShortChunkResNet(4, channels=4, dropout=0.0)
-        items = list(np.random.default_rng(0).normal(size=(8, 16, 20)).astype(np.float32))
-        assert self.overfit(network, items, 20) < 0.3
+        assert score.loss < (0.1 if name == "LSTM" else 0.3)
 
 
 class TestEarlyStopping:
@@ -117,40 +111,22 @@ class TestEarlyStopping:
         assert (history.best_epoch, len(history.epochs)) == (0, 3)
 
 
-class TestSchedules:
-    def rates(self, schedule: Any, scores: list[float]) -> list[float]:
-        options = TrainingOptions(
-            epochs=len(scores), patience=6, learning_rate=0.01, schedule=schedule
-        )
-        _, history = fit(options, scripted(scores))
-        return [row["learning_rate"] for row in history.epochs]
-
-    def test_constant(self) -> None:
-        assert self.rates("constant", [0.5] * 4) == [0.01] * 4
-
-    def test_cosine(self) -> None:
-        expected = [0.01 * (1 + math.cos(math.pi * epoch / 5)) / 2 for epoch in range(5)]
-        assert self.rates("cosine", [0.1, 0.2, 0.3, 0.2, 0.1]) == pytest.approx(expected)
-
-    def test_plateau_halves_after_more_than_a_third_of_the_patience(self) -> None:
-        scores = [0.5, 0.6, 0.6, 0.5, 0.6, 0.5, 0.7]
-        assert self.rates("plateau", scores) == [0.01] * 5 + [0.005] * 2
-
-
-class InterruptedTrainingError(Exception):
-    pass
-
-
-def interrupted_at(epoch: int, validate: Callable) -> Callable:
-    calls = iter(range(epoch + 1))
-
-    def stop(network: nn.Module) -> Score:
-        if next(calls) == epoch:
-            raise InterruptedTrainingError
-        score: Score = validate(network)
-        return score
-
-    return stop
+@pytest.mark.parametrize(
+    ("schedule", "scores", "rates"),
+    [
+        ("constant", [0.5] * 4, [0.01] * 4),
+        (
+            *("cosine", [0.1, 0.2, 0.3, 0.2, 0.1]),
+            [0.01 * (1 + math.cos(math.pi * epoch / 5)) / 2 for epoch in range(5)],
+        ),
+        # Halved after more than a third of the patience
+        ("plateau", [0.5, 0.6, 0.6, 0.5, 0.6, 0.5, 0.7], [0.01] * 5 + [0.005] * 2),
+    ],
+)
+def test_schedules(schedule: Any, scores: list[float], rates: list[float]) -> None:
+    options = TrainingOptions(epochs=len(scores), patience=6, learning_rate=0.01, schedule=schedule)
+    _, history = fit(options, scripted(scores))
+    assert [row["learning_rate"] for row in history.epochs] == pytest.approx(rates)
 
 
 class TestResuming:
@@ -162,32 +138,32 @@ class TestResuming:
         options = TrainingOptions(epochs=8, patience=6, schedule=schedule, learning_rate=0.05)
         checkpoint = tmp_path / "new" / "state.pt"
         whole, expected = fit(options, scripted(self.scores))
-        with pytest.raises(InterruptedTrainingError):
-            fit(options, interrupted_at(epoch, scripted(self.scores)), checkpoint=checkpoint)
+        with pytest.raises(KeyboardInterrupt):
+            fit(options, interrupted(scripted(self.scores), epoch), checkpoint=checkpoint)
         assert checkpoint.is_file()
         resumed, history = fit(options, scripted(self.scores[epoch:]), checkpoint=checkpoint)
         assert history == expected
         assert same_parameters(resumed.state_dict(), whole.state_dict())
         assert not checkpoint.exists()
 
-    @pytest.mark.parametrize("change", [{"learning_rate": 0.1}, {"epochs": 9}])
-    def test_checkpoint_of_another_training(self, tmp_path: Path, change: dict) -> None:
-        options = TrainingOptions(epochs=8)
-        checkpoint = tmp_path / "state.pt"
-        with pytest.raises(InterruptedTrainingError):
-            fit(options, interrupted_at(2, scripted(self.scores)), checkpoint=checkpoint)
+    @pytest.fixture
+    def checkpoint(self, tmp_path: Path) -> Path:
+        """Of a training that was interrupted."""
+        path = tmp_path / "state.pt"
+        with pytest.raises(KeyboardInterrupt):
+            fit(TrainingOptions(), interrupted(scripted(self.scores), 2), checkpoint=path)
+        return path
+
+    @pytest.mark.parametrize("change", [{"learning_rate": 0.1}, {"epochs": 9}, {"seed": 1}])
+    def test_checkpoint_of_another_training(self, checkpoint: Path, change: dict) -> None:
+        seed = change.pop("seed", 0)
         with pytest.raises(ParameterError, match="is a checkpoint of another training; remove it"):
-            fit(dataclasses.replace(options, **change), scripted([]), checkpoint=checkpoint)
-        with pytest.raises(ParameterError, match="another training"):
-            fit(options, scripted([]), seed=1, checkpoint=checkpoint)
+            fit(TrainingOptions(**change), scripted([]), seed=seed, checkpoint=checkpoint)
 
     @pytest.mark.parametrize(
         "damage", [lambda _: b"", lambda _: b"hello", lambda content: content[: len(content) // 2]]
     )
-    def test_damaged_checkpoint(self, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
-        checkpoint = tmp_path / "state.pt"
-        with pytest.raises(InterruptedTrainingError):
-            fit(TrainingOptions(), interrupted_at(1, scripted(self.scores)), checkpoint=checkpoint)
+    def test_damaged_checkpoint(self, checkpoint: Path, damage: Callable[[bytes], bytes]) -> None:
         checkpoint.write_bytes(damage(checkpoint.read_bytes()))
         with pytest.raises(InvalidDataError, match=r"state\.pt is a damaged checkpoint; remove it"):
             fit(TrainingOptions(), scripted([]), checkpoint=checkpoint)
@@ -201,18 +177,18 @@ class TestLoop:
         assert first == second
         assert first.epochs != other.epochs
 
-    def test_loss_that_is_not_finite(self) -> None:
-        epochs = iter(range(9))
+    def test_loss_that_is_not_finite_leaves_the_last_state(self, tmp_path: Path) -> None:
+        steps, checkpoint = iter(range(9)), tmp_path / "state.pt"
 
-        def batches(rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-            epoch = next(epochs)
-            for number, (x, y) in enumerate(toy_batches(rng)):
-                yield (x * math.nan if (epoch, number) == (1, 2) else x), y
+        def loss(output: Tensor, targets: Tensor) -> Tensor:
+            value = nn.functional.cross_entropy(output, targets)
+            return value * math.nan if next(steps) == 5 else value
 
         with pytest.raises(InvalidDataError, match="the loss is nan in epoch 1, batch 2"):
-            train(
-                small_network(), batches, scripted([0.5] * 9), TrainingOptions(), seed=0, device=CPU
-            )
+            fit(TrainingOptions(), scripted([0.5] * 9), loss=loss, checkpoint=checkpoint)
+        state = torch.load(checkpoint, weights_only=True)
+        assert len(state["rows"]) == 1
+        assert all(value.isfinite().all() for value in state["network"].values())
 
     def test_gradient_is_clipped(self) -> None:
         network, _ = fit(
@@ -230,14 +206,11 @@ class TestLoop:
         with pytest.raises(ParameterError, match=f"{name} is 0; expected more than 0"):
             TrainingOptions(**{name: 0})  # type: ignore[arg-type]
 
-    def test_unknown_device(self) -> None:
-        assert resolve_device("cpu") == CPU
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+    def test_devices(self) -> None:
+        assert resolve_device("cpu") == resolve_device("auto") == CPU
         with pytest.raises(ParameterError, match="device is 'tpu'; expected auto, cpu or cuda"):
             resolve_device("tpu")
-
-    @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-    def test_missing_device(self) -> None:
-        assert resolve_device("auto") == CPU
         with pytest.raises(ParameterError, match="'cuda', but this machine has no CUDA device"):
             resolve_device("cuda")
 
@@ -276,15 +249,12 @@ class TestTrainingBatches:
         assert sorted(seen) == list(range(n))
 
     def test_windows_reach_all_of_a_clip(self) -> None:
-        item = np.arange(10)
-        rng = np.random.default_rng(0)
-        starts = set()
-        for _ in range(200):
-            ((inputs, _),) = training_batches(
-                [item], np.zeros(1, dtype=int), window=7, batch_size=1, rng=rng
-            )
-            starts.add(int(inputs[0, 0]))
-        assert starts == {0, 1, 2, 3}
+        item, rng, target = np.arange(10), np.random.default_rng(0), np.zeros(1, dtype=int)
+        batches = [
+            next(training_batches([item], target, window=7, batch_size=1, rng=rng))
+            for _ in range(200)
+        ]
+        assert {int(inputs[0, 0]) for inputs, _ in batches} == {0, 1, 2, 3}
 
     def test_little_is_cut_off(self) -> None:
         rng = np.random.default_rng(0)
@@ -294,11 +264,9 @@ class TestTrainingBatches:
         assert kept > 0.85 * sum(item.size for item in items)
 
     def test_half_precision_becomes_single(self) -> None:
-        items = [np.zeros((4, 9), dtype=np.float16)] * 2
-        ((inputs, _),) = training_batches(
-            items, np.zeros(2), window=5, batch_size=2, rng=np.random.default_rng(0)
-        )
-        assert inputs.dtype == torch.float32
+        items, rng = [np.zeros((4, 9), dtype=np.float16)] * 2, np.random.default_rng(0)
+        batches = training_batches(items, np.zeros(2), window=5, batch_size=2, rng=rng)
+        assert next(batches)[0].dtype == torch.float32
 
 
 class TestPredictionBatches:

@@ -26,40 +26,34 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.usefixtures("folder")
-class TestStoredWeights:
-    def test_round_trip(self) -> None:
-        tensors, metadata = weights.load_weights("known")
-        assert metadata == {"seed": "3"}
-        assert tensors["w"].dtype == torch.float32
-        assert tensors["steps"].dtype == torch.int64
-        for name, value in TENSORS.items():
-            torch.testing.assert_close(tensors[name], value)
+def test_round_trip(folder: Path) -> None:
+    tensors, metadata = weights.load_weights("known")
+    assert metadata == {"seed": "3"}
+    assert (tensors["w"].dtype, tensors["steps"].dtype) == (torch.float32, torch.int64)
+    torch.testing.assert_close(tensors, TENSORS, check_dtype=False)
 
-    def test_missing(self, folder: Path) -> None:
-        (folder / "known.pt").unlink()
-        with pytest.raises(MissingDataError, match=r"known\.pt does not exist.*mer train known"):
-            weights.load_weights("known")
 
-    def test_altered(self, folder: Path) -> None:
-        content = bytearray((folder / "known.pt").read_bytes())
-        content[len(content) // 2] ^= 1
-        (folder / "known.pt").write_bytes(content)
-        with pytest.raises(InvalidDataError, match=r"altered.*mer train known"):
-            weights.load_weights("known")
+def test_damage(folder: Path) -> None:
+    path = folder / "known.pt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InvalidDataError, match=r"altered.*mer train known"):
+        weights.load_weights("known")
+    path.unlink()
+    with pytest.raises(MissingDataError, match=r"known\.pt does not exist.*mer train known"):
+        weights.load_weights("known")
+    with pytest.raises(ParameterError, match="no weights 'other'; there are: known"):
+        weights.load_weights("other")
 
-    def test_unknown(self) -> None:
-        with pytest.raises(ParameterError, match="no weights 'other'; there are: known"):
-            weights.load_weights("other")
 
-    def test_revision_follows_the_content(self, folder: Path) -> None:
-        path = folder / "known.pt"
-        assert weights.weights_revision("known") == 1
-        weights.register(path, "mer train known")
-        assert weights.weights_revision("known") == 1
-        weights.write_weights(path, {"w": torch.zeros(2)}, {})
-        weights.register(path, "mer train known")
-        assert weights.weights_revision("known") == 2
+def test_revision_follows_the_content(folder: Path) -> None:
+    path = folder / "known.pt"
+    weights.register(path, "mer train known")
+    assert weights.weights_revision("known") == 1
+    weights.write_weights(path, {"w": torch.zeros(2)}, {})
+    weights.register(path, "mer train known")
+    assert weights.weights_revision("known") == 2
 
 
 class TestPackagedWeights:

@@ -22,14 +22,8 @@ _STEPS = 4
 class SegmentAutoencoder(nn.Module):
     """Four convolutions of stride 2 to a code, and back.
 
-    Parameters
-    ----------
-    n_mels, window : int
-        Shape of a segment.
-    size : int
-        Of the code.
-    channels : int
-        Of the first convolution; the second has twice, the others four times as many.
+    Segments have shape (n_mels, window), the code has `size` values. The first convolution has so
+    many channels, the second twice, the others four times as many.
     """
 
     def __init__(self, n_mels: int, window: int, *, size: int = 128, channels: int = 16) -> None:
@@ -67,19 +61,9 @@ class SegmentAutoencoder(nn.Module):
         return x.squeeze(1)
 
     def forward(self, log_mel: Tensor, visible: Tensor) -> Tensor:
-        """Reconstructions of masked segments.
+        """Standardised reconstructions of masked segments, shape (batch, n_mels, window) as both.
 
-        Parameters
-        ----------
-        log_mel : Tensor, shape (batch, n_mels, window)
-            In dB.
-        visible : Tensor, shape (batch, n_mels, window)
-            0 where a segment is masked, else 1.
-
-        Returns
-        -------
-        Tensor, shape (batch, n_mels, window)
-            Standardised.
+        `log_mel` is in dB; `visible` is 0 where a segment is masked, else 1.
         """
         return self.decode(self.encode(self.standardise(log_mel) * visible))
 
@@ -87,14 +71,7 @@ class SegmentAutoencoder(nn.Module):
 class SequenceClassifier(nn.Module):
     """A bidirectional LSTM; its last states, dropout and a dense layer.
 
-    Parameters
-    ----------
-    size : int
-        Of the code of a segment.
-    n_classes : int
-    hidden : int
-        Units in each direction.
-    dropout : float
+    `size` is that of the code of a segment, `hidden` the units in each direction.
     """
 
     def __init__(

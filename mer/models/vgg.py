@@ -74,23 +74,19 @@ class VGG16(nn.Module):
         layers: list[nn.Module] = []
         channels = 1
         for block in _BLOCKS:
-            for number, size in enumerate(block, start=1):
-                layers.append(nn.Conv2d(channels, channels := scaled(size, width), 3, padding=1))
-                if number == len(block):
-                    layers.append(nn.MaxPool2d(2))
-                layers.append(nn.ReLU(inplace=True))
+            for size in block:
+                layers += [nn.Conv2d(channels, channels := scaled(size, width), 3, padding=1)]
+                layers += [nn.ReLU(inplace=True)]
+            layers.insert(-1, nn.MaxPool2d(2))
         self.convolutions = nn.Sequential(*layers)
         self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         dense = scaled(_DENSE, width)
-        self.classifier = nn.Sequential(
-            nn.Linear(channels * grid**2, dense),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(dense, dense),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(dense, n_classes),
-        )
+        hidden = [
+            layer
+            for size in (channels * grid**2, dense)
+            for layer in (nn.Linear(size, dense), nn.ReLU(), nn.Dropout(dropout))
+        ]
+        self.classifier = nn.Sequential(*hidden, nn.Linear(dense, n_classes))
         self.apply(he_initialise)
 
     def fit_scale(self, log_mels: Iterable[np.ndarray]) -> None:

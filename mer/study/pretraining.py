@@ -203,8 +203,7 @@ def pretrain_encoder(
     )
     best = result.epochs[result.best_epoch]
     n_notes, n_valid_notes = (
-        sum(piece.shape[1] - task.n_special for piece in part)
-        for part in (pieces.train, pieces.valid)
+        sum(masked.n_notes(piece, task) for piece in part) for part in (pieces.train, pieces.valid)
     )
     metadata |= {
         "corpora": ", ".join(corpora),

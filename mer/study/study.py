@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -107,6 +108,15 @@ class Study:
             return self.settings.compute or bool(self.card)
         except MissingDataError:
             return False
+
+    @contextmanager
+    def skipping_missing(self) -> Iterator[None]:
+        """Leave the block where something is not stored, unless things are computed."""
+        try:
+            yield
+        except MissingDataError:
+            if self.settings.compute:
+                raise
 
     def sized(self, rows: Rows) -> dict[str, System]:
         """Rows at the sizes of the profile, with the overrides of the notebook.

@@ -15,17 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from mer.clips import Clip, Corpus
-from mer.errors import InvalidDataError, ParameterError
+from mer.errors import InvalidDataError
 from mer.systems.base import Context, Feature, Fitted, System, clip_feature, probabilities
 from mer.training import supervised, windows
 from mer.training.supervised import Score, TrainingOptions, resolve_device
-
-
-def check_positive(system: Any, *names: str) -> None:
-    """Raise a ParameterError unless these hyper-parameters are more than 0."""
-    for name in names:
-        if getattr(system, name) <= 0:
-            raise ParameterError(f"{name} is {getattr(system, name)}; expected more than 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +214,7 @@ class FramedNetwork(WindowedNetwork):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "window_seconds", "sample_rate", "hop_length", "pool")
+        supervised.check_positive(self, "window_seconds", "sample_rate", "hop_length", "pool")
 
     @property
     def step_seconds(self) -> float:

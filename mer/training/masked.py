@@ -8,10 +8,9 @@ Chou et al.: MidiBERT-Piano: large-scale pre-training for symbolic music underst
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -24,7 +23,7 @@ from torch.nn import functional
 from mer.errors import InvalidDataError, ParameterError
 from mer.features import compound_words, note_events
 from mer.models.layers import AttentionPooling
-from mer.training.supervised import Batch, Score, TrainingOptions, forward, train
+from mer.training.supervised import Batch, History, Score, TrainingOptions, forward, train
 from mer.training.windows import prediction_batches, training_batches, window_starts
 
 IGNORED = -100
@@ -43,12 +42,10 @@ _FIELD_WEIGHTS = np.asarray(compound_words.SIZES) / sum(compound_words.SIZES)
 class PretrainingOptions(TrainingOptions):
     """How an encoder is pre-trained; the defaults are those of the symbolic encoder.
 
+    In an epoch as many windows are drawn from a piece as cover its length.
+
     Attributes
     ----------
-    epochs : int
-        In an epoch as many windows are drawn from a piece as cover its length.
-    patience, batch_size, learning_rate, weight_decay, schedule, clip_norm
-        As in `TrainingOptions`.
     window : int
         Notes of a window. With the START column of note events they should make a multiple of 32,
         for which the kernels are faster; MidiBERT takes at most 512.
@@ -92,13 +89,7 @@ and is left out.
 class MaskedModel(nn.Module):
     """An encoder, a linear layer for each field of a note and, optionally, one for the key.
 
-    Parameters
-    ----------
-    encoder : SymbolicEncoder or MidiBert
-    sizes : sequence of int
-        Vocabulary of each field.
-    key : bool
-        Whether the key of a window is predicted.
+    The encoder is a `SymbolicEncoder` or `MidiBert`; `sizes` are the vocabularies of the fields.
     """
 
     def __init__(self, encoder: nn.Module, sizes: Sequence[int], *, key: bool = False) -> None:
@@ -144,18 +135,12 @@ class MaskedNotes:
     """Masked note events of the symbolic encoder; all fields of a chosen note are predicted.
 
     The loss is the mean of the fields' cross-entropies over the chosen notes. Zhu et al. 2023
-    pre-train on MAESTRO, but do not say by which task; this one is our choice.
-
-    Attributes
-    ----------
-    predicted : tuple of str
-        Names of what is predicted.
-    n_special : int
-        Columns at the start of a piece that are no notes.
+    pre-train on MAESTRO, but do not say by which task; this one is our choice. `predicted` has the
+    names of what is predicted, `first` is the smallest value of a note in any field.
     """
 
     predicted: ClassVar[tuple[str, ...]] = note_events.FIELDS
-    n_special: ClassVar[int] = 1
+    first: ClassVar[int] = note_events.FIRST
 
     def model(self, encoder: nn.Module) -> MaskedModel:
         """The encoder with its output layers."""
@@ -172,12 +157,13 @@ class MaskedNotes:
         A random window of each piece in random order; without a random generator, consecutive
         windows that cover all pieces. Shorter windows are padded.
         """
-        starts = self._starts(pieces, options.window, rng)
+        size = options.window
+        starts = self._starts(pieces, size, rng)
         while batch := list(islice(starts, options.batch_size)):
-            length = max(min(piece.shape[1] - start, 1 + options.window) for piece, start in batch)
+            length = max(min(piece.shape[1] - start, 1 + size) for piece, start in batch)
             windows = np.full((len(batch), len(self.predicted), length), note_events.PAD)
             for row, (piece, start) in zip(windows, batch, strict=True):
-                events = note_events.select_events(piece, start, start + options.window)
+                events = note_events.select_events(piece, start, start + size)
                 row[:, : events.shape[1]] = events
             yield windows
 
@@ -205,7 +191,7 @@ class MaskedNotes:
         targets : Tensor, shape (batch, 5, n)
             The events where they were chosen, `IGNORED` elsewhere.
         """
-        real = (windows[:, 0] != note_events.PAD) & (windows[:, 0] != note_events.START)
+        real = windows[:, 0] >= self.first
         draws = np.where(real, rng.random(real.shape), np.inf)
         chosen = real & ((draws < probability) | (draws == draws.min(axis=1, keepdims=True)))
         fate = rng.random(real.shape)
@@ -233,11 +219,6 @@ class MaskedNotes:
         """Weight of a batch in the validation loss: number of chosen notes."""
         return int((targets[:, 0] != IGNORED).sum())
 
-    def n_notes(self, inputs: Any) -> int:
-        """Number of notes in the inputs of a batch."""
-        pitch = inputs[:, 0]
-        return int(((pitch != note_events.PAD) & (pitch != note_events.START)).sum())
-
 
 @dataclass(frozen=True)
 class MaskedWords:
@@ -257,7 +238,7 @@ class MaskedWords:
 
     masking: Literal["words", "attributes"]
     key_weight: float = 0.0
-    n_special: ClassVar[int] = 0
+    first: ClassVar[int] = compound_words.FIRST
 
     @property
     def predicted(self) -> tuple[str, ...]:
@@ -333,9 +314,6 @@ class MaskedWords:
         """Weight of a batch in the validation loss: number of windows."""
         return len(targets)
 
-    def n_notes(self, inputs: Any) -> int:
-        return int(inputs[0][:, 0].numel())
-
 
 Objective = MaskedNotes | MaskedWords
 """What an encoder learns before fine-tuning: windows, masks and the loss."""
@@ -352,10 +330,9 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
 MidiBERT masks compound words. QM-MidiBERT has "quad-attribute masking" and key prediction [1]_;
 how the attributes are chosen, how keys are labelled and how the losses are weighted is not public,
 so these are our choice: each of the four attributes is masked in words of its own choice, and is to
-be found from its neighbours and from what is left of its own word; keys are those of
-`mer.features.compound_words.key_classes`; their loss has weight .01 (with 1 a small encoder learned
-keys and little else). MT-MidiBERT [2]_ starts from MidiBERT's encoder and has its other tasks in
-fine-tuning.
+be found from its neighbours and from what is left of its own word; the loss of the keys has weight
+.01 (with 1 a small encoder learned keys and little else). MT-MidiBERT [2]_ starts from MidiBERT's
+encoder and has its other tasks in fine-tuning.
 
 .. [1] Shen et al.: More than simply masking: exploring pre-training strategies for symbolic music
    understanding. ICMR 2023.
@@ -364,26 +341,19 @@ fine-tuning.
 """
 
 
-@dataclass(frozen=True)
-class Pretraining:
-    """What came out of a pre-training.
+@dataclass
+class Pretraining(History):
+    """What a pre-training went through; the validation accuracy is the mean of the fields.
 
     Attributes
     ----------
-    epochs : list of dict
-        A row an epoch: train_loss, valid_loss, valid_accuracy (mean of the fields),
-        learning_rate.
-    best_epoch : int
-        The one that the parameters are from.
     accuracies : dict of str to float
-        Accuracy in that epoch of each field on the chosen notes of the validation pieces and,
+        Accuracy in the best epoch of each field on the chosen notes of the validation pieces and,
         where it is predicted, of "key" on their windows.
     notes_per_second : float
         Speed of training, of the epochs that were not resumed from a checkpoint; NaN if all were.
     """
 
-    epochs: list[dict[str, float]]
-    best_epoch: int
     accuracies: dict[str, float]
     notes_per_second: float
 
@@ -397,8 +367,8 @@ def pretrain(
     *,
     seed: int,
     device: torch.device,
-    checkpoint: Path | None = None,
     progress: bool = False,
+    **more: Any,
 ) -> Pretraining:
     """Train a model by an objective and leave it with its best validation epoch.
 
@@ -409,10 +379,9 @@ def pretrain(
     ----------
     model : MaskedModel
         That of the objective; trained in place.
-    objective : Objective
     pieces, valid : sequence of np.ndarray, shape (n_fields, n), int64
         As `note_events` or `compound_words` give them, to train on and to validate with.
-    options, seed, device, checkpoint, progress
+    seed, device, progress, **more
         As for `mer.training.supervised.train`.
 
     Raises
@@ -423,41 +392,39 @@ def pretrain(
     pieces = _long_enough(pieces, "train on", objective)
     valid = _long_enough(valid, "validate with", objective)
     rng = np.random.default_rng(seed)
-    windows = objective.windows(valid, options, None)
-    held_out = [objective.mask(batch, options.mask_probability, rng) for batch in windows]
-    counts = [(piece.shape[1] - objective.n_special) / options.window for piece in pieces]
+    held_out = list(masked(objective, objective.windows(valid, options, None), options, rng))
+    counts = [n_notes(piece, objective) / options.window for piece in pieces]
     repeated = [p for p, n in zip(pieces, counts, strict=True) for _ in range(max(1, round(n)))]
-    meter = _Meter(len(repeated), objective.n_notes, progress)
+    meter = _Meter(objective, len(repeated), progress)
 
     def validate(network: nn.Module) -> Score:
         accuracies, loss = evaluate(network, held_out, objective, device)
         return Score(objective.score(list(accuracies.values())), loss)
 
-    history = train(
-        model,
-        lambda rng: meter.measure(masked_batches(objective, repeated, options, rng)),
-        validate,
-        options,
-        loss=objective.loss,
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
-    )
+    def batches(rng: np.random.Generator) -> Iterator[Batch]:
+        windows = meter.measure(objective.windows(repeated, options, rng))
+        return masked(objective, windows, options, rng)
+
+    settings = {"seed": seed, "device": device, "progress": progress, **more}
+    history = train(model, batches, validate, options, loss=objective.loss, **settings)
     with torch.inference_mode():
         accuracies, _ = evaluate(model, held_out, objective, device)
     return Pretraining(history.epochs, history.best_epoch, accuracies, meter.notes_per_second)
 
 
-def masked_batches(
+def masked(
     objective: Objective,
-    pieces: Sequence[np.ndarray],
+    windows: Iterable[np.ndarray],
     options: PretrainingOptions,
     rng: np.random.Generator,
 ) -> Iterator[Batch]:
-    """One epoch: a random window of each piece, masked."""
-    for windows in objective.windows(pieces, options, rng):
-        yield objective.mask(windows, options.mask_probability, rng)
+    """Masked batches of windows."""
+    return (objective.mask(batch, options.mask_probability, rng) for batch in windows)
+
+
+def n_notes(fields: np.ndarray, objective: Objective) -> int:
+    """Number of notes in an array of shape (..., n_fields, n)."""
+    return int((fields[..., 0, :] >= objective.first).sum())
 
 
 def cross_entropies(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
@@ -468,7 +435,7 @@ def cross_entropies(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
 def _long_enough(
     pieces: Sequence[np.ndarray], purpose: str, objective: Objective
 ) -> list[np.ndarray]:
-    long = [piece for piece in pieces if piece.shape[1] - objective.n_special >= MIN_NOTES]
+    long = [piece for piece in pieces if n_notes(piece, objective) >= MIN_NOTES]
     if not long:
         raise InvalidDataError(
             f"none of {len(pieces)} pieces to {purpose} has at least {MIN_NOTES} notes; "
@@ -495,30 +462,27 @@ def evaluate(
     return dict(zip(names, (right / counts).tolist(), strict=True)), total / n_examples
 
 
-@dataclass
 class _Meter:
-    """Counts the notes of the batches that pass and the time that their use takes."""
+    """Counts the notes of the windows that pass and the time that their use takes."""
 
-    n_windows: int
-    count: Callable[[Any], int]
-    progress: bool
-    notes: int = field(default=0, init=False)
-    seconds: float = field(default=0.0, init=False)
+    def __init__(self, objective: Objective, n_windows: int, progress: bool) -> None:
+        self.objective = objective
+        self.n_windows = n_windows
+        self.form: dict[str, Any] = {"unit": "window", "leave": False, "disable": not progress}
+        self.notes, self.seconds = 0, 0.0
 
     @property
     def notes_per_second(self) -> float:
         return self.notes / self.seconds if self.seconds else float("nan")
 
-    def measure(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches of an epoch, unchanged."""
+    def measure(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The windows of an epoch, unchanged."""
         from tqdm.auto import tqdm
 
         start = perf_counter()
-        with tqdm(
-            total=self.n_windows, unit="window", leave=False, disable=not self.progress
-        ) as bar:
-            for inputs, targets in batches:
-                yield inputs, targets
-                self.notes += self.count(inputs)
-                bar.update(len(targets))
+        with tqdm(total=self.n_windows, **self.form) as bar:
+            for windows in batches:
+                yield windows
+                self.notes += n_notes(windows, self.objective)
+                bar.update(len(windows))
         self.seconds += perf_counter() - start

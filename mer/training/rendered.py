@@ -214,12 +214,10 @@ def played_notes(midi: Path, take: Take, seconds: float) -> np.ndarray:
 
 
 def render_stems(midi: Path, take: Take, soundfonts: Sequence[Path]) -> np.ndarray:
-    """Sources of an excerpt, from the cache where they are there; errors as `play`.
+    """Sources of an excerpt, shape (len(SOURCES), n_samples), float16; errors as `play`.
 
-    Returns
-    -------
-    np.ndarray, shape (len(SOURCES), n_samples), float16
-        At `STEM_RATE`; a source without notes is silence. The mix is their sum.
+    At `STEM_RATE`, from the cache where they are there; a source without notes is silence. The mix
+    is their sum.
     """
     return cached(
         "separator-stems",
@@ -278,11 +276,9 @@ def _excerpt(score: Any, start: float, stop: float) -> Any:
         values = {control.number: control.value for control in before}
         held = [ControlChange(0.0, number, value, "second") for number, value in values.items()]
         track.controls = [*held, *track.controls]
-        bends = [bend for bend in whole.pitch_bends if bend.time < start]
-        if bends:
-            last = max(bends, key=lambda bend: bend.time)
-            bend = PitchBend(0.0, last.value, "second")
-            track.pitch_bends = [bend, *track.pitch_bends]
+        if bends := [bend for bend in whole.pitch_bends if bend.time < start]:
+            bend = max(bends, key=lambda bend: bend.time)
+            track.pitch_bends = [PitchBend(0.0, bend.value, "second"), *track.pitch_bends]
     return part
 
 

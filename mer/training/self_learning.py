@@ -17,7 +17,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from mer.errors import InvalidDataError, ParameterError
 from mer.models.vgg import VGG16
-from mer.training.supervised import Score, train
+from mer.training.supervised import History, Score, check_positive, epoch_seed, train
 from mer.training.windows import (
     SegmentOptions,
     SegmentSet,
@@ -50,14 +50,10 @@ class SelfLearningWarning(UserWarning):
 
 @dataclass(frozen=True, kw_only=True)
 class SelfLearningOptions(SegmentOptions):
-    """How a network learns from segments whose labels may be wrong.
+    """How a network learns from segments whose labels may be wrong; further fields of its parents.
 
     Attributes
     ----------
-    epochs, patience, batch_size, learning_rate, weight_decay, schedule, clip_norm
-        As in `TrainingOptions`.
-    segments_per_epoch : int or None
-        As in `SegmentOptions`; the partition is one of these segments.
     warm_up : int
         Epochs in which all labels are believed: at least 1, fewer than `epochs` and `patience`.
     threshold : float
@@ -78,9 +74,7 @@ class SelfLearningOptions(SegmentOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("warm_up", "threshold", "temperature", "mixup"):
-            if getattr(self, name) <= 0:
-                raise ParameterError(f"{name} is {getattr(self, name)}; expected more than 0")
+        check_positive(self, "warm_up", "threshold", "temperature", "mixup")
         if self.warm_up >= min(self.epochs, self.patience):
             raise ParameterError(
                 f"warm_up is {self.warm_up}, epochs {self.epochs} and patience {self.patience}; "
@@ -95,52 +89,40 @@ class SelfLearningOptions(SegmentOptions):
 
 @dataclass(frozen=True)
 class SelfLearningScore(Score):
-    """Validation result of an epoch with what its partition was like.
+    """Validation result of an epoch with what its partition was like, empty in the warm-up.
 
     Any epoch after the warm-up is better than any of the warm-up.
-
-    Attributes
-    ----------
-    diagnostics : mapping of str to float
-        Empty in the warm-up.
     """
 
     diagnostics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def order(self) -> tuple[float, ...]:
-        """What epochs are compared by."""
-        accuracy, *rest = super().order
-        return (accuracy if self.diagnostics else accuracy - 1, *rest)
+        accuracy, loss = super().order
+        return (accuracy if self.diagnostics else accuracy - 1, loss)
 
     @property
     def row(self) -> dict[str, float]:
-        """Row of the history."""
         return {**super().row, **self.diagnostics}
 
 
-@dataclass(frozen=True)
-class SelfLearned:
-    """What came out of self-learning.
+@dataclass
+class SelfLearned(History):
+    """What self-learning went through.
+
+    Rows of the epochs after the warm-up also have clean_fraction, clean_mean and noisy_mean (of
+    the components, in nats), clean_weight (of the first component), collapsed (0 or 1), agreement
+    and noisy_agreement (share of all segments and of the noisy ones whose most probable class is
+    that of the clip; without noisy ones the latter is missing), largest_class (share of the
+    segments that get the most frequent class) and stability (share of the segments for which the
+    decision is that of the last time; missing at first).
 
     Attributes
     ----------
-    epochs : list of dict
-        A row an epoch: train_loss, valid_loss, valid_accuracy, learning_rate, and after the
-        warm-up clean_fraction, clean_mean and noisy_mean (of the components, in nats),
-        clean_weight (of the first component), collapsed (0 or 1), agreement and noisy_agreement
-        (share of all segments and of the noisy ones whose most probable class is that of the
-        clip; without noisy ones the latter is missing), largest_class (share of the segments that
-        get the most frequent class: 1 if all get the same) and stability (share of the segments
-        for which the decision is that of the last time; missing at first).
-    best_epoch : int
-        The one that the parameters are from.
     clean_probability : np.ndarray, shape (n_epochs, n_segments), float32
         Posterior of being clean; NaN in the warm-up and for segments that an epoch did not take.
     """
 
-    epochs: list[dict[str, float]]
-    best_epoch: int
     clean_probability: np.ndarray
 
 
@@ -167,17 +149,12 @@ class Partition:
 def partition(losses: np.ndarray, *, threshold: float = 0.5, seed: int = 0) -> Partition:
     """Divide samples into clean and noisy ones by their losses (section 2.1.2, equation 3).
 
-    The mixture has collapsed if the losses are all equal, if one component has less than 1 % of
-    the samples or both have the same mean (within 1 % of the range), or if no sample is clean.
+    The mixture, whose first guess is random, has collapsed if the losses are all equal, if one
+    component has less than 1 % of the samples or both have the same mean (within 1 % of the
+    range), or if no sample is clean.
 
-    Parameters
-    ----------
-    losses : np.ndarray, shape (n,)
-        Cross-entropy of each sample with its label.
-    threshold : float
-        As in `SelfLearningOptions`.
-    seed : int
-        Of the mixture's first guess.
+    `losses`, shape (n,), are the cross-entropies of the samples with their labels; the threshold
+    is that of `SelfLearningOptions`.
 
     Raises
     ------
@@ -201,16 +178,13 @@ def partition(losses: np.ndarray, *, threshold: float = 0.5, seed: int = 0) -> P
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(values)
     order = np.argsort(mixture.means_[:, 0])
-    means, weights = mixture.means_[order, 0], mixture.weights_[order]
+    (first, second), weights = mixture.means_[order, 0], mixture.weights_[order]
     clean = mixture.predict_proba(values)[:, order[0]]
-    collapsed = bool(
-        weights.min() < _LEAST_WEIGHT
-        or means[1] - means[0] < _LEAST_DISTANCE
-        or not (clean > threshold).any()
-    )
+    apart = weights.min() >= _LEAST_WEIGHT and second - first >= _LEAST_DISTANCE
+    collapsed = not (apart and (clean > threshold).any())
     return Partition(
         np.ones(len(losses)) if collapsed else clean,
-        (low + span * float(means[0]), low + span * float(means[1])),
+        (low + span * float(first), low + span * float(second)),
         (float(weights[0]), float(weights[1])),
         collapsed,
     )
@@ -257,26 +231,10 @@ def interleave(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 class SelfLearner(nn.Module):
     """The network, with the partitions and batches of every epoch.
 
-    The state of an interrupted training beside the network's parameters is in buffers.
-
-    Parameters
-    ----------
-    network : VGG16
-    segment_set : SegmentSet
-        To train on.
-    targets : np.ndarray, shape (n_clips,)
-    n_classes : int
-    options : SelfLearningOptions
-    seed : int
-
-    Attributes
-    ----------
-    epoch : Tensor, shape ()
-        Number of epochs begun.
-    clean : Tensor, shape (n_epochs, n_segments)
-        As in `SelfLearned`, up to the epoch of the parameters.
-    diagnostics : dict of str to float
-        Of the last partition.
+    The state of an interrupted training beside the network's parameters is in buffers: `epoch`,
+    the number of epochs begun, and `clean`, shape (n_epochs, n_segments), the posteriors up to the
+    epoch of the parameters. `targets` has the class of each clip; `diagnostics` are those of the
+    last partition.
     """
 
     epoch: Tensor
@@ -326,14 +284,10 @@ class SelfLearner(nn.Module):
         return functional.cross_entropy(mixed, targets) + self.options.kl_weight * divergence
 
     def batches(self, rng: np.random.Generator) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor]]:
-        """One epoch.
+        """One epoch: mixed segments, shape (batch, n_mels, window), and labels, mixed likewise.
 
-        Yields
-        ------
-        inputs : tuple of Tensor, shapes (batch, n_mels, window) and (n_noisy, n_mels, window)
-            Mixed segments and, where the consistency counts, the noisy ones among those mixed.
-        targets : Tensor, shape (batch, n_classes)
-            Labels, mixed likewise.
+        Where the consistency counts, the noisy ones among those mixed, shape (n_noisy, n_mels,
+        window), are the second input. Labels have shape (batch, n_classes).
         """
         epoch = int(self.epoch)
         self.epoch += 1
@@ -355,28 +309,16 @@ class SelfLearner(nn.Module):
 
     def _divide(self, drawn: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Labels, soft for the noisy ones of some segments, and which are noisy; both of all."""
-        predicted = predict_segments(
-            self.network,
-            self.segments,
-            drawn,
-            batch_size=2 * self.options.batch_size,
-            device=self.epoch.device,
-        )
+        options = self.options
+        predicted = predict_segments(self.network, self.segments, drawn, options, self.epoch.device)
         self.network.train()
         own = predicted[np.arange(len(drawn)), self.labels[drawn]]
-        seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
         losses = -np.log(np.maximum(own, _SMALLEST_PROBABILITY))
-        division = partition(losses, threshold=self.options.threshold, seed=seed)
+        seed = epoch_seed(self.seed, epoch)
+        division = partition(losses, threshold=options.threshold, seed=seed)
         if division.collapsed:
-            means, weights = division.means, division.weights
-            warnings.warn(
-                f"epoch {epoch}: the losses do not fall into two components (means "
-                f"{means[0]:.3f} and {means[1]:.3f}, weights {weights[0]:.3f} and "
-                f"{weights[1]:.3f}); all segments count as clean",
-                SelfLearningWarning,
-                stacklevel=2,
-            )
-        unlabelled = division.clean_probability <= self.options.threshold
+            _warn_of_collapse(division, epoch)
+        unlabelled = division.clean_probability <= options.threshold
         self.diagnostics = {
             **_diagnostics(division, unlabelled, predicted.argmax(axis=1), self.labels[drawn]),
             **self._stability(drawn, unlabelled, epoch),
@@ -385,7 +327,7 @@ class SelfLearner(nn.Module):
         self.clean[epoch, torch.from_numpy(drawn)] = values
         self._last_clean = self.clean.cpu().numpy().copy()
         labels, noisy = self.one_hot.copy(), np.zeros(len(self.segments), dtype=bool)
-        labels[drawn[unlabelled]] = sharpen(predicted[unlabelled], self.options.temperature)
+        labels[drawn[unlabelled]] = sharpen(predicted[unlabelled], options.temperature)
         noisy[drawn] = unlabelled
         return labels, noisy
 
@@ -399,6 +341,19 @@ class SelfLearner(nn.Module):
         last = epoch - 1 - known[::-1].argmax(axis=0)
         before = earlier[last, np.arange(len(drawn))] <= self.options.threshold
         return {"stability": float((before == unlabelled)[seen].mean())}
+
+
+def _warn_of_collapse(division: Partition, epoch: int) -> None:
+    means, weights = (
+        " and ".join(f"{value:.3f}" for value in pair)
+        for pair in (division.means, division.weights)
+    )
+    warnings.warn(
+        f"epoch {epoch}: the losses do not fall into two components (means {means}, weights "
+        f"{weights}); all segments count as clean",
+        SelfLearningWarning,
+        stacklevel=3,
+    )
 
 
 def _diagnostics(
@@ -426,8 +381,7 @@ def self_learn(
     n_classes: int,
     seed: int,
     device: torch.device,
-    checkpoint: Path | None = None,
-    progress: bool = False,
+    **more: Any,
 ) -> SelfLearned:
     """Train a network on segments and leave it with the parameters of its best epoch.
 
@@ -437,19 +391,8 @@ def self_learn(
     cross-entropy of the mixed segments plus `kl_weight` times the divergence of two passes over
     the unmixed noisy ones (`r_drop`), both divided by the size of the batch (equations 7-9).
 
-    Parameters
-    ----------
-    network : VGG16
-        Trained in place.
-    parts : tuple of SegmentSet
-        To train on and to validate with.
-    targets : tuple of np.ndarray, shapes (n_clips,)
-        Classes of their clips.
-    options : SelfLearningOptions
-    n_classes, seed : int
-    device : torch.device
-    checkpoint, progress
-        As for `mer.training.supervised.train`.
+    Segments are given to train on and to validate with, and targets, shapes (n_clips,), of their
+    clips; other parameters are those of `mer.training.supervised.train`.
 
     Raises
     ------
@@ -468,16 +411,7 @@ def self_learn(
         score = clip_score(network, parts[1], targets[1], options, device)
         return SelfLearningScore(score.accuracy, score.loss, learner.diagnostics)
 
-    history = train(
-        learner,
-        learner.batches,
-        validate,
-        options,
-        loss=learner.loss,
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
-    )
+    settings = {"loss": learner.loss, "seed": seed, "device": device, **more}
+    history = train(learner, learner.batches, validate, options, **settings)
     clean = learner.clean_probability[: len(history.epochs)]
     return SelfLearned(history.epochs, history.best_epoch, clean)

@@ -21,6 +21,13 @@ Batch = tuple[Any, Tensor]
 """Inputs, a Tensor or a tuple of them (one for each argument of the network), and targets."""
 
 
+def check_positive(options: Any, *names: str) -> None:
+    """Raise a ParameterError unless these hyper-parameters are more than 0."""
+    for name in names:
+        if getattr(options, name) <= 0:
+            raise ParameterError(f"{name} is {getattr(options, name)}; expected more than 0")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
     """How a network is trained.
@@ -50,9 +57,7 @@ class TrainingOptions:
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "batch_size", "learning_rate", "clip_norm"):
-            if getattr(self, name) <= 0:
-                raise ParameterError(f"{name} is {getattr(self, name)}; expected more than 0")
+        check_positive(self, "epochs", "patience", "batch_size", "learning_rate", "clip_norm")
 
 
 @dataclass(frozen=True)
@@ -84,22 +89,17 @@ class Score:
 class RegressionScore:
     """Validation result of an epoch of a regression; the lower root mean squared error is better.
 
-    Attributes
-    ----------
-    rmse : float
-        Over clips and dimensions together.
+    It is taken over clips and dimensions together.
     """
 
     rmse: float
 
     @property
     def order(self) -> tuple[float, ...]:
-        """What epochs are compared by; the first number also steers the learning rate."""
         return (-self.rmse,)
 
     @property
     def row(self) -> dict[str, float]:
-        """Row of the history."""
         return {"valid_rmse": self.rmse}
 
 
@@ -167,20 +167,11 @@ def train(
         Gives the batches of an epoch from a generator of its own, seeded by `seed` and the epoch.
     validate : callable
         Gives the score of the network, in evaluation mode.
-    options : TrainingOptions
     loss : callable
         Of the network's output (float32) and the targets.
-    seed : int
-    device : torch.device
     checkpoint : Path, optional
         File that the state is written to after every epoch. Where it exists, training goes on
         from it, with the same result as if it had not been interrupted; it is removed at the end.
-    progress : bool
-        Whether to show a progress bar.
-
-    Returns
-    -------
-    History
 
     Raises
     ------
@@ -193,7 +184,7 @@ def train(
         state.load(checkpoint)
     bar = _progress_bar(options.epochs, state.epoch) if progress else None
     while state.epoch < options.epochs and state.stale < options.patience:
-        torch.manual_seed(_epoch_seed(seed, state.epoch))
+        torch.manual_seed(epoch_seed(seed, state.epoch))
         rng = np.random.default_rng([seed, state.epoch])
         train_loss = _epoch(network, batches(rng), loss, state, options, device)
         network.eval()
@@ -215,7 +206,8 @@ def train(
     return History(state.rows, state.best_epoch)
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
+def epoch_seed(seed: int, epoch: int) -> int:
+    """Seed of torch or of a library in one epoch."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 
@@ -249,14 +241,8 @@ def _epoch(
 def forward(network: nn.Module, inputs: Any, device: torch.device) -> Any:
     """Output of a network for a batch, in bfloat16 where that is faster, returned as float32.
 
-    Parameters
-    ----------
-    network : nn.Module
-        Gives a Tensor, or a dict or tuple of them.
-    inputs : Tensor or tuple of Tensor
-        One for each argument of the network.
-    device : torch.device
-        Where the network is; the inputs are moved there.
+    Inputs, a Tensor or a tuple of them (one for each argument of the network), are moved to the
+    device. The output is a Tensor, or a dict or tuple of them.
     """
     arguments = inputs if isinstance(inputs, tuple) else (inputs,)
     with autocast(device):
@@ -272,6 +258,7 @@ def _float32(output: Any) -> Any:
 
 
 def _progress_bar(total: int, initial: int) -> Any:
+    # Systems train without tqdm where nothing is shown
     from tqdm.auto import tqdm
 
     return tqdm(total=total, initial=initial, unit="epoch", leave=False)
@@ -289,6 +276,9 @@ class _State:
             network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
         self.scheduler = _scheduler(self.optimizer, options)
+        self._parts: dict[str, Any] = {
+            **{"network": network, "optimizer": self.optimizer, "scheduler": self.scheduler}
+        }
         self.rows: list[dict[str, float]] = []
         self.best_epoch = -1
         self.best_order: tuple[float, ...] = (-math.inf, -math.inf)
@@ -315,16 +305,12 @@ class _State:
             self.scheduler.step()
 
     def save(self, path: Path) -> None:
-        state = {
-            "identity": self.identity,
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "rows": self.rows,
-            "best": (self.best_epoch, self.best_order, self.best_parameters),
-        }
+        state = {name: part.state_dict() for name, part in self._parts.items()}
+        best = (self.best_epoch, self.best_order, self.best_parameters)
         with atomic_path(path) as temporary:
-            torch.save(state, temporary)
+            torch.save(
+                {"identity": self.identity, **state, "rows": self.rows, "best": best}, temporary
+            )
 
     def load(self, path: Path) -> None:
         try:
@@ -337,9 +323,8 @@ class _State:
             raise ParameterError(
                 f"{path} is a checkpoint of another training; remove it to start again"
             )
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
         self.rows = state["rows"]
         self.best_epoch, self.best_order, self.best_parameters = state["best"]
 

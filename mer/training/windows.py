@@ -70,16 +70,12 @@ def training_batches(
     ----------
     items : sequence
         By default arrays with time on the last axis.
-    targets : np.ndarray, shape (n_items,)
     window : int
         Longest window, in steps.
     batch_size : int
         A last batch of one clip joins the batch before it.
-    rng : np.random.Generator
-    length_of : callable
-        Steps of an item.
-    batch_of : callable
-        Inputs of the network from windows of one length.
+    length_of, batch_of : callable
+        Steps of an item, and inputs of the network from windows of one length.
     size_of : callable
         Of a window, where `batch_of` pads windows of one length: clips are also sorted by the size
         of the whole clip for its length.
@@ -126,14 +122,8 @@ def prediction_batches(
 ) -> Iterator[tuple[Any, np.ndarray]]:
     """All windows of all clips, each clip covered by consecutive windows, without padding.
 
-    Parameters are those of `training_batches`.
-
-    Yields
-    ------
-    inputs : what `batch_of` gives
-        Of windows of one length, see `window_length`.
-    owners : np.ndarray, shape (batch,)
-        Index of the clip that each window was taken from.
+    Parameters are those of `training_batches`. Yields inputs, of windows of one length (see
+    `window_length`), and the index of the clip that each window was taken from, shape (batch,).
     """
     by_length: dict[int, list[tuple[int, int]]] = {}
     for index, item in enumerate(items):
@@ -152,13 +142,8 @@ def prediction_batches(
 class SegmentOptions(TrainingOptions):
     """How a network of segments is trained.
 
-    Attributes
-    ----------
-    epochs, patience, batch_size, learning_rate, weight_decay, schedule, clip_norm
-        As in `TrainingOptions`.
-    segments_per_epoch : int or None
-        Segments of each clip that an epoch takes at random; None takes all. As many, evenly
-        spread, are validated.
+    `segments_per_epoch` of each clip, or all of them, are taken by an epoch at random; as many,
+    evenly spread, are validated.
     """
 
     segments_per_epoch: int | None = None
@@ -187,12 +172,10 @@ class SegmentSet:
 
     Attributes
     ----------
-    owners : np.ndarray, shape (n_segments,)
-        Index of the clip of each segment.
-    numbers : np.ndarray, shape (n_segments,)
-        Number of each segment within its clip.
-    starts : np.ndarray, shape (n_segments,)
-        First frame of each segment.
+    counts : np.ndarray, shape (n_clips,)
+        Segments of each clip.
+    owners, numbers, starts : np.ndarray, shape (n_segments,)
+        Index of each segment's clip, its number within the clip, and its first frame.
     """
 
     def __init__(self, log_mels: Sequence[np.ndarray], window: int, hop: int) -> None:
@@ -257,18 +240,8 @@ def inherited_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch in which every segment has the class of its clip.
 
-    Parameters
-    ----------
-    segment_set : SegmentSet
-    targets : np.ndarray, shape (n_clips,)
-        Class of each clip.
-    options : SegmentOptions
-    rng : np.random.Generator
-
-    Yields
-    ------
-    inputs : Tensor, shape (batch, n_mels, window)
-    targets : Tensor, shape (batch,)
+    Yields batches of segments, shape (batch, n_mels, window), and their classes, shape (batch,);
+    `targets`, shape (n_clips,), are those of the clips.
     """
     drawn = segment_set.draw(options.segments_per_epoch, rng)
     for chosen in split_batches(drawn, options.batch_size):
@@ -279,8 +252,7 @@ def predict_segments(
     network: nn.Module,
     segment_set: SegmentSet,
     indices: np.ndarray,
-    *,
-    batch_size: int,
+    options: SegmentOptions,
     device: torch.device,
 ) -> np.ndarray:
     """Class probabilities of some segments, shape (n, n_classes), float64.
@@ -290,7 +262,7 @@ def predict_segments(
     network.eval()
     parts = []
     with torch.inference_mode():
-        for chosen in split_batches(indices, batch_size):
+        for chosen in split_batches(indices, 2 * options.batch_size):
             logits = forward(network, segment_set.batch(chosen), device)
             parts.append(torch.softmax(logits.double(), dim=1).cpu().numpy())
     return np.concatenate(parts)
@@ -305,7 +277,5 @@ def clip_score(
 ) -> Score:
     """Score of the mean probabilities of each clip, over evenly spread segments."""
     indices = segment_set.spread(options.segments_per_epoch)
-    values = predict_segments(
-        network, segment_set, indices, batch_size=2 * options.batch_size, device=device
-    )
+    values = predict_segments(network, segment_set, indices, options, device)
     return Score.of(segment_set.clip_means(values, indices), targets)

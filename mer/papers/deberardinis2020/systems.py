@@ -34,9 +34,14 @@ from mer.separation import MIX, separator_revision, source_waveform
 from mer.systems.base import FITTED_FILE, Context, Feature, Fitted, System, dimension_frame
 from mer.systems.classical import regression_task
 from mer.systems.code import call, plain
-from mer.systems.network import check_positive
 from mer.training import supervised
-from mer.training.supervised import History, RegressionScore, TrainingOptions, resolve_device
+from mer.training.supervised import (
+    History,
+    RegressionScore,
+    TrainingOptions,
+    check_positive,
+    resolve_device,
+)
 
 SOURCES = ("vocals", "bass", "drums", "other")
 """In the order of the paper."""

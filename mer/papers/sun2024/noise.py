@@ -7,8 +7,8 @@ with the labels of clips only, and then compared with the truth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mer.clips import Clip, Corpus, Fold, Labels
 from mer.corpora.composed import quadrant_shares
-from mer.errors import MissingDataError, ParameterError
+from mer.errors import ParameterError
 from mer.evaluation.labels import (
     NoiseDetection,
     detection_by_groups,
@@ -36,10 +36,10 @@ from mer.papers.sun2024.tables import (
     with_duration,
 )
 from mer.study import plots
-from mer.study.claims import NOT_RUN, Claim, Comparison, judge
+from mer.study.claims import COLUMNS, NOT_RUN, Claim, Comparison, judge
 from mer.study.specs import RunSpec
 from mer.study.study import Study
-from mer.study.text import estimate, listing, number
+from mer.study.text import estimate, estimate_table, listing, number
 from mer.tasks import TASKS as TASKS_BY_NAME
 from mer.tasks import Task
 
@@ -75,6 +75,7 @@ REVISION = 1
 _WHOLE = 1 - 1e-6
 _KEYS = ["task", "system", "duration"]
 _CLIP = [*_KEYS, "part", "id", "group"]
+_PURE = ", segments of one emotion"
 _COUNTS = ["models", "segments", "right", "label_right", "pure", "right_pure", "label_right_pure"]
 
 
@@ -95,23 +96,21 @@ _COLUMNS = {
 
 
 class NoiseTables(NamedTuple):
-    """Divisions and answers of all systems, laid beside the truth.
+    """Divisions and answers of all systems beside the truth, by task, system and duration (s).
 
     Attributes
     ----------
     epochs : DataFrame
-        One row a model and epoch after the warm-up: task, system, duration (seconds), fold, epoch
-        (from 1) and the fields of `mer.evaluation.labels.NoiseDetection`.
+        One row a model and epoch after the warm-up: fold, epoch (from 1) and the fields of
+        `mer.evaluation.labels.NoiseDetection`.
     detection : DataFrame
-        How well the divisions of the last epoch find wrong labels. One row a task, system and
-        duration: task, system, duration, folds (number), clips, and for each field of
-        `NoiseDetection` but n its mean over folds with a 95 % bootstrap interval over songs
-        (auc, auc_low, auc_high, ...).
+        How well the divisions of the last epoch find wrong labels: folds (number), clips, and for
+        each field of `NoiseDetection` but n its mean over folds with a 95 % bootstrap interval
+        over songs (auc, auc_low, auc_high, ...).
     clips : DataFrame
-        One row a clip and its part in training: task, system, duration, part, id, group, models
-        (number of them), and sums over these models: segments, right (answered with their own
-        class), label_right (whose class is that of the clip), pure (wholly of one class),
-        right_pure and label_right_pure.
+        One row a clip and its part in training: part, id, group, models (number of them), and sums
+        over these models: segments, right (answered with their own class), label_right (whose
+        class is that of the clip), pure (wholly of one class), right_pure and label_right_pure.
     """
 
     epochs: pd.DataFrame
@@ -144,20 +143,9 @@ def class_shares(clip: Clip, times: np.ndarray, task: Task) -> np.ndarray:
 def with_truth(segments: pd.DataFrame, corpus: Corpus, task_name: str) -> pd.DataFrame:
     """Segments of composed clips with the classes that they and their clips have.
 
-    Parameters
-    ----------
-    segments : DataFrame
-        With columns id, start and end in seconds; those of a clip together.
-    corpus : Corpus
-        The clips.
-    task_name : str
-
-    Returns
-    -------
-    DataFrame
-        With further columns group; label (class of the clip, counted from 1); true (the class
-        that fills most of the segment; of equals, the first) and pure (1 where it fills all of
-        it, else 0).
+    `segments` has columns id, start and end in seconds; those of a clip stand together. Further
+    columns are group; label (class of the clip, counted from 1); true (the class that fills most
+    of the segment; of equals, the first) and pure (1 where it fills all of it, else 0).
     """
     task = TASKS_BY_NAME[task_name]
     clips = {clip.id: clip for clip in corpus}
@@ -181,45 +169,34 @@ def most_probable(segments: pd.DataFrame) -> np.ndarray:
 def model_noise(
     fitted: FittedSegments, spec: RunSpec, corpus: Corpus, fold: Fold
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Divisions and answers of one fitted system.
+    """Epochs and clips of one fitted system as in `NoiseTables`, and its last division.
 
-    Returns
-    -------
-    epochs, clips : DataFrame
-        As in `NoiseTables`.
-    division : DataFrame
-        One row a segment that the last epoch divided: task, system, duration, fold, id and group
-        of its clip, p_clean, noisy (1 where its label is wrong, else 0).
+    The division has a row a segment: task, system, duration, fold, id and group of its clip,
+    p_clean, noisy (1 where its label is wrong, else 0).
     """
     place = {"task": spec.task, "system": spec.system, "duration": spec.parameters["duration"]}
     clips = [
         _clip_counts(fitted, corpus.select(ids), spec.task).assign(part=part, **place)
         for part, ids in ((TRAIN, fold.train), (TEST, fold.test))
     ]
-    epochs, division = _divisions(fitted, spec, corpus)
-    place["fold"] = spec.fold
+    epochs, division = (
+        frame.assign(**place, fold=spec.fold) for frame in _divisions(fitted, spec, corpus)
+    )
     return (
-        epochs.assign(**place).reindex(columns=_COLUMNS["epochs"]),
+        epochs.reindex(columns=_COLUMNS["epochs"]),
         pd.concat(clips, ignore_index=True)[_COLUMNS["clips"]],
-        division.assign(**place).reindex(columns=_COLUMNS["division"]),
+        division.reindex(columns=_COLUMNS["division"]),
     )
 
 
 def _clip_counts(fitted: FittedSegments, corpus: Corpus, task: str) -> pd.DataFrame:
     segments = with_truth(fitted.segment_probabilities(list(corpus)), corpus, task)
-    right = (most_probable(segments) == segments["true"]).astype(int)
-    label_right = (segments["label"] == segments["true"]).astype(int)
-    counted = segments.assign(
-        models=0,
-        segments=1,
-        right=right,
-        label_right=label_right,
-        right_pure=right * segments["pure"],
-        label_right_pure=label_right * segments["pure"],
-    )
-    return (
-        counted.groupby(["id", "group"], sort=False)[_COUNTS].sum().reset_index().assign(models=1)
-    )
+    right = most_probable(segments) == segments["true"]
+    label_right, pure = segments["label"] == segments["true"], segments["pure"] > 0
+    counts = {"segments": True, "right": right, "label_right": label_right, "pure": pure}
+    counts |= {"right_pure": right & pure, "label_right_pure": label_right & pure}
+    counted = segments[["id", "group"]].assign(**counts)
+    return counted.groupby(["id", "group"], sort=False).sum().reset_index().assign(models=1)
 
 
 def _divisions(
@@ -233,12 +210,16 @@ def _divisions(
     known["noisy"] = (known["true"] != known["label"]).astype(int)
     keys = ["id", "segment"]
     divided = partitions.merge(known[[*keys, "group", "noisy"]], on=keys)
-    rows = []
-    for epoch, frame in divided.groupby("epoch"):
-        columns = (frame[name] for name in ("p_clean", "noisy", "id"))
-        scores = noise_detection(*columns, threshold=fitted.system.threshold)
-        rows.append({"epoch": int(str(epoch)) + 1, **scores._asdict()})
+    rows = [
+        {"epoch": int(str(epoch)) + 1, **_detected(frame, fitted.system.threshold)}
+        for epoch, frame in divided.groupby("epoch")
+    ]
     return pd.DataFrame(rows), divided[divided["epoch"] == divided["epoch"].max()]
+
+
+def _detected(division: pd.DataFrame, threshold: float) -> dict[str, Any]:
+    columns = (division[name] for name in ("p_clean", "noisy", "id"))
+    return noise_detection(*columns, threshold=threshold)._asdict()
 
 
 # Runs
@@ -309,39 +290,26 @@ def noise_tables(study: Study) -> NoiseTables:
     groups: dict[tuple[str, str], list[RunSpec]] = {}
     for spec in noise_specs(study) if study.is_known else []:
         groups.setdefault((spec.task, spec.system), []).append(spec)
-    tables = [_stored(study, *group, specs) for group, specs in groups.items()]
-    joined = {}
-    for kind in NoiseTables._fields:
-        frames = [found[kind] for found in tables if kind in found]
-        empty = pd.DataFrame(columns=_COLUMNS[kind])
-        joined[kind] = pd.concat(frames, ignore_index=True) if frames else empty
-    return NoiseTables(**joined)
+    tables: dict[str, list[pd.DataFrame]] = {kind: [] for kind in NoiseTables._fields}
+    for (task, system), specs in groups.items():
+        computed = cache(partial(_compute, study, specs))
+        key = {"runs": [spec.key for spec in specs], "revision": REVISION}
+        for kind in NoiseTables._fields if system in LEARNING else ("clips",):
+            name = f"label noise {kind} {task} {system} {study.corpus_name}"
+            compute = partial(_of_kind, kind, computed)
+            with study.skipping_missing():
+                tables[kind].append(study.table(name, key, compute))
+    return NoiseTables(
+        *(
+            pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=_COLUMNS[kind])
+            for kind, frames in tables.items()
+        )
+    )
 
 
-def _stored(
-    study: Study, task: str, system: str, specs: Sequence[RunSpec]
-) -> dict[str, pd.DataFrame]:
-    """Tables of one system and task by kind; only clips where there is no self-learning."""
-
-    @cache
-    def computed() -> NoiseTables:
-        return _compute(study, specs)
-
-    key = {"runs": [spec.key for spec in specs], "revision": REVISION}
-    tables = {}
-    for kind in NoiseTables._fields if system in LEARNING else ("clips",):
-        name = f"label noise {kind} {task} {system} {study.corpus_name}"
-
-        def compute(kind: str = kind) -> pd.DataFrame:
-            found: pd.DataFrame = getattr(computed(), kind)
-            return found
-
-        try:
-            tables[kind] = study.table(name, key, compute)
-        except MissingDataError:
-            if study.settings.compute:
-                raise
-    return tables
+def _of_kind(kind: str, computed: Callable[[], NoiseTables]) -> pd.DataFrame:
+    table: pd.DataFrame = getattr(computed(), kind)
+    return table
 
 
 def _compute(study: Study, specs: Sequence[RunSpec]) -> NoiseTables:
@@ -375,16 +343,20 @@ def detection(divisions: pd.DataFrame) -> pd.DataFrame:
 
 def detection_text(table: pd.DataFrame, task: str) -> pd.DataFrame:
     """`NoiseTables.detection` of one task for reading: a row a system and duration."""
-    rows = table[table["task"] == task].to_dict("records")
-    text = {
-        with_duration(row["system"], row["duration"]): {
-            # The share of wrong labels is known, not estimated
-            name: estimate(*(row[c] for c in with_ends(measure)[: 1 if measure == "noisy" else 3]))
-            for measure, name in MEASURES.items()
-        }
-        for row in rows
+    rows = _named(table[table["task"] == task])
+    cells = {
+        name: [estimate(*ends) for ends in rows[[*with_ends(measure)]].to_numpy()]
+        for measure, name in MEASURES.items()
     }
-    return pd.DataFrame.from_dict(text, orient="index", columns=list(MEASURES.values()))
+    # The share of wrong labels is known, not estimated
+    cells[MEASURES["noisy"]] = list(map(number, rows["noisy"]))
+    return pd.DataFrame(cells, index=pd.Index(rows["row"]))
+
+
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with the name of system and duration in a column row."""
+    pairs = zip(table["system"], table["duration"], strict=True)
+    return table.assign(row=[with_duration(*pair) for pair in pairs])
 
 
 def epoch_curves(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -401,14 +373,11 @@ def epoch_curves(epochs: pd.DataFrame) -> pd.DataFrame:
 
 
 def segment_accuracy(clips: pd.DataFrame) -> pd.DataFrame:
-    """Share of segments that get their own class.
+    """Share of segments that get their own class, by part, task, system and duration.
 
-    Returns
-    -------
-    DataFrame
-        One row a part, task, system and duration, `CLIP_LABEL` among the systems: clips (number),
-        mean over clips with low and high (95 % bootstrap interval over songs), and pure, the share
-        among segments that are wholly of one class.
+    `CLIP_LABEL` is among the systems. Further columns are clips (number), mean over clips with low
+    and high (95 % bootstrap interval over songs), and pure, the share among segments that are
+    wholly of one class.
     """
     rows = []
     for place, frame in with_labels(clips).groupby(["part", *_KEYS], sort=False):
@@ -429,14 +398,10 @@ def with_labels(clips: pd.DataFrame) -> pd.DataFrame:
 
 def accuracy_text(table: pd.DataFrame, task: str) -> pd.DataFrame:
     """Segment accuracy of one task for reading: a row a system and duration."""
-    text: dict[str, dict[str, str]] = {}
-    for row in table[table["task"] == task].to_dict("records"):
-        name = PARTS[row["part"]]
-        columns = text.setdefault(with_duration(row["system"], row["duration"]), {})
-        columns[name] = estimate(row["mean"], row["low"], row["high"])
-        columns[f"{name}, segments of one emotion"] = number(row["pure"])
-    names = [name + kind for name in PARTS.values() for kind in ("", ", segments of one emotion")]
-    return pd.DataFrame.from_dict(text, orient="index", columns=names)
+    rows = _named(table[table["task"] == task]).replace({"part": PARTS})
+    pure = rows.assign(part=rows["part"] + _PURE, mean=rows["pure"], low=np.nan)
+    columns = [name + kind for name in PARTS.values() for kind in ("", _PURE)]
+    return estimate_table(pd.concat([rows, pure]), "row", "part")[columns]
 
 
 # Claims
@@ -449,20 +414,17 @@ _DETECTION_CLAIMS = {
         "It also tells which segments of one clip have a wrong label, better than chance",
     ),
 }
-_SEGMENT_CLAIMS = (
-    (
-        TEST,
-        "Self-learning labels the segments of new clips better than inheritance",
-        INHERITANCE,
-    ),
-    (TEST, "The KL term helps to label the segments of new clips", WITHOUT_KL),
-    (
-        TRAIN,
+_SEGMENT_CLAIMS = {
+    TEST: {
+        "Self-learning labels the segments of new clips better than inheritance": INHERITANCE,
+        "The KL term helps to label the segments of new clips": WITHOUT_KL,
+    },
+    TRAIN: {
         "What self-learning says of its training segments is better than the labels that they "
-        "inherited",
-        CLIP_LABEL,
-    ),
-)
+        "inherited": CLIP_LABEL,
+    },
+}
+"""By part: questions, and what self-learning is compared with."""
 
 
 def detection_claims(tasks: Iterable[str], durations: Iterable[float]) -> tuple[Claim, ...]:
@@ -476,22 +438,16 @@ def detection_claims(tasks: Iterable[str], durations: Iterable[float]) -> tuple[
 
 def judge_detection(table: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
     """Differences of `NoiseTables.detection` behind `detection_claims`, as `judge` gives them."""
-    estimates = {
-        (f"{name} {with_duration(row['system'], row['duration'])}", row["task"]): (
-            Difference(*(row[column] - 0.5 for column in with_ends(kind))),
-            row["clips"],
-        )
-        for row in table.to_dict("records")
-        for kind, (name, _) in _DETECTION_CLAIMS.items()
-        if not np.isnan(row[f"{kind}_low"])
-    }
-    rows = [
-        comparison.judged(claim.text, DIVISIONS, *estimates[key], by="the mixture")
-        for claim in claims
-        for comparison in claim.comparisons
-        if (key := (comparison.better, comparison.task)) in estimates
-    ]
-    return pd.DataFrame(rows, columns=list(judge([], {}, {}).columns))
+    rows = []
+    for claim, (column, (name, _)) in zip(claims, _DETECTION_CLAIMS.items(), strict=True):
+        known = _named(table.dropna(subset=f"{column}_low")).to_dict("records")
+        found = {(f"{name} {row['row']}", row["task"]): row for row in known}
+        for comparison in claim.comparisons:
+            if row := found.get((comparison.better, comparison.task)):
+                above = Difference(*(row[end] - 0.5 for end in with_ends(column)))
+                place = (claim.text, DIVISIONS, above, row["clips"])
+                rows.append(comparison.judged(*place, by="the mixture"))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def segment_claims(
@@ -499,15 +455,18 @@ def segment_claims(
 ) -> dict[str, tuple[Claim, ...]]:
     """Questions of ours on the answers for segments, by part, put before any run was tested."""
     places = [(task, duration) for task in tasks for duration in durations]
-    found: dict[str, tuple[Claim, ...]] = {}
-    for part, text, other in _SEGMENT_CLAIMS:
-        comparisons = tuple(
+
+    def comparisons(other: str) -> tuple[Comparison, ...]:
+        return tuple(
             Comparison(with_duration(PROPOSED, d), with_duration(other, d), task)
             for task, d in places
             if other != WITHOUT_KL or d == ABLATED
         )
-        found[part] = (*found.get(part, ()), Claim(text, None, comparisons))
-    return found
+
+    return {
+        part: tuple(Claim(text, None, comparisons(other)) for text, other in questions.items())
+        for part, questions in _SEGMENT_CLAIMS.items()
+    }
 
 
 def judge_segments(clips: pd.DataFrame, claims: Mapping[str, Iterable[Claim]]) -> pd.DataFrame:
@@ -515,18 +474,16 @@ def judge_segments(clips: pd.DataFrame, claims: Mapping[str, Iterable[Claim]]) -
 
     They are paired differences of the share of a clip's segments that get their own class.
     """
-    counted = with_labels(clips)
-    pairs = zip(counted["system"], counted["duration"], strict=True)
-    shares = counted.assign(
-        system=[with_duration(*pair) for pair in pairs],
-        seed=0,
-        correct=counted["right"] / counted["segments"].astype(float),
-    )
-    judged = [
-        judge(own, {PARTS[part]: {"the network": shares[shares["part"] == part]}}, {})
+    counted = _named(with_labels(clips))
+    correct = counted["right"] / counted["segments"].astype(float)
+    shares = counted.assign(system=counted["row"], seed=0, correct=correct)
+    rows = [
+        row
         for part, own in claims.items()
+        for answers in [{"the network": shares[shares["part"] == part]}]
+        for row in judge(own, {PARTS[part]: answers}, {}).to_dict("records")
     ]
-    return pd.concat([frame for frame in judged if len(frame)] or judged[:1], ignore_index=True)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 # Text and figures
@@ -560,13 +517,13 @@ _DASHES = {"auc_within": "--", "precision": "-.", "recall": ":", "noisy": "--"}
 _MARKERS = {PROPOSED: "o", WITHOUT_KL: "s", INHERITANCE: "^", CLIP_LABEL: "D"}
 
 
-def detection_figure(curves: pd.DataFrame, task: str, system: str = PROPOSED) -> Figure:
-    """How well each epoch's division finds wrong labels, a column a duration; from `epoch_curves`.
+def detection_figure(curves: pd.DataFrame, task: str) -> Figure:
+    """How well SSSL finds wrong labels in each epoch, a column a duration; from `epoch_curves`.
 
     Above, detection, with a line at an AUC by chance; below, the share of the segments that is
     called noisy beside the share whose label is wrong, which is also the precision by chance.
     """
-    rows = curves[(curves["task"] == task) & (curves["system"] == system)]
+    rows = curves[(curves["task"] == task) & (curves["system"] == PROPOSED)]
     shares = rows["measure"].isin(["noisy", "flagged"])
     rows = rows.assign(panel=np.where(shares, "Share of segments", "Detection"))
     figure = plots.curves(

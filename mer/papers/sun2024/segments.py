@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from mer.audio import audio_seconds, waveform
 from mer.clips import Clip
-from mer.errors import MissingDataError
 from mer.papers.published import published, published_value
 from mer.papers.sun2024.systems import SegmentClassifier
 from mer.papers.sun2024.tables import DATASETS, DURATIONS, PROPOSED, proposed
@@ -96,23 +96,24 @@ def corpus_counts(studies: Mapping[str, Study]) -> pd.DataFrame:
     segments (exact, by time), frames (by frames, as systems are trained), most (if every song had
     30 s) and fewer (most - segments).
     """
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for name, study in studies.items():
-        try:
-            lengths = clip_lengths(study)
-        except MissingDataError:
-            if study.settings.compute:
-                raise
-            continue
-        songs, shorter = len(lengths), int((lengths["seconds"] < LONGEST).sum())
-        for d in DURATIONS:
-            system = _system(study, d)
-            cut = [len(segment_starts(n, system.window, system.hop)) for n in lengths["frames"]]
-            segments = sum(segment_count(s, d, d - 1) for s in lengths["seconds"])
-            rows.append((name, d, songs, shorter, segments, sum(cut), _most(songs, d)))
+        with study.skipping_missing():
+            rows += _counts(name, study, clip_lengths(study))
     columns = ["dataset", "duration", "songs", "shorter", "segments", "frames", "most"]
     counts = pd.DataFrame(rows, columns=columns)
     return counts.assign(fewer=counts["most"] - counts["segments"])
+
+
+def _counts(name: str, study: Study, lengths: pd.DataFrame) -> list[tuple[Any, ...]]:
+    songs, shorter = len(lengths), int((lengths["seconds"] < LONGEST).sum())
+    rows = []
+    for d in DURATIONS:
+        system = _system(study, d)
+        cut = [len(segment_starts(n, system.window, system.hop)) for n in lengths["frames"]]
+        segments = sum(segment_count(s, d, d - 1) for s in lengths["seconds"])
+        rows.append((name, d, songs, shorter, segments, sum(cut), _most(songs, d)))
+    return rows
 
 
 def counts_text(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ Number of epochs, batch size and learning rate are ours, as the paper gives none
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -25,10 +25,10 @@ from mer.segments import LONGEST, frames_of, segment_times
 from mer.systems.base import Context, Feature, clip_feature, probabilities
 from mer.systems.classical import check_grid, class_values, select_classifier
 from mer.systems.code import call
-from mer.systems.network import FittedNetwork, WindowedNetwork, check_positive
+from mer.systems.network import FittedNetwork, WindowedNetwork
 from mer.training import self_learning, supervised
 from mer.training.self_learning import SelfLearned, SelfLearningOptions, self_learn
-from mer.training.supervised import Score, resolve_device
+from mer.training.supervised import Batch, Score, check_positive, resolve_device
 from mer.training.windows import (
     SegmentOptions,
     SegmentSet,
@@ -49,8 +49,10 @@ Targets = tuple[np.ndarray, np.ndarray]
 
 def training_options(context: Context) -> dict[str, Any]:
     """What `mer.training.supervised.train` takes from a context."""
-    options = {"checkpoint": context.checkpoint, "progress": context.progress}
-    return {"seed": context.seed, "device": resolve_device(context.device), **options}
+    return {
+        **{"seed": context.seed, "device": resolve_device(context.device)},
+        **{"checkpoint": context.checkpoint, "progress": context.progress},
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +68,8 @@ class SegmentNetwork(SegmentOptions, WindowedNetwork):
         takes, to an array of shape (n_bins, n_frames) with a frame each `hop_length` samples.
     duration : float
         Of a segment, in seconds.
-    sample_rate : int
-        In Hz.
-    n_fft, hop_length : int
-        In samples.
-    n_mels : int
+    sample_rate, n_fft, hop_length : int
+        In Hz, and in samples.
     """
 
     inputs: ClassVar[str] = "audio"
@@ -135,10 +134,10 @@ class SegmentNetwork(SegmentOptions, WindowedNetwork):
     def segment_frame(self, ids: Sequence[str], segment_set: SegmentSet) -> pd.DataFrame:
         """One row a segment: id of its clip, segment (its number), start and end in seconds."""
         rates = {"sample_rate": self.sample_rate, "hop_length": self.hop_length}
-        times = segment_times(segment_set.starts, self.window, **rates)
+        start, end = segment_times(segment_set.starts, self.window, **rates).T
         owners = np.asarray(ids)[segment_set.owners]
         place = {"id": owners, "segment": segment_set.numbers}
-        return pd.DataFrame({**place, "start": times[:, 0], "end": times[:, 1]})
+        return pd.DataFrame({**place, "start": start, "end": end})
 
 
 class _Standardised(nn.Module):
@@ -184,11 +183,8 @@ class SegmentClassifier(SelfLearningOptions, SegmentNetwork):
         Called with the number of classes, and with those of `n_mels`, `width`, `grid` and `dropout`
         that it takes; gives a network of features, shape (batch, n_bins, window), which are
         standardised first unless it is a `mer.models.vgg.VGG16`.
-    width : float
-        Factor on the channels and dense layers of VGG16.
-    grid : int
-        Side of the map that its dense layers see.
-    dropout : float
+    width, grid, dropout
+        As in `mer.models.vgg.VGG16`.
     c_grid : tuple of float
         Values of the inverse regularisation strength C of the support vector machine; the
         smallest of the best on validation clips is taken.
@@ -276,13 +272,10 @@ class SegmentClassifier(SelfLearningOptions, SegmentNetwork):
         def validate(model: Any) -> Score:
             return clip_score(model, parts[1], targets[1], self, options["device"])
 
-        history = supervised.train(
-            network,
-            lambda rng: inherited_batches(parts[0], targets[0], self, rng),
-            validate,
-            self,
-            **options,
-        )
+        def batches(rng: np.random.Generator) -> Iterator[Batch]:
+            return inherited_batches(parts[0], targets[0], self, rng)
+
+        history = supervised.train(network, batches, validate, self, **options)
         return SelfLearned(history.epochs, history.best_epoch, np.empty((0, len(parts[0]))))
 
     def _song_classifier(self, fitted: FittedSegments, parts: Parts, targets: Targets) -> Any:
@@ -346,10 +339,9 @@ class FittedSegments(FittedNetwork):
         return probabilities(corpus, np.stack(decide))
 
     def segment_probabilities(self, clips: Sequence[Clip]) -> pd.DataFrame:
-        """Class probabilities of every segment of some clips, as in figure 2.
+        """Class probabilities of every segment of some clips, in order, as in figure 2.
 
-        One row a segment, in order: id of the clip, segment (its number), start and end in
-        seconds, p_1 ... p_k.
+        Columns id (of the clip), segment (its number), start and end in seconds, p_1 ... p_k.
         """
         segment_set = self.system.segment_set(self.system.items(clips))
         frame = self.system.segment_frame([clip.id for clip in clips], segment_set)
@@ -359,8 +351,8 @@ class FittedSegments(FittedNetwork):
     def partitions(self) -> pd.DataFrame:
         """How self-learning divided the training segments, epoch by epoch; empty without it.
 
-        One row for each segment that an epoch divided: epoch (from 0, the warm-up counted), id,
-        segment, start, end, and p_clean, the posterior probability that its label is right.
+        Columns epoch (from 0, the warm-up counted), id, segment, start, end, and p_clean, the
+        posterior probability that the label of the segment is right.
         """
         epochs, rows = np.nonzero(np.isfinite(self.clean_probability))
         found = self.training_segments.iloc[rows].reset_index(drop=True)
@@ -369,11 +361,6 @@ class FittedSegments(FittedNetwork):
 
     def values(self, segment_set: SegmentSet) -> list[np.ndarray]:
         """Probabilities of the segments of each clip, shapes (n_segments, n_classes)."""
-        found = predict_segments(
-            self.network,
-            segment_set,
-            np.arange(len(segment_set)),
-            batch_size=2 * self.system.batch_size,
-            device=self.device,
-        )
+        indices = np.arange(len(segment_set))
+        found = predict_segments(self.network, segment_set, indices, self.system, self.device)
         return np.split(found, np.cumsum(segment_set.counts)[:-1])

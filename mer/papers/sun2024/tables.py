@@ -6,7 +6,7 @@ published values of the dataset that the corpus stands for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mer.errors import MissingDataError
 from mer.papers import emopia
 from mer.papers.published import cells, published, published_value
 from mer.papers.sun2024.systems import SegmentClassifier
@@ -26,7 +25,7 @@ from mer.study.results import TASK_TITLES, Results, read_predictions
 from mer.study.scores import Published, metric_name, paired_difference, scores
 from mer.study.study import Study
 from mer.study.tables import Rows, Table, score_table
-from mer.study.text import captioned, estimate, number
+from mer.study.text import captioned, estimate, estimate_table, number
 
 PROPOSED, WITHOUT_KL = "SSSL", "SSSL, no KL"
 INHERITANCE, WHOLE_CLIP = "Segment inheritance", "VGG16, whole clip"
@@ -148,11 +147,8 @@ def run_everywhere(study: Study, run: Callable[[Study], Results]) -> dict[str, R
     """
     found = {}
     for name, own in corpora(study).items():
-        try:
+        with own.skipping_missing():
             found[name] = run(own)
-        except MissingDataError:
-            if own.settings.compute:
-                raise
     return found
 
 
@@ -228,52 +224,41 @@ def show_scores(results: Results, table: pd.DataFrame, order: Iterable[str]) -> 
 def duration_claims(tasks: Iterable[str]) -> tuple[Claim, ...]:
     """Claims of table 2 about some tasks, as they were put before any run was tested."""
     one, three = (with_duration(PROPOSED, d) for d in (1, 3))
-    found = (
-        Claim(
-            "Short segments are best for arousal: 1 s is better than every longer duration",
-            "2",
-            tuple(Comparison(one, longer, "A") for longer in SWEEP[1:]),
+    shorter = "Short segments are best for arousal: 1 s is better than every longer duration"
+    longer = "Longer segments are better for {}: 3 s are better than 1 s"
+    claims = {
+        "A": Claim(shorter, "2", tuple(Comparison(one, other, "A") for other in SWEEP[1:])),
+        "V": Claim(longer.format("valence"), "2", (Comparison(three, one, "V"),)),
+        "cluster": Claim(
+            longer.format("mood clusters, too"), None, (Comparison(three, one, "cluster"),)
         ),
-        Claim(
-            "Longer segments are better for valence: 3 s are better than 1 s",
-            "2",
-            (Comparison(three, one, "V"),),
-        ),
-        Claim(
-            "Longer segments are better for mood clusters, too: 3 s are better than 1 s",
-            None,
-            (Comparison(three, one, "cluster"),),
-        ),
-    )
-    chosen = set(tasks)
-    return tuple(claim for claim in found if claim.comparisons[0].task in chosen)
+    }
+    return tuple(claim for task, claim in claims.items() if task in set(tasks))
 
 
-_COMPARISONS = (
-    (
-        "Self-learning is better than letting every segment inherit the label of its clip",
-        None,
-        INHERITANCE,
+_COMPARISONS = {
+    "Self-learning is better than letting every segment inherit the label of its clip": INHERITANCE,
+    "Self-learning is better than inheritance if both decide on clips in the same way": (
+        INHERITANCE_SVM
     ),
-    (
-        "Self-learning is better than inheritance if both decide on clips in the same way",
-        None,
-        INHERITANCE_SVM,
-    ),
-    ("The KL term helps", "3", WITHOUT_KL),
-    ("Learning from segments is better than the same network on whole clips", None, WHOLE_CLIP),
-    ("SSSL is better than 2-Stage", "3", TWO_STAGE),
-    ("SSSL is better than a support vector machine on audio embeddings", "3", EMBEDDING),
-    ("SSSL is better than a support vector machine on descriptors", "3", SVM),
-)
+    "The KL term helps": WITHOUT_KL,
+    "Learning from segments is better than the same network on whole clips": WHOLE_CLIP,
+    "SSSL is better than 2-Stage": TWO_STAGE,
+    "SSSL is better than a support vector machine on audio embeddings": EMBEDDING,
+    "SSSL is better than a support vector machine on descriptors": SVM,
+}
 
 
 def comparison_claims(tasks: Iterable[str]) -> tuple[Claim, ...]:
     """Claims of table 3, and those of the text that it does not test, about some tasks."""
     tasks = list(tasks)
     return tuple(
-        Claim(text, table, tuple(Comparison(PROPOSED, other, task) for task in tasks))
-        for text, table, other in _COMPARISONS
+        Claim(
+            text,
+            "3" if other in TABLE_3.rows else None,
+            tuple(Comparison(PROPOSED, other, task) for task in tasks),
+        )
+        for text, other in _COMPARISONS.items()
     )
 
 
@@ -323,12 +308,11 @@ def published_notes() -> str:
 def duration_summary(table: pd.DataFrame) -> str:
     """Best and worst duration of each task, as Markdown; from `mer.study.scores.scores`."""
     lines = []
-    for task, rows in _accuracies(table):
-        ordered = rows.sort_values("mean", ascending=False, kind="stable")
-        best, worst = (f"{name} ({_text(ordered.loc[name])})" for name in ordered.index[[0, -1]])
+    for title, rows, text in _accuracies(table):
+        best, *_, worst = rows.sort_values("mean", ascending=False, kind="stable").index
         lines.append(
-            f"- {TASK_TITLES[task]}: {best} has the highest accuracy, {worst} the lowest; "
-            f"{number(int(rows['n'].max()))} test clips."
+            f"- {title}: {best} ({text[best]}) has the highest accuracy, {worst} ({text[worst]}) "
+            f"the lowest; {number(int(rows['n'].max()))} test clips."
         )
     return "\n".join(lines)
 
@@ -336,27 +320,25 @@ def duration_summary(table: pd.DataFrame) -> str:
 def comparison_summary(table: pd.DataFrame) -> str:
     """Rank of SSSL in each task, as Markdown; from `mer.study.scores.scores`."""
     lines = []
-    for task, rows in _accuracies(table):
-        best = rows["mean"].idxmax()
-        text = f"- {TASK_TITLES[task]}: {best} has the highest accuracy, {_text(rows.loc[best])}."
-        if PROPOSED in rows.index:
-            own = rows.loc[PROPOSED]
-            above = int((rows["mean"] > own["mean"]).sum())
-            text += f" {PROPOSED} has {_text(own)}; {above} of {len(rows) - 1} others have a higher"
-            text += " mean."
-        if "Constant" in rows.index:
-            text += f" The commonest class alone gives {number(rows.loc['Constant', 'mean'])}."
-        lines.append(text)
+    for title, rows, text in _accuracies(table):
+        best, means = rows["mean"].idxmax(), rows["mean"]
+        line = f"- {title}: {best} has the highest accuracy, {text[best]}."
+        if PROPOSED in text:
+            above = int((means > means[PROPOSED]).sum())
+            line += f" {PROPOSED} has {text[PROPOSED]}; {above} of {len(rows) - 1} others have a"
+            line += " higher mean."
+        if "Constant" in text:
+            line += f" The commonest class alone gives {number(means['Constant'])}."
+        lines.append(line)
     return "\n".join(lines)
 
 
-def _accuracies(table: pd.DataFrame) -> Iterable[tuple[str, Any]]:
+def _accuracies(table: pd.DataFrame) -> Iterator[tuple[str, Any, dict[str, str]]]:
+    """Title, scores by system and their texts, a task each."""
     for task, rows in table[table["metric"] == "accuracy"].groupby("task", sort=False):
-        yield str(task), rows.set_index("system")
-
-
-def _text(row: Any) -> str:
-    return estimate(row["mean"], row["low"], row["high"])
+        text = estimate_table(rows, "system", "task")[task]
+        texts = dict(zip(map(str, text.index), text, strict=True))
+        yield TASK_TITLES[str(task)], rows.set_index("system"), texts
 
 
 def duration_figure(table: pd.DataFrame, corpus: str) -> Figure:
@@ -396,10 +378,10 @@ def comparison_figure(results: Results, table: pd.DataFrame) -> Figure:
     """Forest plot of the `score_frame` of results: a row a task, accuracy left and F1 right."""
     dataset = STANDS_FOR.get(results.study.corpus_name)
     own = table[table["system"] == PROPOSED].set_index(["task", "metric"])["mean"]
-    counts = table.groupby("task")["n"].max()
+    counts: dict[Any, int] = table.groupby("task")["n"].max().to_dict()
     titles = {
         (task, metric): f"{TASK_TITLES[task]}: {metric_name(metric, task)} (n = {number(n)})"
-        for task, n in zip(map(str, counts.index), counts, strict=True)
+        for task, n in counts.items()
         for metric in METRICS
     }
     return plots.forest(
@@ -419,43 +401,32 @@ def comparison_figure(results: Results, table: pd.DataFrame) -> Figure:
 def leakage(grouped: pd.DataFrame, leaky: pd.DataFrame) -> pd.DataFrame:
     """How much accuracy a system gains from clips of the test's artists in training.
 
-    Parameters
-    ----------
-    grouped, leaky : DataFrame
-        Predictions with artists kept together, and with artists on both sides.
-
-    Returns
-    -------
-    DataFrame
-        One row a system and task that was run on both: system, task, grouped, leaky (accuracy),
-        difference (leaky - grouped), low, high (95 %, paired bootstrap over artists), n (clips).
+    `grouped` are predictions with artists kept together, `leaky` with artists on both sides. One
+    row a system and task that was run on both: system, task, grouped, leaky (accuracy), difference
+    (leaky - grouped), low, high (95 %, paired bootstrap over artists), n (clips).
     """
     rows = []
     apart = dict(list(grouped.groupby(["system", "task"])))
-    for (system, task), frame in leaky.groupby(["system", "task"], sort=False):
-        if (system, task) not in apart:
-            continue
-        own = apart[system, task]
-        found = paired_difference(frame, own)
-        means = {"grouped": own["correct"].mean(), "leaky": frame["correct"].mean()}
-        ends = {"difference": found.mean, "low": found.low, "high": found.high}
-        n = frame["id"].nunique()
-        rows.append({"system": system, "task": task, **means, **ends, "n": n})
+    for place, frame in leaky.groupby(["system", "task"], sort=False):
+        if place in apart:
+            means = (own["correct"].mean() for own in (apart[place], frame))
+            gain = paired_difference(frame, apart[place])
+            rows.append((*place, *means, *gain, frame["id"].nunique()))
     columns = ["system", "task", "grouped", "leaky", "difference", "low", "high", "n"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def leakage_text(table: pd.DataFrame) -> pd.DataFrame:
     """`leakage` for reading, indexed by system."""
-    gains = zip(table["difference"], table["low"], table["high"], strict=True)
-    return pd.DataFrame(
-        {
-            "task": table["task"].map(TASK_TITLES),
-            "artists apart": table["grouped"].map(number),
-            "artists on both sides": table["leaky"].map(number),
-            "difference": [estimate(*gain, signed=True) for gain in gains],
-        }
-    ).set_axis(pd.Index(table["system"]))
+    text = {
+        "task": table["task"].map(TASK_TITLES),
+        "artists apart": table["grouped"].map(number),
+        "artists on both sides": table["leaky"].map(number),
+        "difference": [
+            estimate(*gain, signed=True) for gain in table[["difference", "low", "high"]].to_numpy()
+        ],
+    }
+    return pd.DataFrame(text).set_axis(pd.Index(table["system"]))
 
 
 def run_leakage(study: Study) -> pd.DataFrame | None:
@@ -508,14 +479,15 @@ def self_learning_summary(history: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+_ALL, _NOISY = "clean component or all segments", "noisy component or segments"
 _MEASURES = {
-    "clean_fraction": ("Clean segments\n(share)", "clean component or all segments"),
-    "clean_mean": ("Mean loss\n(nats)", "clean component or all segments"),
-    "noisy_mean": ("Mean loss\n(nats)", "noisy component or segments"),
-    "agreement": ("Network agrees with\nthe clip's label", "clean component or all segments"),
-    "noisy_agreement": ("Network agrees with\nthe clip's label", "noisy component or segments"),
-    "largest_class": ("Most frequent\nanswer (share)", "clean component or all segments"),
-    "stability": ("Same decision as\nbefore (share)", "clean component or all segments"),
+    "clean_fraction": ("Clean segments\n(share)", _ALL),
+    "clean_mean": ("Mean loss\n(nats)", _ALL),
+    "noisy_mean": ("Mean loss\n(nats)", _NOISY),
+    "agreement": ("Network agrees with\nthe clip's label", _ALL),
+    "noisy_agreement": ("Network agrees with\nthe clip's label", _NOISY),
+    "largest_class": ("Most frequent\nanswer (share)", _ALL),
+    "stability": ("Same decision as\nbefore (share)", _ALL),
 }
 """Columns of `self_learning_history`: what the axis says, and the name of the curve."""
 
@@ -562,22 +534,3 @@ def validation_against_test(results: Results) -> pd.DataFrame:
     rows = [(*key, np.mean(values), tested[key]) for key, values in best.items()]
     table = pd.DataFrame(rows, columns=["task", "system", "validation", "test"])
     return table.assign(gap=table["validation"] - table["test"])
-
-
-def parameter_counts(rows: Rows, n_classes: int = 2) -> pd.DataFrame:
-    """How many parameters the networks of some rows have, by default and here, by row."""
-    found = {
-        name: {"default": _count(NETWORKS[name], n_classes), "here": _count(system, n_classes)}
-        for name, system in rows.items()
-        if name in NETWORKS
-    }
-    return pd.DataFrame.from_dict(found, orient="index", columns=["default", "here"])
-
-
-def _count(system: Any, n_classes: int) -> int:
-    import torch
-
-    item = np.empty((system.n_mels, 1), np.float16)
-    with torch.device("meta"):  # counted without memory: the published VGG16 takes half a GiB
-        network = system.network(n_classes, item)
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 
 from mer.audio import waveform
 from mer.clips import Clip, Corpus, Fold, Labels
-from mer.errors import MissingDataError
 from mer.evaluation.resampling import group_bootstrap
 from mer.papers.sun2024.noise import CORPUS as CHANGING
 from mer.papers.sun2024.noise import known_tasks, most_probable, training_changes, with_truth
@@ -55,15 +54,9 @@ _RATE = 16000
 class SongSegments:
     """Test songs of a fold, segment by segment, with the answers of systems for one task.
 
-    Attributes
-    ----------
-    study : Study
-        On their corpus.
-    task : str
-    segments : DataFrame
-        One row a system, test clip and segment: system, id, group, segment (its number), start,
-        end (seconds), label (class of the clip, counted from 1), true (that of the segment;
-        missing where nobody knows), answer (the system's for the whole clip), p_1 ... p_k.
+    `segments` has a row a system, test clip and segment: system, id, group, segment (its number),
+    start, end (seconds), label (class of the clip, counted from 1), true (that of the segment;
+    missing where nobody knows), answer (the system's for the whole clip), p_1 ... p_k.
     """
 
     study: Study
@@ -80,10 +73,10 @@ class SongSegments:
         """Whether the emotion of each segment is known."""
         return bool(self.segments["true"].notna().all())
 
-    def of(self, song: str, system: str = PROPOSED) -> pd.DataFrame:
-        """Segments of a song as a system answers them."""
+    def of(self, song: str) -> pd.DataFrame:
+        """Segments of a song as SSSL answers them."""
         rows = self.segments
-        return rows[(rows["id"] == song) & (rows["system"] == system)]
+        return rows[(rows["id"] == song) & (rows["system"] == PROPOSED)]
 
     def clip(self, song: str) -> Clip | None:
         """The clip of a song; None where its sound may not be given on."""
@@ -110,16 +103,15 @@ def all_songs(by_corpus: Mapping[str, Study]) -> tuple[list[SongSegments], list[
 
     Where something is computed, nothing is left out but what the parameter `systems` leaves out.
     """
-    shown, missing = [], []
+    shown: list[SongSegments] = []
+    missing: list[str] = []
     for name, study in by_corpus.items():
         for task in study.tasks(()):
-            try:
+            with study.skipping_missing():
                 if specs := song_specs(study, task):
                     shown.append(SongSegments(study, task, segment_table(study, task, specs)))
-            except MissingDataError:
-                if study.settings.compute:
-                    raise
-                missing.append(f"{name}, {task}")
+                continue
+            missing.append(f"{name}, {task}")
     return shown, missing
 
 
@@ -161,14 +153,11 @@ def song_segments(
     songs = pd.DataFrame({"id": test.ids, "group": test.groups, "system": spec.system})
     songs["label"] = TASKS[spec.task].targets(test) + 1
     songs["answer"] = most_probable(fitted.predict(test))
-    if all("segments" in clip.meta for clip in test):
-        segments["true"] = with_truth(segments, test, spec.task)["true"]
-    else:
-        segments["true"] = np.nan
-    probabilities = [name for name in segments if str(name).startswith("p_")]
-    decimals = dict.fromkeys(("start", "end"), PREDICTION_DECIMALS) | dict.fromkeys(
-        probabilities, 3
-    )
+    known = all("segments" in clip.meta for clip in test)
+    segments["true"] = with_truth(segments, test, spec.task)["true"] if known else np.nan
+    probabilities = [name for name in map(str, segments) if name.startswith("p_")]
+    decimals = dict.fromkeys(("start", "end"), PREDICTION_DECIMALS)
+    decimals |= dict.fromkeys(probabilities, 3)
     rows = segments.merge(songs, on="id", how="left").round(decimals)
     return rows[[*_COLUMNS, *probabilities]]
 
@@ -177,42 +166,44 @@ def song_segments(
 
 
 def song_table(songs: SongSegments) -> pd.DataFrame:
-    """Agreement and changes along each song.
+    """Agreement and changes along each song: one row a system and song.
 
-    Returns
-    -------
-    DataFrame
-        One row a system and song: system, id, group, segments (number), agree (share of them
-        whose most probable class is the song's label), right (share for which it is their own
-        class; missing where nobody knows), changes (of the most probable class from one segment to
-        the next), true_changes (of the own class), correct (whether the song's answer is right).
+    Columns system, id, group, segments (number), agree (share of them whose most probable class is
+    the song's label), right (share for which it is their own class; missing where nobody knows),
+    changes (of the most probable class from one segment to the next), true_changes (of the own
+    class), correct (whether the song's answer is right).
     """
     rows = []
     for (system, song), frame in songs.segments.groupby(["system", "id"], sort=False):
-        found, true = most_probable(frame), frame["true"].to_numpy(float)
+        answers, true = most_probable(frame), frame["true"].to_numpy(float)
         known = bool(np.isfinite(true).all())
+        first = frame.iloc[0]
         rows.append(
             {
-                **{"system": system, "id": song, "group": frame["group"].iloc[0]},
-                "segments": len(frame),
-                "agree": (found == frame["label"]).mean(),
-                "right": (found == true).mean() if known else np.nan,
-                "changes": np.count_nonzero(np.diff(found)),
+                **{"system": system, "id": song, "group": first["group"], "segments": len(frame)},
+                "agree": (answers == frame["label"]).mean(),
+                "right": (answers == true).mean() if known else np.nan,
+                "changes": np.count_nonzero(np.diff(answers)),
                 "true_changes": np.count_nonzero(np.diff(true)) if known else np.nan,
-                "correct": bool((frame["answer"] == frame["label"]).iloc[0]),
+                "correct": bool(first["answer"] == first["label"]),
             }
         )
     return pd.DataFrame(rows)
 
 
-def typical_song(songs: SongSegments, system: str = PROPOSED) -> str:
-    """The song for which a system is as often right as for the median song.
+def _of_proposed(songs: SongSegments) -> pd.DataFrame:
+    table = song_table(songs)
+    return table[table["system"] == PROPOSED]
+
+
+def typical_song(songs: SongSegments) -> str:
+    """The song for which SSSL (or, if it was not run, all systems) is right as for the median song.
 
     Right is the own class of a segment or, where nobody knows that, the class of the song. Of songs
     that are equally near the median, the first.
     """
-    table = song_table(songs)
-    own = table[table["system"] == system] if system in set(table["system"]) else table
+    own = _of_proposed(songs)
+    own = song_table(songs) if own.empty else own
     measure = own["right"] if own["right"].notna().all() else own["agree"]
     return str(own["id"].iloc[int(np.argmin(np.abs(measure - measure.median())))])
 
@@ -233,15 +224,13 @@ def song_means(shown: Iterable[SongSegments], missing: Iterable[str] = ()) -> pd
     text = {name: {"songs": NOT_RUN} for name in missing}
     for songs in shown:
         for system, table in song_table(songs).groupby("system", sort=False):
-            other = number((table["agree"] < 1).mean(), percent=True)
-            text[f"{songs.name}: {system}"] = {
-                "songs": str(len(table)),
-                **{
-                    name: _mean_text(table[column].astype(float), table["group"], **form)
-                    for column, (name, form) in _MEASURES.items()
-                },
-                "songs with another class somewhere": other,
+            means = {
+                name: _mean_text(table[column].astype(float), table["group"], **form)
+                for column, (name, form) in _MEASURES.items()
             }
+            other = number((table["agree"] < 1).mean(), percent=True)
+            row = {"songs": str(len(table)), **means, "songs with another class somewhere": other}
+            text[f"{songs.name}: {system}"] = row
     return pd.DataFrame.from_dict(text, orient="index").fillna("–")
 
 
@@ -254,14 +243,14 @@ def _mean_text(values: pd.Series, groups: pd.Series, **form: Any) -> str:
 # Text
 
 
-def about_song(songs: SongSegments, song: str, system: str = PROPOSED) -> str:
-    """A sentence on a system's answers along a song, in Markdown."""
-    rows = song_table(songs).query("id == @song and system == @system").iloc[0]
-    first, names = songs.of(song, system).iloc[0], TASKS[songs.task].classes
+def about_song(songs: SongSegments, song: str) -> str:
+    """A sentence on the answers of SSSL along a song, in Markdown."""
+    rows = _of_proposed(songs).query("id == @song").iloc[0]
+    first, names = songs.of(song).iloc[0], TASKS[songs.task].classes
     agree, right = (number(rows[name], percent=True) for name in ("agree", "right"))
     text = (
         f"**{song}** of corpus {songs.study.corpus_name}, a test song labelled "
-        f"*{names[int(first['label']) - 1]}*; {system} answers "
+        f"*{names[int(first['label']) - 1]}*; {PROPOSED} answers "
         f"*{names[int(first['answer']) - 1]}* for the whole song. {agree} of its "
         f"{rows['segments']} segments have the class of the label; the most probable class "
         f"changes {_times(int(rows['changes']))}"
@@ -276,36 +265,26 @@ def _times(n: int) -> str:
     return "once" if n == 1 else f"{n} times"
 
 
-def no_player_text(songs: SongSegments) -> str:
-    """A sentence that says why there is no player."""
-    return (
-        f"No player here: the licence of corpus {songs.study.corpus_name} does not allow us to "
-        "publish its recordings."
-    )
-
-
-def trajectory_summary(shown: Iterable[SongSegments], system: str = PROPOSED) -> str:
-    """Changes along the songs, in Markdown: an item a corpus and task."""
+def trajectory_summary(shown: Iterable[SongSegments]) -> str:
+    """Changes of the answers of SSSL along the songs, in Markdown: an item a corpus and task."""
     lines, constant = [], []
     for songs in shown:
-        table = song_table(songs).query("system == @system")
+        table = _of_proposed(songs)
         if table.empty:
             continue
         changes, true = (number(table[c].mean(), 1) for c in ("changes", "true_changes"))
         other = number((table["agree"] < 1).mean(), percent=True)
-        text = (
+        emotion = f", the emotion itself {true} times" if songs.is_known else ""
+        lines.append(
             f"- {songs.name}: in {other} of {len(table)} test songs some segment has another "
             f"class than the song's label; the most probable class changes {changes} times a song"
+            f"{emotion}."
         )
-        if songs.is_known:
-            text += f", the emotion itself {true} times"
-            constant += [f"{changes} times a song ({songs.name})"] * (
-                not table["true_changes"].any()
-            )
-        lines.append(f"{text}.")
+        if songs.is_known and not table["true_changes"].any():
+            constant.append(f"{changes} times a song ({songs.name})")
     if constant:
         lines.append(
-            f"\nWhere the emotion does not change at all, the answer of {system} changes "
+            f"\nWhere the emotion does not change at all, the answer of {PROPOSED} changes "
             f"{listing(constant)}. As many changes on recordings would need no change of emotion."
         )
     return "\n".join(lines)
@@ -323,20 +302,21 @@ class ClassLine(NamedTuple):
     dashes: Any
 
 
+_DASHES = ("-", (0, (3.5, 1.5)), (0, (1, 1)), (0, (4.5, 1, 1.5, 1)), (0, (6, 1.5)))
+"""Of the classes: with the colours they tell the lines apart."""
+
+
 def class_lines(task: str) -> list[ClassLine]:
     """Lines of a task: one a class, or that of "high" alone where there are two."""
     names = TASKS[task].classes
     if len(names) == 2:
         return [ClassLine("p_2", names[1], plots.BLUE, "-")]
-    quadrants = task == "4Q"
-    colours = [plots.QUADRANTS[n][1] for n in names] if quadrants else plots.PALETTE
-    meanings = [f"{n}: {plots.QUADRANTS[n][0]}" if quadrants else n for n in names]
+    meanings, colours = list(names), list(plots.PALETTE)
+    if task == "4Q":
+        meanings = [f"{name}: {plots.QUADRANTS[name][0]}" for name in names]
+        colours = [plots.QUADRANTS[name][1] for name in names]
     columns = [f"p_{k + 1}" for k in range(len(names))]
     return [ClassLine(*row) for row in zip(columns, meanings, colours, _DASHES, strict=False)]
-
-
-_DASHES = ("-", (0, (3.5, 1.5)), (0, (1, 1)), (0, (4.5, 1, 1.5, 1)), (0, (6, 1.5)))
-"""Of the classes: with the colours they tell the lines apart."""
 
 
 def true_spans(clip: Clip, task: str) -> pd.DataFrame:
@@ -345,14 +325,14 @@ def true_spans(clip: Clip, task: str) -> pd.DataFrame:
     colours = ["white"] * (len(names) - len(colours)) + colours
     rows: list[dict[str, Any]] = []
     for piece in clip.meta["segments"]:
-        number_of = TASKS[task].class_of(Labels(quadrant=piece["quadrant"]))
-        assert number_of is not None, "quadrants tell the class"
-        name = names[number_of].split()[0]
+        index = TASKS[task].class_of(Labels(quadrant=piece["quadrant"]))
+        assert index is not None, "quadrants tell the class"
+        name = names[index].split()[0]
         if rows and rows[-1]["name"] == name:
             rows[-1]["end"] = piece["end"]
         else:
             times = {"start": piece["start"], "end": piece["end"]}
-            rows.append({**times, "name": name, "colour": colours[number_of]})
+            rows.append({**times, "name": name, "colour": colours[index]})
     return pd.DataFrame(rows)
 
 
@@ -368,13 +348,10 @@ def trajectory_figure(
     rows = rows[rows["system"].isin(rows["system"] if systems is None else systems)]
     lines, clip = class_lines(songs.task), songs.clip(song)
     columns = {line.column: line.name for line in lines}
-    rows = rows.assign(middle=(rows["start"] + rows["end"]) / 2)
-    frame = rows.rename(columns=columns).melt(
-        ["system", "middle"], list(columns.values()), "class", "probability"
-    )
+    rows = rows.assign(middle=(rows["start"] + rows["end"]) / 2).rename(columns=columns)
     spans = None if clip is None else true_spans(clip, songs.task)
     figure = plots.curves(
-        frame,
+        rows.melt(["system", "middle"], list(columns.values()), "class", "probability"),
         "middle",
         "probability",
         row="system",
@@ -392,8 +369,8 @@ def trajectory_figure(
     return figure
 
 
-def trajectory_player(songs: SongSegments, song: str, system: str = PROPOSED) -> HTML:
-    """A player whose cursor moves along a system's answers for a clip of a composed corpus.
+def trajectory_player(songs: SongSegments, song: str) -> HTML:
+    """A player whose cursor moves along the answers of SSSL for a clip of a composed corpus.
 
     One piece of HTML that needs nothing else: it works in a notebook and in the built book.
     """
@@ -401,8 +378,8 @@ def trajectory_player(songs: SongSegments, song: str, system: str = PROPOSED) ->
 
     clip = songs.clip(song)
     assert clip is not None, "only composed clips are played"
-    rows, lines = songs.of(song, system), class_lines(songs.task)
-    figure = trajectory_figure(songs, song, [system])
+    rows, lines = songs.of(song), class_lines(songs.task)
+    figure = trajectory_figure(songs, song, [PROPOSED])
     image, box = _image(figure)
     end = float(figure.axes[0].get_xlim()[1])
     facts = {
@@ -413,12 +390,12 @@ def trajectory_player(songs: SongSegments, song: str, system: str = PROPOSED) ->
         "spans": true_spans(clip, songs.task)[["start", "end", "name"]].to_numpy().tolist(),
     }
     sound = plots.sound(waveform(clip, _RATE), _RATE, seconds=end)
-    digest = hashlib.sha256(f"{songs.name}/{song}/{system}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{songs.name}/{song}/{PROPOSED}".encode()).hexdigest()
     template = resources.files("mer.papers.sun2024").joinpath("player.html")
     return HTML(
         Template(template.read_text(encoding="utf-8")).substitute(
             name=f"trajectory-{digest[:12]}",
-            title=html.escape(f"{system} on {song}: probability of each class over time"),
+            title=html.escape(f"{PROPOSED} on {song}: probability of each class over time"),
             image=image,
             facts=json.dumps(facts),
             sound=sound.src_attr(),
@@ -437,24 +414,13 @@ def _image(figure: Figure) -> tuple[str, dict[str, float]]:
     return f"data:image/svg+xml;base64,{data}", box
 
 
-def song_overview(shown: Iterable[SongSegments], system: str = PROPOSED) -> Figure:
-    """All songs by the share of their segments with the song's class, and by changes."""
+def song_overview(shown: Iterable[SongSegments]) -> Figure:
+    """All songs by the share of their segments to which SSSL gives their class, and by changes."""
     titles = {
         "agree": "Share of segments with the song's class",
         "changes": "Changes of the most probable class",
     }
-    frames = [
-        table[table["system"] == system].assign(place=songs.name)
-        for songs in shown
-        for table in [song_table(songs)]
-    ]
-    frame = pd.concat(frames).melt(["place"], list(titles), "measure", "value")
-    return plots.distribution(
-        frame,
-        "value",
-        "place",
-        mean=True,
-        column="measure",
-        names=titles,
-        xlabel="",
-    )
+    rows = pd.concat([_of_proposed(songs).assign(place=songs.name) for songs in shown])
+    frame = rows.melt(["place"], list(titles), "measure", "value")
+    layout: plots.Layout = {"column": "measure", "names": titles, "xlabel": ""}
+    return plots.distribution(frame, "value", "place", mean=True, **layout)

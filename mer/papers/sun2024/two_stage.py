@@ -19,9 +19,15 @@ from mer.models import two_stage
 from mer.models.two_stage import SegmentAutoencoder, SequenceClassifier
 from mer.papers.sun2024.systems import Parts, SegmentNetwork, Targets, training_options
 from mer.systems.base import Context, probabilities
-from mer.systems.network import FittedNetwork, check_positive
+from mer.systems.network import FittedNetwork
 from mer.training import supervised, windows
-from mer.training.supervised import RegressionScore, Score, TrainingOptions, resolve_device
+from mer.training.supervised import (
+    RegressionScore,
+    Score,
+    TrainingOptions,
+    check_positive,
+    resolve_device,
+)
 from mer.training.windows import SegmentOptions, SegmentSet, split_batches
 
 _MOST_MASKED = 0.25
@@ -53,19 +59,15 @@ class TwoStage(SegmentNetwork):
 
     Attributes
     ----------
-    epochs, patience, batch_size, learning_rate, weight_decay, schedule, clip_norm
-        Of the BiLSTM.
-    encoder_epochs, encoder_batch_size : int
-    encoder_learning_rate : float
-        Of the autoencoder, which takes `segments_per_epoch` random segments of each clip.
+    encoder_epochs, encoder_batch_size, encoder_learning_rate
+        Of the autoencoder, which takes `segments_per_epoch` random segments of each clip; without
+        the prefix they are those of the BiLSTM.
     code : int
         Size of the vector that stands for a segment.
     channels : int
         Of the autoencoder's first convolution.
-    hidden : int
-        Units of the LSTM in each direction.
-    dropout : float
-        After the LSTM.
+    hidden, dropout
+        Units of the LSTM in each direction, and the dropout after it.
     """
 
     family: ClassVar[str] = "2-Stage"

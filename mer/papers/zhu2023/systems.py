@@ -18,8 +18,9 @@ from mer.features.cache import source_of
 from mer.models import multi_domain, symbolic_encoder
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems.base import Feature
-from mer.systems.network import FittedNetwork, FramedNetwork, check_positive, padded
+from mer.systems.network import FittedNetwork, FramedNetwork, padded
 from mer.tasks import TASKS
+from mer.training.supervised import check_positive
 from mer.training.windows import Piece, stack_pieces, window_length
 from mer.transcription import transcribed_notes
 from mer.transcription.onsets_frames import revision as transcriber_revision
