@@ -202,9 +202,7 @@ class TestNetworks:
         network = EmoMucs([model(n_frames=SHORT) for _ in range(3)], fusion).eval()
         x = torch.randn(2, 3, 96, SHORT)
         moments = network.input_moments(x)
-        features = [
-            m.features(x[:, k : k + 1], level=fusion) for k, m in enumerate(network.sources)
-        ]
+        features = [m(x[:, k : k + 1], level=fusion) for k, m in enumerate(network.sources)]
         torch.testing.assert_close(network(x, moments), network.head(torch.cat(features, dim=1)))
 
     def test_starts_at_an_answer(self) -> None:

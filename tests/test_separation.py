@@ -57,7 +57,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallSeparat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "weights_folder", lambda: folder)
         weights._index.cache_clear()
-        yield SmallSeparator(device="cpu")
+        yield SmallSeparator()
     weights._index.cache_clear()
 
 
@@ -336,7 +336,7 @@ class TestHybridDemucs:
     def test_same_as_the_package_for_the_whole(self, rng: np.random.Generator) -> None:
         from demucs.apply import apply_model
 
-        separator = adapters.HybridDemucs(device="cpu")
+        separator = adapters.HybridDemucs()
         samples = np.stack([music(2.3, rng, 44100), music(2.3, rng, 44100)])
         mix = torch.from_numpy(samples)[None]
         expected = apply_model(separator._network, mix, shifts=0)[0].numpy()
@@ -345,7 +345,7 @@ class TestHybridDemucs:
 
     @pytest.mark.usefixtures("tiny")
     def test_one_channel_and_three(self, rng: np.random.Generator) -> None:
-        separator = adapters.HybridDemucs(device="cpu")
+        separator = adapters.HybridDemucs()
         mono = joined(separator.separate([music(0.2, rng, 44100)[None]]))
         assert mono.shape == (4, 1, 8820)
         with pytest.raises(InvalidDataError, match="3 channels; separator 'htdemucs' takes one"):

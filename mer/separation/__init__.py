@@ -98,17 +98,12 @@ def separator_revision(separator: str) -> int:
         from mer.composing.score import REVISION
 
         return REVISION
-    if separator == "small":
-        from mer.separation.demucs import revision
+    if separator not in SEPARATORS:
+        known = ", ".join((*SEPARATORS, TRUE))
+        raise ParameterError(f"unknown separator {separator!r}; the separators are: {known}")
+    from mer.separation.demucs import HybridDemucs, revision
 
-        return revision()
-    if separator == "htdemucs":
-        from mer.separation.demucs import HybridDemucs
-
-        return HybridDemucs.revision
-    raise ParameterError(
-        f"unknown separator {separator!r}; the separators are: small, htdemucs, {TRUE}"
-    )
+    return revision() if separator == "small" else HybridDemucs.revision
 
 
 def separate_samples(
@@ -275,21 +270,18 @@ def stem_files(
 
     size = seconds * sample_rate * channels * _BYTES_PER_SAMPLE
     form = "WAV" if size < _LARGEST_WAV else "RF64"
-    with ExitStack() as paths:
-        temporary = [paths.enter_context(atomic_path(path)) for path in stem_paths(folder)]
-        with ExitStack() as open_files:
-            files = [
-                open_files.enter_context(
-                    soundfile.SoundFile(path, "w", sample_rate, channels, "FLOAT", format=form)
-                )
-                for path in temporary
-            ]
-            for file, source in zip(files, SOURCES, strict=True):
-                file.title = source
-                file.software = f"mer {__version__}, separator {separator}"
+    options = {"samplerate": sample_rate, "channels": channels, "subtype": "FLOAT", "format": form}
+    with ExitStack() as stack:
+        # All files are closed before the first takes its name
+        temporary = [stack.enter_context(atomic_path(path)) for path in stem_paths(folder)]
+        opened = (soundfile.SoundFile(path, "w", **options) for path in temporary)
+        files = [stack.enter_context(file) for file in opened]
+        for file, source in zip(files, SOURCES, strict=True):
+            file.title = source
+            file.software = f"mer {__version__}, separator {separator}"
 
-            def write(stems: np.ndarray) -> None:
-                for file, stem in zip(files, stems, strict=True):
-                    file.write(stem.T)
+        def write(stems: np.ndarray) -> None:
+            for file, stem in zip(files, stems, strict=True):
+                file.write(stem.T)
 
-            yield write
+        yield write

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from mer.errors import InvalidDataError, MissingDataError
 from mer.paths import cache_folder
@@ -134,7 +135,6 @@ def stems_of(
     -------
     np.ndarray, shape (batch, n_sources, channels, length), float32
     """
-    import torch
     from demucs.apply import TensorChunk, apply_model
 
     mix = torch.from_numpy(np.ascontiguousarray(batch))
@@ -178,27 +178,17 @@ class SmallSeparator:
     """Demucs at 22,050 Hz, trained on rendered music; separates each channel by itself.
 
     Memory does not grow with the length of the audio, and how it is cut makes no difference.
-
-    Parameters
-    ----------
-    device : str
-        "auto", "cpu" or "cuda".
-
-    Raises
-    ------
-    MissingDataError, InvalidDataError
-        If the weights are missing or altered.
+    Errors are those of `mer.weights.load_weights`.
     """
 
     name = "small"
     sample_rate = SAMPLE_RATE
 
-    def __init__(self, *, device: str = "auto") -> None:
-        tensors, _ = load_weights(WEIGHTS)
+    def __init__(self) -> None:
         self.revision = revision()
-        self._device = resolve_device(device)
+        self._device = resolve_device("auto")
         self._network = small_network()
-        self._network.load_state_dict(tensors)
+        self._network.load_state_dict(load_weights(WEIGHTS)[0])
         self._network.to(self._device).eval()
 
     def separate(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -225,7 +215,6 @@ def fetch_weights() -> Path:
     MissingDataError
         If they cannot be fetched.
     """
-    import torch
     from demucs.pretrained import REMOTE_ROOT, _parse_remote_files
 
     path = weights_file()
@@ -251,11 +240,6 @@ class HybridDemucs:
     The weights are fetched when it is first used, and kept. It takes two channels: one is doubled,
     and its sources are the means of both.
 
-    Parameters
-    ----------
-    device : str
-        "auto", "cpu" or "cuda".
-
     Raises
     ------
     MissingDataError
@@ -273,7 +257,7 @@ class HybridDemucs:
     revision = 1
     sample_rate = 44100
 
-    def __init__(self, *, device: str = "auto") -> None:
+    def __init__(self) -> None:
         from demucs.pretrained import ModelLoadingError, get_model
 
         path = fetch_weights()
@@ -285,7 +269,7 @@ class HybridDemucs:
             ) from None
         self._network = network
         self._segment = network.models[0].segment
-        self._device = resolve_device(device)
+        self._device = resolve_device("auto")
 
     def separate(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """As `mer.separation.Separator.separate`, for one channel or two."""

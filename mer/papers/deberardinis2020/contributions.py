@@ -17,8 +17,9 @@ from mer.clips import Clip, Corpus, Fold
 from mer.errors import InvalidDataError, ParameterError
 from mer.evaluation.contributions import Contributions, exchanged, left_out
 from mer.libraries import load_librosa
+from mer.models.emomucs import N_MELS
 from mer.papers.deberardinis2020.combinations import ALL_SOURCES, mean_intervals
-from mer.papers.deberardinis2020.systems import N_MELS, SOURCES, SourceNetwork
+from mer.papers.deberardinis2020.systems import SOURCES, SourceNetwork
 from mer.papers.deberardinis2020.tables import COMBINED, about, letters
 from mer.separation import MIX
 from mer.study import plots
