@@ -14,7 +14,6 @@ from mer.evaluation.contributions import (
     exchanged,
     left_out,
     shapley_values,
-    shares,
 )
 
 PLAYERS = ("a", "b", "c")
@@ -121,11 +120,6 @@ def test_left_out() -> None:
     np.testing.assert_allclose(found.signed[:, :, 0], [[0.0, 0.5], [0.0, -0.2]])
     np.testing.assert_allclose(found.absolute[:, :, 0], [[0.0, 0.5], [0.0, 0.2]])
     np.testing.assert_allclose(found.error[:, :, 0], [[0.0, 0.75], [0.0, 0.04]])
-
-
-def test_shares() -> None:
-    found = shares([[1.0, 3.0], [0.0, 0.0]])
-    np.testing.assert_allclose(found, [[0.25, 0.75], [0.5, 0.5]])
 
 
 class TestAssociation:

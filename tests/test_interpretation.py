@@ -63,7 +63,7 @@ def subsets() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def scores(subsets: pd.DataFrame) -> combinations.Scores:
-    return combinations.r2_scores(subsets, n_resamples=200)
+    return combinations.r2_scores(subsets)
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ class TestRegions:
         assert best["mean"].tolist() == names[rmse.mean(axis=2).argmin(axis=0)].tolist()
         above = best["target_arousal"] > best["target_arousal"].median()
         assert best["region"].str.contains("high arousal").tolist() == above.tolist()
-        shares = combinations.region_shares(best, "mean", n_resamples=100)
+        shares = combinations.region_shares(best, "mean")
         np.testing.assert_allclose(shares.groupby("region")["share"].sum(), 1)
         assert shares.groupby("region")["n"].first().sum() == N
         assert drawn(combinations.plane_figure(best)) == 3
@@ -232,7 +232,7 @@ class TestLeavingOut:
         found = contributions.both_methods(table, table)
         by_clip = found.groupby(["method", "dimension", "id"])["share"].sum()
         np.testing.assert_allclose(by_clip, 1)
-        summary = contributions.contribution_summary(found, n_resamples=100)
+        summary = contributions.contribution_summary(found)
         assert len(summary) == 2 * 2 * 4
         for (_, dimension), rows in summary.groupby(["method", "dimension"]):
             by_source = rows.set_index("source")
@@ -356,7 +356,7 @@ class TestPermutation:
         assert titles[5].startswith(f"bass: valence {value}, arousal ")
 
     def test_players(self, study: Study, corpus: Corpus) -> None:
-        html = contributions.players({"one": (corpus[0], planned(corpus)[0])}, seconds=0.2).data
+        html = contributions.players({"one": (corpus[0], planned(corpus)[0])}).data
         assert html.count("<audio controls") == 5
         assert html.count("data:audio/mpeg;base64,") == 5
         assert "<th>one</th>" in html
@@ -382,7 +382,7 @@ def hits_of(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     clips = table.drop_duplicates(["id", "source"])[["id", "group", "source"]]
     errors = clips.assign(valence=0.3, arousal=0.3)
     found = carriers.source_scores(contributions.both_methods(table, table), errors)
-    return carriers.hit_table(found, known, n_resamples=200)
+    return carriers.hit_table(found, known)
 
 
 class TestCarriers:

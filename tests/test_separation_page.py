@@ -145,9 +145,11 @@ def test_only_stored_scores_are_shown(tmp_path: Path, monkeypatch: pytest.Monkey
         return scores().query("separator == @name")
 
     monkeypatch.setattr(Evaluation, "_compute", given)
-    found = separation.collected(study(tmp_path))
+    found = separation.EVALUATION.collected(study(tmp_path))
     assert list(found["separator"].unique()) == list(LEVELS)
-    pd.testing.assert_frame_equal(separation.collected(study(tmp_path, compute=False)), found)
+    pd.testing.assert_frame_equal(
+        separation.EVALUATION.collected(study(tmp_path, compute=False)), found
+    )
 
 
 RATE = 8000

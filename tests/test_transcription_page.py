@@ -128,10 +128,10 @@ def test_collected_takes_named_transcribers_and_those_that_are_stored(
     monkeypatch.setattr(Evaluation, "_compute", given)
     shown = study(tmp_path, compute=False)
     with pytest.raises(MissingDataError, match="transcription composed onsets-frames"):
-        transcription.collected(shown)
+        transcription.EVALUATION.collected(shown)
     for name in ("onsets-frames", "basic-pitch"):
         assert len(EVALUATION.scores(study(tmp_path), "composed", name)) == 6
-    collected = transcription.collected(shown)
+    collected = transcription.EVALUATION.collected(shown)
     assert collected["test"].unique().tolist() == ["composed"]
     assert collected["transcriber"].unique().tolist() == ["onsets-frames", "basic-pitch"]
 

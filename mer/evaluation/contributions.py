@@ -151,14 +151,6 @@ def _stacked(parts: Sequence[Sequence[np.ndarray]]) -> Contributions:
     return Contributions(*(np.stack(kind, axis=1) for kind in zip(*parts, strict=True)))
 
 
-def shares(values: ArrayLike) -> np.ndarray:
-    """Values, shape (..., n_sources), 0 or more, as parts of their sum; equal ones if it is 0."""
-    array = np.asarray(values, dtype=float)
-    total = array.sum(axis=-1, keepdims=True)
-    equal = np.full_like(array, 1 / array.shape[-1])
-    return np.divide(array, total, out=equal, where=total > 0)
-
-
 def association(
     rows: ArrayLike,
     columns: ArrayLike,
