@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import torch
 from torch import Tensor, nn
 from toy_sources import DIMENSIONS, RATE, separate_by_tones, toy_clip
 
@@ -171,28 +170,6 @@ class TestTraining:
         targets = get_task("VA").targets(valid)
         assert np.sqrt(np.mean((values - targets) ** 2)) == pytest.approx(best, abs=1e-6)
 
-    def test_interrupted_training_goes_on(
-        self, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        train, valid, test = parts
-        whole = tiny("C1D-M").fit(train, valid, context(3)).predict(test)
-        calls: list[int] = []
-        step = torch.optim.Adam.step
-
-        def interrupted(self: Any, *args: Any) -> Any:
-            calls.append(1)
-            if len(calls) == 4:
-                raise KeyboardInterrupt
-            return step(self, *args)
-
-        monkeypatch.setattr(torch.optim.Adam, "step", interrupted)
-        checkpoint = tmp_path / "checkpoint.pt"
-        with pytest.raises(KeyboardInterrupt):
-            tiny("C1D-M").fit(train, valid, context(3, checkpoint=checkpoint))
-        assert checkpoint.is_file()
-        again = tiny("C1D-M").fit(train, valid, context(3, checkpoint=checkpoint)).predict(test)
-        pd.testing.assert_frame_equal(again, whole)
-
     def test_task_with_classes(self, parts: Parts) -> None:
         with pytest.raises(ParameterError, match="predicts valence and arousal; task 'A' has"):
             tiny("C1D-M").fit(parts[0], parts[1], context(task="A"))
@@ -224,20 +201,12 @@ class WeightedSum(nn.Module):
 
 
 class TestFusion:
-    @pytest.mark.parametrize(
-        "name",
-        [
-            "EmoMucs-C1D, early, freeze",
-            "EmoMucs-C1D, mid, freeze",
-            "EmoMucs-C2D, late, freeze",
-            "EmoMucs-C2D, late, freeze, V+D",
-        ],
-    )
+    @pytest.mark.parametrize("name", ["C1D, early", "C1D, mid", "C2D, late"])
     def test_frozen_head_is_the_whole_network(
         self, parts: Parts, tmp_path: Path, name: str
     ) -> None:
         train, valid, test = parts
-        fitted = fused(name).fit(train, valid, context())
+        fitted = fused(f"EmoMucs-{name}, freeze").fit(train, valid, context())
         found = fitted.predict(test)
         whole = fitted.predict_log_mels(fitted.system.log_mels(test))
         np.testing.assert_allclose(whole, found[[*DIMENSIONS]], atol=5e-3)

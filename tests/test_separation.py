@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -84,10 +85,9 @@ class TestStream:
         """A separator that answers with the number of its segment."""
         count = iter(range(99))
 
-        def separate(before: np.ndarray, piece: np.ndarray) -> np.ndarray:
-            return np.full((1, *piece.shape), next(count), np.float32)
-
-        found = joined(separate_stream([np.zeros((1, 250), np.float32)], separate, 100))[0, 0]
+        samples = np.zeros((1, 250), np.float32)
+        pieces = separate_stream([samples], lambda _, p: p[None] + np.float32(next(count)), 100)
+        found = joined(pieces)[0, 0]
         stride = round((1 - OVERLAP) * 100)
         assert not found[:stride].any()
         assert np.all(np.diff(found[stride:100]) > 0)
@@ -127,10 +127,8 @@ class TestStream:
 
 
 class TestSmallSeparator:
-    def test_parameter_count(self) -> None:
+    def test_size_and_a_segment_that_needs_no_padding(self) -> None:
         assert sum(p.numel() for p in small_network().parameters()) == 2010444
-
-    def test_segment_needs_no_padding(self) -> None:
         assert small_network().valid_length(SEGMENT) == SEGMENT
 
     def test_same_as_the_package_for_the_whole(
@@ -139,12 +137,8 @@ class TestSmallSeparator:
         from demucs.apply import apply_model
 
         samples = music(20, rng)
-        expected = apply_model(
-            untrained._network,
-            torch.from_numpy(samples)[None, None],
-            shifts=0,
-            segment=SEGMENT / 22050,
-        )
+        mix = torch.from_numpy(samples)[None, None]
+        expected = apply_model(untrained._network, mix, shifts=0, segment=SEGMENT / 22050)
         found = joined(untrained.separate([samples[None]]))
         np.testing.assert_allclose(found, expected[0].numpy(), atol=1e-6)
 
@@ -164,13 +158,6 @@ class TestSmallSeparator:
         for channel, samples in enumerate((left, right)):
             alone = joined(untrained.separate([samples[None]]))[:, 0]
             np.testing.assert_allclose(both[:, channel], alone, atol=1e-6)
-
-    def test_louder_mix_gives_louder_sources(
-        self, untrained: SmallSeparator, rng: np.random.Generator
-    ) -> None:
-        samples = music(2, rng)[None]
-        soft, loud = (joined(untrained.separate([gain * samples])) for gain in (0.25, 1.0))
-        np.testing.assert_allclose(4 * soft, loud, atol=1e-3 * np.abs(loud).max())
 
     @pytest.mark.parametrize("n", [1, 100, 4410, 200000])
     def test_silence_has_silent_sources(self, untrained: SmallSeparator, n: int) -> None:
@@ -237,21 +224,13 @@ class TestCache:
     def test_separated_once(
         self, untrained: SmallSeparator, band: Clip, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        calls = 0
-        separate = untrained.separate
-
-        def counted(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-            nonlocal calls
-            calls += 1
-            return separate(blocks)
-
-        monkeypatch.setattr(untrained, "separate", counted)
+        separate = Mock(side_effect=untrained.separate)
+        monkeypatch.setattr(untrained, "separate", separate)
         first = {source: source_waveform(band, source, 12000) for source in SOURCES}
-        assert calls == 1
         for source in SOURCES:
             again = source_waveform(band, source, 12000, separator="small")
             np.testing.assert_array_equal(first[source], again)
-        assert calls == 1
+        separate.assert_called_once()
         assert first["bass"].dtype == np.float32
         assert abs(len(first["bass"]) - len(waveform(band, 22050)) * 12000 / 22050) <= 1
 
@@ -294,20 +273,10 @@ def tiny_htdemucs(folder: Path) -> str:
     from demucs.htdemucs import HTDemucs
 
     torch.manual_seed(0)
-    options: dict[str, Any] = {
-        "sources": list(SOURCES),
-        "channels": 8,
-        "t_layers": 1,
-        "bottom_channels": 16,
-        "t_heads": 2,
-        "segment": Fraction(1),
-    }
-    content = {
-        "klass": HTDemucs,
-        "args": (),
-        "kwargs": options,
-        "state": HTDemucs(**options).state_dict(),
-    }
+    sizes = {"channels": 8, "t_layers": 1, "bottom_channels": 16, "t_heads": 2}
+    options: dict[str, Any] = {"sources": list(SOURCES), **sizes, "segment": Fraction(1)}
+    state = HTDemucs(**options).state_dict()
+    content = {"klass": HTDemucs, "args": (), "kwargs": options, "state": state}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "new.th"
     torch.save(content, path)
@@ -321,15 +290,11 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def never(*_: object, **__: object) -> None:
-    raise AssertionError("nothing is to be fetched")
-
-
 class TestHybridDemucs:
     @pytest.fixture
     def tiny(self, cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(adapters, "FILE", tiny_htdemucs(cache_folder / "demucs"))
-        monkeypatch.setattr(torch.hub, "download_url_to_file", never)
+        monkeypatch.setattr(torch.hub, "download_url_to_file", None)
         return adapters.weights_file()
 
     @pytest.mark.usefixtures("tiny")

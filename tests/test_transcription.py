@@ -6,7 +6,7 @@ import enum
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,6 @@ from mer.clips import Clip
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.features.notes import read_notes
 from mer.transcription import (
-    TRANSCRIBERS,
     get_transcriber,
     transcribe_file,
     transcribe_samples,
@@ -83,29 +82,31 @@ class TestBlocks:
         assert peaks[1] == pytest.approx(peaks[0], rel=0.1)
         assert peaks[1] < 8 * 5 * 16000 * 4
 
-    @pytest.mark.parametrize("content", [b"", b"this is a text file\n" * 20, b"RIFF\0\0\0\0WAVE"])
-    def test_file_that_is_not_audio(self, tmp_path: Path, content: bytes) -> None:
-        path = tmp_path / "a.wav"
-        path.write_bytes(content)
-        with pytest.raises(InvalidDataError, match=r"a\.wav is not readable audio: \w"):
-            next(audio_blocks(path, RATE))
-        with pytest.raises(InvalidDataError, match=r"a\.wav is not readable audio: \w"):
-            audio_seconds(path)
+    @pytest.mark.parametrize("read", [lambda path: list(audio_blocks(path, RATE)), audio_seconds])
+    def test_damaged_and_missing_files(
+        self, tmp_path: Path, read: Callable[[Path], object]
+    ) -> None:
+        path = tmp_path / "a.flac"
+        for content in (b"", b"this is a text file\n" * 20, b"RIFF\0\0\0\0WAVE"):
+            path.write_bytes(content)
+            with pytest.raises(InvalidDataError, match=r"a\.flac is not readable audio: \w"):
+                read(path)
+        for missing in (tmp_path / "gone.wav", tmp_path):
+            with pytest.raises(MissingDataError, match="does not exist; expected an audio file"):
+                read(missing)
 
-    def test_flac_that_is_cut_short(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("read", [lambda path: list(audio_blocks(path, RATE)), load_audio])
+    def test_files_that_are_cut_short_or_empty(
+        self, tmp_path: Path, read: Callable[[Path], object]
+    ) -> None:
         path = tmp_path / "a.flac"
         soundfile.write(path, noise(5, 44100), 44100)
         path.write_bytes(path.read_bytes()[:200_000])
         with pytest.raises(InvalidDataError, match=r"a\.flac is not readable audio: \w"):
-            list(audio_blocks(path, RATE))
-        with pytest.raises(InvalidDataError, match=r"a\.flac is not readable audio: \w"):
-            load_audio(path)
-
-    def test_file_without_samples(self, tmp_path: Path) -> None:
-        path = tmp_path / "a.wav"
-        soundfile.write(path, np.empty(0), RATE)
+            read(path)
+        soundfile.write(tmp_path / "a.wav", np.empty(0), RATE)
         with pytest.raises(InvalidDataError, match=r"a\.wav has no samples"):
-            next(audio_blocks(path, RATE))
+            read(tmp_path / "a.wav")
 
     @pytest.mark.parametrize("value", [np.nan, -np.inf])
     def test_samples_that_are_not_finite(self, tmp_path: Path, value: float) -> None:
@@ -120,13 +121,6 @@ class TestBlocks:
             next(blocks)
         with pytest.raises(InvalidDataError, match=message):
             load_audio(path)
-
-    def test_missing_file_and_folder(self, tmp_path: Path) -> None:
-        for path in (tmp_path / "gone.wav", tmp_path):
-            with pytest.raises(MissingDataError, match="does not exist; expected an audio file"):
-                next(audio_blocks(path, RATE))
-            with pytest.raises(MissingDataError, match="does not exist; expected an audio file"):
-                audio_seconds(path)
 
     def test_impossible_length(self, tmp_path: Path) -> None:
         with pytest.raises(ParameterError, match="block_seconds is 0"):
@@ -151,12 +145,10 @@ class TestMidi:
             axis=1,
         )
         write_midi(notes, tmp_path / "a.mid")
-        read = read_notes(tmp_path / "a.mid")
-        np.testing.assert_allclose(read[:, :2], notes[:, :2], atol=0.00051)
-        np.testing.assert_array_equal(read[:, 2:], notes[:, 2:])
-
-    def test_no_notes(self, tmp_path: Path) -> None:
-        write_midi(np.empty((0, 4)), tmp_path / "a.mid")
+        again = read_notes(tmp_path / "a.mid")
+        np.testing.assert_allclose(again[:, :2], notes[:, :2], atol=0.00051)
+        np.testing.assert_array_equal(again[:, 2:], notes[:, 2:])
+        write_midi(notes[:0], tmp_path / "a.mid")
         assert read_notes(tmp_path / "a.mid").shape == (0, 4)
 
     def test_pitch_struck_again(self, tmp_path: Path) -> None:
@@ -187,12 +179,8 @@ class TestMidi:
     @pytest.mark.parametrize(
         "row",
         [
-            [-1, 1, 60, 50],
-            [0, np.nan, 60, 50],
-            [0, np.inf, 60, 50],
-            [0, 1, 128, 50],
-            [0, 1, 60, 0],
-            [0, 1, 60, 128],
+            *([-1, 1, 60, 50], [0, np.nan, 60, 50], [0, np.inf, 60, 50]),
+            *([0, 1, 128, 50], [0, 1, 60, 0], [0, 1, 60, 128]),
         ],
     )
     def test_values_out_of_range(self, tmp_path: Path, row: list[float]) -> None:
@@ -329,17 +317,15 @@ class TestPianoTranscriptionInference:
         events = [(1.0, 2.0, 64, 83), (0.5, 1.5, 70, 0), (0.5, 1.5, 60, 127)]
         keys = ("onset_time", "offset_time", "midi_note", "velocity")
         found = tuple(dict(zip(keys, event, strict=True)) for event in events)
+        silence, samples = np.zeros(3200), noise(2, 16000)[:, 0]
+        assert PianoTranscriptionInference().transcribe([silence]).shape == (0, 4)
         monkeypatch.setattr(piano_package, "events", found)
-        samples = noise(2, 16000)[:, 0]
         notes = PianoTranscriptionInference().transcribe(iter(np.split(samples, [10, 900])))
         np.testing.assert_array_equal(
             notes, [[0.5, 1.5, 60, 127], [0.5, 1.5, 70, 1], [1, 2, 64, 83]]
         )
         np.testing.assert_array_equal(piano_package.heard, samples)
         assert capsys.readouterr().out == ""
-
-    def test_no_note(self, piano_package: type[FakePianoTranscription]) -> None:
-        assert PianoTranscriptionInference().transcribe([np.zeros(3200)]).shape == (0, 4)
 
     def test_weights_that_do_not_load(
         self, piano_package: type[FakePianoTranscription], monkeypatch: pytest.MonkeyPatch
@@ -400,10 +386,6 @@ class TestBasicPitch:
         np.testing.assert_array_equal(samples, noise(2, RATE)[:, 0])
         assert capsys.readouterr().out == ""
 
-    def test_no_note(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        fake_basic_pitch(monkeypatch, [])
-        assert BasicPitch().transcribe([np.zeros(4410, dtype=np.float32)]).shape == (0, 4)
-
 
 @pytest.mark.parametrize(
     ("name", "package"),
@@ -420,10 +402,6 @@ def test_package_that_is_not_installed(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDataError, match=rf"'{name}' needs the package '{package}'.*pip "):
         get_transcriber(name)
-
-
-def test_names_are_those_of_the_classes() -> None:
-    assert {BasicPitch.name, PianoTranscriptionInference.name} < set(TRANSCRIBERS)
 
 
 def test_package_imports_without_audio_libraries() -> None:
