@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mer.clips import Corpus
+from mer.clips import Clip, Corpus
 
 # Networks of tests are so small that threads would only wait for each other; torch, which reads
 # this when it is loaded, is not loaded yet.
@@ -109,6 +109,15 @@ def tiny_parts(tiny: Corpus) -> tuple[Corpus, Corpus, Corpus]:
     """Train, validation and test clips of the tiny EMOPIA."""
     fold = tiny.split("split_cls").folds[0]
     return tiny.select(fold.train), tiny.select(fold.valid), tiny.select(fold.test)
+
+
+@pytest.fixture(scope="session")
+def toy_clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
+    """Twenty recordings of a second and a half, see `toy_sources.toy_clip`."""
+    from toy_sources import toy_clip
+
+    folder = tmp_path_factory.mktemp("toy-clips")
+    return [toy_clip(folder, number) for number in range(20)]
 
 
 @pytest.fixture

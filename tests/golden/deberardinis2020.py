@@ -87,7 +87,7 @@ def _claims(scores: combinations.Scores, n: int) -> Frames:
 
 
 def _carriers(own: Study) -> Frames:
-    composed = carriers.composed_study(own)
+    composed = own.on(carriers.CORPUS)
     known = carriers.carrier_table(composed)
     runs = carriers.run_both(composed)
     cost = carriers.separation_cost(*(results.predictions for results in runs.values()))

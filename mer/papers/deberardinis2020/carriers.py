@@ -63,11 +63,6 @@ SEPARATORS: Mapping[str, dict[str, Any]] = {
 """Hyper-parameters that differ from the profile's."""
 
 
-def composed_study(study: Study) -> Study:
-    """The study of a notebook on the composed corpus; itself if it is on that corpus."""
-    return study if study.corpus_name == CORPUS else study.on(CORPUS)
-
-
 def run_both(study: Study) -> dict[str, Results]:
     """Runs on the composed corpus with true and with separated sources, by `SEPARATORS`."""
     found = {}
