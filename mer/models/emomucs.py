@@ -120,13 +120,7 @@ class FirstBlock(nn.Module):
     Equal to `nn.Sequential(Conv2d(..., padding=1), BatchNorm2d, ELU, MaxPool2d)` up to rounding,
     in training and in evaluation mode. Two things are better: the bias of the convolution, which
     batch norm takes out again, gets no gradient of mere rounding errors, and mean and variance
-    are not those of rounded outputs.
-
-    Parameters
-    ----------
-    channels_in, channels_out : int
-    pool : tuple of int
-        Height and width of a pooling cell.
+    are not those of rounded outputs. `pool` is height and width of a pooling cell.
     """
 
     def __init__(self, channels_in: int, channels_out: int, pool: tuple[int, int]) -> None:
@@ -422,15 +416,10 @@ def in_full_precision(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def start_at(layers: nn.Sequential, answer: Tensor) -> None:
-    """Let a fresh network give the same answer to everything, such as the mean label.
+    """Let a fresh network, whose last layers these are, give the same answer to everything.
 
-    Its last layer starts without weights; nothing else has to be unlearned first.
-
-    Parameters
-    ----------
-    layers : nn.Sequential
-        Ends in a dense layer.
-    answer : Tensor, shape (2,)
+    Its last, dense layer starts without weights and with the answer, shape (2,), such as the mean
+    label, as bias; nothing else has to be unlearned first.
     """
     last = layers[-1]
     assert isinstance(last, nn.Linear)

@@ -117,7 +117,6 @@ def separate_samples(
         Mono, in [-1, 1].
     sample_rate : int
         In Hz.
-    separator : Separator
 
     Returns
     -------
@@ -149,7 +148,6 @@ def separate_file(
     ----------
     path : Path
         Any format that libsndfile reads. All its channels are kept.
-    separator : Separator
     on_block : callable, optional
         Called with the length in seconds of each piece that is separated.
 
@@ -255,9 +253,6 @@ def stem_files(
     ----------
     folder : Path
         Made where it does not exist.
-    sample_rate, channels : int
-    separator : str
-        Its name.
     seconds : float
         Expected length: files of more than 4 GiB are written as RF64, which WAV readers take.
 

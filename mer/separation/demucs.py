@@ -116,24 +116,14 @@ def _advance(held: np.ndarray, start: int, length: int) -> tuple[np.ndarray, int
     return held[:, dropped:], start - dropped
 
 
-def stems_of(
+def _stems_of(
     network: Any, batch: np.ndarray, length: int, device: Any, segment: Any = None
 ) -> np.ndarray:
     """Sources of the last `length` samples of a batch, by the package's own inference.
 
-    Parameters
-    ----------
-    network : Demucs, HTDemucs or BagOfModels
-    batch : np.ndarray, shape (batch, channels, n), float32
-        What comes before those samples fills up a length that the network does not take.
-    length : int
-    device : torch.device
-    segment : Fraction, optional
-        Seconds that a network takes which takes no other length.
-
-    Returns
-    -------
-    np.ndarray, shape (batch, n_sources, channels, length), float32
+    The batch has shape (batch, channels, n), the sources (batch, n_sources, channels, length), both
+    float32. What comes before those samples fills up a length that the network does not take;
+    `segment` are the seconds that a network takes which takes no other length.
     """
     from demucs.apply import TensorChunk, apply_model
 
@@ -147,15 +137,10 @@ def stems_of(
 
 
 def small_network() -> Any:
-    """Demucs [1]_ with 2,010,444 parameters.
+    """Demucs [1]_ with 2,010,444 parameters, from shape (batch, 1, n) to (batch, 4, 1, n).
 
     That of the demucs package, for one channel, with 16 channels in its first and 256 in its
     fifth and last layer, without resampling inside.
-
-    Returns
-    -------
-    demucs.demucs.Demucs
-        Takes shape (batch, 1, n) and gives (batch, len(SOURCES), 1, n).
 
     References
     ----------
@@ -196,7 +181,7 @@ class SmallSeparator:
 
         def separate(before: np.ndarray, samples: np.ndarray) -> np.ndarray:
             batch = np.concatenate([before, samples], axis=1)[:, None]
-            estimate = stems_of(self._network, batch, samples.shape[1], self._device)
+            estimate = _stems_of(self._network, batch, samples.shape[1], self._device)
             return np.moveaxis(estimate[:, :, 0], 0, 1)
 
         return separate_stream(blocks, separate, SEGMENT)
@@ -282,7 +267,7 @@ class HybridDemucs:
                 )
             batch = np.concatenate([before, samples], axis=1)[None]
             batch = np.repeat(batch, 2, axis=1) if channels == 1 else batch
-            estimate = stems_of(self._network, batch, length, self._device, self._segment)[0]
+            estimate = _stems_of(self._network, batch, length, self._device, self._segment)[0]
             return estimate.mean(axis=1, keepdims=True) if channels == 1 else estimate
 
         return separate_stream(blocks, separate, int(self._segment * self.sample_rate))

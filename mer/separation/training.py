@@ -59,7 +59,8 @@ def train_separator(
 ) -> History:
     """Train on waveforms; restore the epoch with the best SI-SDR over validation mixes.
 
-    The loss is the mean absolute error of all sources' samples.
+    The loss is the mean absolute error of all sources' samples; `valid_accuracy` is the mean SI-SDR
+    in dB over the sources of all validation mixes, without silent ones.
 
     Parameters
     ----------
@@ -67,15 +68,8 @@ def train_separator(
         From `mer.separation.demucs.small_network`.
     train, valid : sequence of np.ndarray, shape (len(SOURCES), n_samples)
         Stems of each piece of music, at `SAMPLE_RATE`.
-    options : SeparatorOptions
-    device, training
+    **training
         As in `mer.training.supervised.train`.
-
-    Returns
-    -------
-    History
-        `valid_accuracy` is the mean SI-SDR in dB over the sources of all validation mixes,
-        without silent ones.
 
     Raises
     ------
@@ -116,7 +110,6 @@ def example(pieces: Sequence[np.ndarray], window: int, rng: np.random.Generator)
     pieces : sequence of np.ndarray, shape (len(SOURCES), n_samples), n_samples >= window
     window : int
         In samples.
-    rng : np.random.Generator
 
     Returns
     -------
