@@ -199,10 +199,8 @@ class TestTraining:
 
 
 class TestRendered:
-    def test_take_is_reproducible_and_within_the_performance(self) -> None:
-        takes = [random_performance(100.0, 20.0, 2, np.random.default_rng(3)) for _ in range(2)]
-        assert takes[0] == takes[1]
-        assert 0 <= takes[0].start <= 80
+    def test_take_is_within_the_performance(self) -> None:
+        assert 0 <= random_performance(100.0, 20.0, 2, np.random.default_rng(3)).start <= 80
 
     def test_notes_match_the_sound(self, tmp_path: Path) -> None:
         notes = np.array([[0.5, 1.0, 60, 90], [1.5, 2.0, 64, 90], [2.5, 3.0, 67, 90]])
