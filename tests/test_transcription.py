@@ -39,13 +39,15 @@ def noise(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
     return np.random.default_rng(0).uniform(-0.5, 0.5, shape).astype(np.float32)
 
 
+def all_blocks(path: Path) -> list[np.ndarray]:
+    return list(audio_blocks(path, RATE))
+
+
 class TestBlocks:
     @pytest.mark.parametrize("channels", [1, 2])
     @pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100, 96000])
     @pytest.mark.parametrize("to_rate", [16000, 22050])
-    def test_are_the_file_as_a_whole(
-        self, tmp_path: Path, rate: int, channels: int, to_rate: int
-    ) -> None:
+    def test_are_the_whole(self, tmp_path: Path, rate: int, channels: int, to_rate: int) -> None:
         path = tmp_path / "a.wav"
         for seconds in (1 / rate, 0.2, 3 + 7 / rate):
             soundfile.write(path, noise(seconds, rate, channels), rate, subtype="FLOAT")
@@ -57,15 +59,11 @@ class TestBlocks:
             np.testing.assert_allclose(joined, whole, atol=1e-6)
 
     @pytest.mark.parametrize("block_seconds", [1e-9, 0.01, 0.5, 100])
-    def test_length_of_blocks_makes_no_difference(
-        self, tmp_path: Path, block_seconds: float
-    ) -> None:
+    def test_length_makes_no_difference(self, tmp_path: Path, block_seconds: float) -> None:
         path = tmp_path / "a.ogg"
         soundfile.write(path, noise(0.05 if block_seconds < 0.01 else 1, 44100), 44100)
-        blocks = audio_blocks(path, 16000, block_seconds=block_seconds)
-        np.testing.assert_allclose(
-            np.concatenate(list(blocks)), load_audio(path, 16000)[0], atol=1e-6
-        )
+        joined = np.concatenate(list(audio_blocks(path, 16000, block_seconds=block_seconds)))
+        np.testing.assert_allclose(joined, load_audio(path, 16000)[0], atol=1e-6)
 
     def test_memory_does_not_grow_with_the_file(self, tmp_path: Path) -> None:
         peaks = []
@@ -82,10 +80,8 @@ class TestBlocks:
         assert peaks[1] == pytest.approx(peaks[0], rel=0.1)
         assert peaks[1] < 8 * 5 * 16000 * 4
 
-    @pytest.mark.parametrize("read", [lambda path: list(audio_blocks(path, RATE)), audio_seconds])
-    def test_damaged_and_missing_files(
-        self, tmp_path: Path, read: Callable[[Path], object]
-    ) -> None:
+    @pytest.mark.parametrize("read", [all_blocks, audio_seconds])
+    def test_damaged_and_missing_files(self, tmp_path: Path, read: Callable[..., object]) -> None:
         path = tmp_path / "a.flac"
         for content in (b"", b"this is a text file\n" * 20, b"RIFF\0\0\0\0WAVE"):
             path.write_bytes(content)
@@ -95,10 +91,8 @@ class TestBlocks:
             with pytest.raises(MissingDataError, match="does not exist; expected an audio file"):
                 read(missing)
 
-    @pytest.mark.parametrize("read", [lambda path: list(audio_blocks(path, RATE)), load_audio])
-    def test_files_that_are_cut_short_or_empty(
-        self, tmp_path: Path, read: Callable[[Path], object]
-    ) -> None:
+    @pytest.mark.parametrize("read", [all_blocks, load_audio])
+    def test_cut_short_or_empty_files(self, tmp_path: Path, read: Callable[..., object]) -> None:
         path = tmp_path / "a.flac"
         soundfile.write(path, noise(5, 44100), 44100)
         path.write_bytes(path.read_bytes()[:200_000])
@@ -212,6 +206,15 @@ class Listener:
         return np.asarray([[0, sum(self.lengths) / self.sample_rate, 60, round(127 * peak)]])
 
 
+@pytest.fixture
+def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Listener:
+    """In place of all transcribers, with an empty cache."""
+    monkeypatch.setenv("MER_CACHE", str(tmp_path / "cache"))
+    found = Listener()
+    monkeypatch.setattr(transcription, "get_transcriber", lambda name: found)
+    return found
+
+
 class TestInterface:
     def test_samples_are_resampled(self) -> None:
         notes = transcribe_samples(noise(1.5, 44100)[:, 0].astype(float), 44100, Listener())
@@ -248,12 +251,7 @@ class TestInterface:
         with pytest.raises(ParameterError, match="unknown transcriber 'ears'"):
             transcriber_revision("ears")
 
-    def test_notes_of_a_clip_are_kept(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("MER_CACHE", str(tmp_path / "cache"))
-        listener = Listener()
-        monkeypatch.setattr(transcription, "get_transcriber", lambda name: listener)
+    def test_notes_of_a_clip_are_kept(self, tmp_path: Path, listener: Listener) -> None:
         soundfile.write(tmp_path / "a.wav", noise(2, 44100), 44100)
         clip = Clip("a", "a", audio=tmp_path / "a.wav")
         first = transcribed_notes(clip)
@@ -265,11 +263,8 @@ class TestInterface:
         transcribed_notes(clip)
         assert listener.lengths
 
-    def test_clip_without_audio_is_rendered(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("MER_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(transcription, "get_transcriber", lambda name: Listener())
+    @pytest.mark.usefixtures("listener")
+    def test_clip_without_audio_is_rendered(self, tmp_path: Path) -> None:
         midi = write_reference_midi(tmp_path / "a.mid", np.asarray([[0, 0.5, 69, 90]]))
         notes = transcribed_notes(Clip("a", "a", midi=midi))
         assert 0.5 < notes[0, 1] < 5

@@ -127,16 +127,12 @@ def separate_samples(
     InvalidDataError
         If the samples are not those of one channel (`mer.audio.checked_mono`).
     """
-    mix = _resampled(checked_mono(samples), sample_rate, separator.sample_rate)
+    mix = resample(checked_mono(samples), sample_rate, separator.sample_rate)
     stems = np.concatenate(list(separator.separate([mix[None]])), axis=-1)[:, 0]
     return {
-        source: crop(_resampled(stem, separator.sample_rate, sample_rate), samples.size)
+        source: crop(resample(stem, separator.sample_rate, sample_rate), samples.size)
         for source, stem in zip(SOURCES, stems, strict=True)
     }
-
-
-def _resampled(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    return samples if from_rate == to_rate else resample(samples, from_rate, to_rate)
 
 
 def separate_file(
@@ -232,7 +228,7 @@ def _sources(clip: Clip, sample_rate: int, separator: Separator | None) -> dict[
         return stems(clip, sample_rate)
     rate = separator.sample_rate
     sources = separate_samples(waveform(clip, rate), rate, separator)
-    return {name: _resampled(samples, rate, sample_rate) for name, samples in sources.items()}
+    return {name: resample(samples, rate, sample_rate) for name, samples in sources.items()}
 
 
 def stem_paths(folder: Path) -> list[Path]:

@@ -108,10 +108,8 @@ def transcribe_samples(
     InvalidDataError
         If the samples are not those of one channel (`mer.audio.checked_mono`).
     """
-    samples = checked_mono(samples)
-    if sample_rate != transcriber.sample_rate:
-        samples = resample(samples, sample_rate, transcriber.sample_rate)
-    return transcriber.transcribe([samples])
+    resampled = resample(checked_mono(samples), sample_rate, transcriber.sample_rate)
+    return transcriber.transcribe([resampled])
 
 
 def transcribe_file(

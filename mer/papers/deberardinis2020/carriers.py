@@ -156,14 +156,9 @@ def _hits(named: np.ndarray, truth: np.ndarray, groups: Iterable[Any]) -> dict[s
     clearly = low > UNIFORM and gain.low > 0
     below = high < UNIFORM or gain.high < 0
     return {
-        "n": len(named),
-        "hits": values["hits"].mean(),
-        "low": low,
-        "high": high,
-        "frequent": frequent.mean(),
-        "gain": values["gain"].mean(),
-        "gain_low": gain.low,
-        "gain_high": gain.high,
+        **{"n": len(named), "hits": values["hits"].mean(), "low": low, "high": high},
+        **{"frequent": frequent.mean(), "gain": values["gain"].mean()},
+        **{"gain_low": gain.low, "gain_high": gain.high},
         "chance": agreement_by_chance(named, truth),
         "verdict": HOLDS if clearly else FAILS if below else OPEN,
     }

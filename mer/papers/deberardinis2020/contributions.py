@@ -136,15 +136,10 @@ def left_out_table(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _frame(found: Contributions, clips: pd.DataFrame, sources: Sequence[str]) -> pd.DataFrame:
-    frames = [
-        clips.assign(
-            source=source,
-            dimension=dimension,
-            **{kind: getattr(found, kind)[:, s, d] for kind in KINDS},
-        )
-        for s, source in enumerate(sources)
-        for d, dimension in enumerate(DIMENSIONS)
-    ]
+    frames = []
+    for (s, source), (d, dimension) in product(enumerate(sources), enumerate(DIMENSIONS)):
+        values = {kind: getattr(found, kind)[:, s, d] for kind in KINDS}
+        frames.append(clips.assign(source=source, dimension=dimension, **values))
     return pd.concat(frames, ignore_index=True)
 
 

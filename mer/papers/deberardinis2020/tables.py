@@ -47,7 +47,6 @@ TRAININGS = ("freeze", "finetune", "full")
 SUBSETS = tuple(subset for size in range(1, 5) for subset in combinations(SOURCES, size))
 CORPUS = "PMEmo"
 INNER_FOLDS = 5
-ENSEMBLE = "ensemble of inner models"
 
 
 def source_name(architecture: str, source: str) -> str:
@@ -350,15 +349,10 @@ def by_folds(results: Results) -> list[Results]:
 
 
 def inner_ensembles(predictions: pd.DataFrame, inner_folds: int = INNER_FOLDS) -> pd.DataFrame:
-    """The mean of the predictions of the models that share a test part, as further systems.
-
-    Systems are named "<system>, ensemble of inner models"; fold is the outer one.
-    """
+    """The mean of the predictions of the models that share a test part; fold is the outer one."""
     keys = ["system", "task", "split", "fold", "seed", "audio", "id", "group"]
     keys += [f"target_{name}" for name in DIMENSIONS]
-    outer = predictions.assign(
-        system=predictions["system"] + f", {ENSEMBLE}", fold=predictions["fold"] // inner_folds
-    )
+    outer = predictions.assign(fold=predictions["fold"] // inner_folds)
     return outer.groupby(keys, sort=False)[[*DIMENSIONS]].mean().reset_index()
 
 
@@ -389,8 +383,7 @@ def scored_in_three_ways(results: Results) -> pd.DataFrame:
     if predictions["fold"].nunique() > (predictions["fold"] // INNER_FOLDS).nunique():
         best = best_inner_models(store, results.of(*predictions["system"].unique()))
         ways["best inner model"] = read_predictions(store, best)
-        joined = inner_ensembles(predictions)
-        ways[ENSEMBLE] = joined.assign(system=joined["system"].str.removesuffix(f", {ENSEMBLE}"))
+        ways["ensemble of inner models"] = inner_ensembles(predictions)
     columns = {
         f"{dimension}, {way}": {
             str(system): model_scores(rows, "r2", dimension).mean()
@@ -547,23 +540,13 @@ def agreement_figure(predictions: pd.DataFrame, systems: Iterable[str]) -> Figur
     parts, names = [], {}
     for system, dimension in product(chosen, DIMENSIONS):
         frame = clips.loc[system][[f"target_{dimension}", dimension]]
-        frame.columns = pd.Index(["annotated", "predicted"])
-        score = number(r2(frame["annotated"], frame["predicted"]))
+        frame.columns = pd.Index(["Annotated", "Predicted"])
+        score = number(r2(frame["Annotated"], frame["Predicted"]))
         names[system, dimension] = f"{system}: {dimension}, R2 {score}"
         parts.append(frame.assign(system=system, dimension=dimension))
-    return plots.scatter(
-        pd.concat(parts),
-        "annotated",
-        "predicted",
-        diagonal=True,
-        row="system",
-        column="dimension",
-        names=names,
-        sharex="col",
-        sharey="col",
-        xlabel="Annotated",
-        ylabel="Predicted",
-    )
+    layout: dict[str, Any] = {"row": "system", "column": "dimension", "names": names}
+    layout |= {"sharex": "col", "sharey": "col"}
+    return plots.scatter(pd.concat(parts), "Annotated", "Predicted", diagonal=True, **layout)
 
 
 def fusion_summary(parts: Iterable[Results]) -> str:
