@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from toy_sources import DIMENSIONS, answers_of, separate_by_tones, toy_corpus, toy_targets
+from toy_sources import DIMENSIONS, answers_of, separate_by_tones, toy_corpus, toy_plan, toy_targets
 
 from mer.clips import Clip, Corpus
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
@@ -21,7 +21,7 @@ from mer.study import executor
 from mer.study.claims import FAILS, HOLDS, OPEN
 from mer.study.executor import execute
 from mer.study.settings import Settings
-from mer.study.specs import RunSpec, plan
+from mer.study.specs import RunSpec
 from mer.study.store import RunStore
 from mer.study.study import Study
 
@@ -215,15 +215,7 @@ class TestLeavingOut:
 
 
 def planned(corpus: Corpus) -> list[RunSpec]:
-    return plan(
-        {ALL: COMBINATIONS[ALL].configured(TINY)},
-        ["VA"],
-        corpus="toy",
-        fingerprint=corpus.fingerprint,
-        split="nested5x5",
-        folds=range(2),
-        seeds=[0],
-    )
+    return toy_plan({ALL: COMBINATIONS[ALL].configured(TINY)}, corpus, 2)
 
 
 def fitted_of(spec: RunSpec, study: Study) -> FittedFusion:

@@ -280,11 +280,7 @@ class FakePianoTranscription:
     events: tuple[dict[str, float], ...] = ()
 
     def __init__(
-        self,
-        model_type: str = "Note_pedal",
-        checkpoint_path: str | None = None,
-        segment_samples: int = 16000 * 10,
-        device: Any = "cuda",
+        self, model_type: str = "Note_pedal", checkpoint_path: Any = None, *args: int, device: Any
     ) -> None:
         print(f"Checkpoint path: {checkpoint_path}")
 
@@ -294,8 +290,12 @@ class FakePianoTranscription:
         return {"output_dict": {}, "est_note_events": list(self.events), "est_pedal_events": []}
 
 
+Piano = type[FakePianoTranscription]
+Capture = pytest.CaptureFixture[str]
+
+
 @pytest.fixture
-def piano_package(monkeypatch: pytest.MonkeyPatch) -> type[FakePianoTranscription]:
+def piano_package(monkeypatch: pytest.MonkeyPatch) -> Piano:
     module: Any = ModuleType("piano_transcription_inference")
     module.PianoTranscription = FakePianoTranscription
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -304,10 +304,7 @@ def piano_package(monkeypatch: pytest.MonkeyPatch) -> type[FakePianoTranscriptio
 
 class TestPianoTranscriptionInference:
     def test_notes_and_blocks(
-        self,
-        piano_package: type[FakePianoTranscription],
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
+        self, piano_package: Piano, monkeypatch: pytest.MonkeyPatch, capsys: Capture
     ) -> None:
         events = [(1.0, 2.0, 64, 83), (0.5, 1.5, 70, 0), (0.5, 1.5, 60, 127)]
         keys = ("onset_time", "offset_time", "midi_note", "velocity")
@@ -323,7 +320,7 @@ class TestPianoTranscriptionInference:
         assert capsys.readouterr().out == ""
 
     def test_weights_that_do_not_load(
-        self, piano_package: type[FakePianoTranscription], monkeypatch: pytest.MonkeyPatch
+        self, piano_package: Piano, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def broken(self: object, device: Any) -> None:
             raise EOFError("Ran out of input\nmore")
@@ -369,9 +366,7 @@ def fake_basic_pitch(monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> list
 
 
 class TestBasicPitch:
-    def test_notes_and_blocks(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_notes_and_blocks(self, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
         events = [(1.0, 2.0, 64, 0.5, [0, 1]), (0.5, 1.5, 70, 0.001, None), (0.5, 1, 60, 1.1, [0])]
         given = fake_basic_pitch(monkeypatch, events)
         notes = BasicPitch().transcribe(iter(np.split(noise(2, RATE)[:, 0], [10, 900])))
@@ -382,17 +377,9 @@ class TestBasicPitch:
         assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(
-    ("name", "package"),
-    [
-        ("piano-transcription-inference", "piano_transcription_inference"),
-        ("basic-pitch", "onnxruntime"),
-        ("basic-pitch", "basic_pitch"),
-    ],
-)
-def test_package_that_is_not_installed(
-    name: str, package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("package", ["piano_transcription_inference", "onnxruntime", "basic_pitch"])
+def test_package_that_is_not_installed(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = package.replace("_", "-").replace("onnxruntime", "basic-pitch")
     fake_basic_pitch(monkeypatch, [])
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDataError, match=rf"'{name}' needs the package '{package}'.*pip "):
