@@ -179,14 +179,14 @@ class TestTranscribe:
     def test_only_named_output_is_replaced(self, transcribe: Run, tmp_path: Path) -> None:
         song, target = tone(tmp_path / "song.wav", 1), tmp_path / "song.mid"
         target.write_text("a score by hand")
-        told = f"mer: {target} exists already; replace it with -o {target}\n"
-        assert transcribe(song) == (1, "", told)
+        message = f"mer: {target} exists already; replace it with -o {target}\n"
+        assert transcribe(song) == (1, "", message)
         assert target.read_text() == "a score by hand"
         assert transcribe(song, "-o", target)[0] == 0
         assert len(read_notes(target)) == 1
 
     @pytest.mark.parametrize(
-        ("seconds", "rate", "gain", "told"),
+        ("seconds", "rate", "gain", "message"),
         [
             (200, 8000, 0.0, "no note was found in 3 min 20 s of audio"),
             (0.2, 96000, 0.5, "1 note in 0.2 s of audio"),
@@ -194,18 +194,22 @@ class TestTranscribe:
         ],
     )
     def test_lengths(
-        self, transcribe: Run, tmp_path: Path, seconds: float, rate: int, gain: float, told: str
+        self, transcribe: Run, tmp_path: Path, seconds: float, rate: int, gain: float, message: str
     ) -> None:
         song, target = tone(tmp_path / "song.wav", seconds, rate, gain=gain), tmp_path / "song.mid"
-        assert transcribe(song)[:2] == (0, f"wrote {target}: {told}\n")
-        assert len(read_notes(target)) == (0 if told.startswith("no") else int(told.split()[0]))
+        assert transcribe(song)[:2] == (0, f"wrote {target}: {message}\n")
+        assert len(read_notes(target)) == (
+            0 if message.startswith("no") else int(message.split()[0])
+        )
 
 
 class TestSeparate:
     def test_writes_beside_the_audio(self, separate: Run, tmp_path: Path) -> None:
         song, target = tone(tmp_path / "song.wav", 12), tmp_path / "song-stems"
-        told = f"wrote drums, bass, other, vocals in {target}: 12 s at 16000 Hz, by separator small"
-        assert separate(song) == (0, f"{told}\n", "")
+        message = (
+            f"wrote drums, bass, other, vocals in {target}: 12 s at 16000 Hz, by separator small"
+        )
+        assert separate(song) == (0, f"{message}\n", "")
         mix, _ = soundfile.read(song, dtype="float32")
         stems = stems_in(target)
         assert set(stems) == set(SOURCES)
@@ -239,8 +243,8 @@ class TestSeparate:
         song, target = tone(tmp_path / "song.wav", 1), tmp_path / "song-stems"
         target.mkdir()
         (target / "bass.wav").write_text("by another separator")
-        told = f"mer: {target} has stems already; replace them with -o {target}\n"
-        assert separate(song) == (1, "", told)
+        message = f"mer: {target} has stems already; replace them with -o {target}\n"
+        assert separate(song) == (1, "", message)
         assert (target / "bass.wav").read_text() == "by another separator"
 
     @pytest.mark.parametrize("seconds", [0.2, 40.0])

@@ -234,10 +234,10 @@ class TestInterface:
 
     def test_file_comes_in_blocks(self, tmp_path: Path) -> None:
         soundfile.write(tmp_path / "a.wav", noise(70, 8000), 8000)
-        listener, told = Listener(), list[float]()
-        notes = transcribe_file(tmp_path / "a.wav", listener, on_block=told.append)
+        listener, seconds = Listener(), list[float]()
+        notes = transcribe_file(tmp_path / "a.wav", listener, on_block=seconds.append)
         assert notes[0, 1] == 70
-        assert sum(told) == pytest.approx(70)
+        assert sum(seconds) == pytest.approx(70)
         assert len(listener.lengths) > 2
         np.testing.assert_array_equal(transcribe_file(tmp_path / "a.wav", listener), notes)
 
@@ -387,9 +387,9 @@ def test_package_that_is_not_installed(package: str, monkeypatch: pytest.MonkeyP
 
 
 def test_package_imports_without_audio_libraries() -> None:
-    absent = ["librosa", "soundfile", "soxr", "symusic", "tqdm", "torch", "mir_eval"]
+    heavy = ["librosa", "soundfile", "soxr", "symusic", "tqdm", "torch", "mir_eval"]
     program = (
-        f"import sys\nfor name in {absent!r}:\n    sys.modules[name] = None\n"
+        f"import sys\nfor name in {heavy!r}:\n    sys.modules[name] = None\n"
         "import mer.transcription, mer.evaluation.transcription"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)

@@ -233,7 +233,7 @@ def best_sources(errors: pd.DataFrame) -> pd.DataFrame:
     clips = errors.drop_duplicates("id")[["id", "group", "target_valence", "target_arousal"]]
     best = clips.reset_index(drop=True)
     high = [best[f"target_{d}"] > best[f"target_{d}"].median() for d in DIMENSIONS]
-    best["region"] = [REGIONS[place] for place in zip(*high, strict=True)]
+    best["region"] = [REGIONS[pair] for pair in zip(*high, strict=True)]
     for criterion in CRITERIA:
         best[criterion] = _smallest(errors, criterion).reindex(best["id"]).to_numpy()
     return best

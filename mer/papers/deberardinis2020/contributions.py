@@ -149,7 +149,7 @@ def _mean_over_models(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def both_methods(permuted: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
-    """Contributions of both kinds, told apart by the column `method`, with each source's share.
+    """Contributions by both methods, named in the column `method`, with each source's share.
 
     The share is the source's part of the absolute contributions to a clip.
     """
@@ -327,8 +327,8 @@ def _title(name: str, clip: Any, signed: pd.Series) -> str:
 def players(columns: Mapping[str, tuple[Clip, RunSpec]]) -> HTML:
     """Players of the mix and the sources of some clips, as the networks hear them.
 
-    `columns` has by title a clip, of a corpus whose sound may be given on or for the ears of the
-    one who runs this; and a run that says the separator and the excerpt, whose beginning is played.
+    `columns` has by title a clip, and a run that says the separator and the excerpt, whose
+    beginning is played. The page then has the sound in it: publish it only where you may.
     """
     from IPython.display import HTML
 

@@ -161,8 +161,7 @@ class SourceNetwork(TrainingOptions, System):
         """Spectrograms of all inputs, shape (n_clips, n_sources, 96, n_frames), float16."""
         found = np.empty((len(clips), len(self.sources), N_MELS, self.n_frames), dtype=np.float16)
         for row, clip in zip(found, clips, strict=True):
-            for place, source in zip(row, self.sources, strict=True):
-                place[:] = self.log_mel(clip, source)
+            row[:] = [self.log_mel(clip, source) for source in self.sources]
         return found
 
     def padding(self, clips: Iterable[Clip]) -> dict[str, float]:
