@@ -128,16 +128,9 @@ class TestBlocks:
 class TestMidi:
     def test_round_trip(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)
-        onset = np.sort(rng.uniform(0, 4000, 2000))
-        notes = np.stack(
-            [
-                onset,
-                onset + rng.uniform(0.01, 0.5, 2000),
-                rng.permutation(np.arange(2000) % 88 + 21),
-                rng.integers(1, 128, 2000),
-            ],
-            axis=1,
-        )
+        onset, duration = np.sort(rng.uniform(0, 4000, 2000)), rng.uniform(0.01, 0.5, 2000)
+        pitch = rng.permutation(np.arange(2000) % 88 + 21)
+        notes = np.stack([onset, onset + duration, pitch, rng.integers(1, 128, 2000)], axis=1)
         write_midi(notes, tmp_path / "a.mid")
         again = read_notes(tmp_path / "a.mid")
         np.testing.assert_allclose(again[:, :2], notes[:, :2], atol=0.00051)
