@@ -120,6 +120,15 @@ def tiny_parts(tiny: Corpus) -> tuple[Corpus, Corpus, Corpus]:
     return tiny.select(fold.train), tiny.select(fold.valid), tiny.select(fold.test)
 
 
+@pytest.fixture(scope="session")
+def toy_clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
+    """Twenty recordings of a second and a half, see `toy_sources.toy_clip`."""
+    from toy_sources import toy_clip
+
+    folder = tmp_path_factory.mktemp("toy-clips")
+    return [toy_clip(folder, number) for number in range(20)]
+
+
 @pytest.fixture
 def perfect_transcriber(monkeypatch: pytest.MonkeyPatch) -> None:
     """Instead of the network of zhu2023: the notes that the audio was rendered from."""

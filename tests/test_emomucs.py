@@ -21,6 +21,7 @@ from mer.models.emomucs import (
 )
 from mer.papers.deberardinis2020.systems import SourceNetwork
 
+Model = type[C1D] | type[C2D]
 FRAMES = 938
 SHORT = 60
 
@@ -49,11 +50,8 @@ def plain_c2d(model: C2D, pools: list[tuple[int, int]]) -> nn.Sequential:
 
 
 class TestSizes:
-    def test_parameters_of_table_1(self) -> None:
-        n_frames = SourceNetwork().n_frames
-        assert n_frames == FRAMES
-        assert parameter_count(C1D(n_frames=n_frames)) == 86354
-        assert parameter_count(C2D(n_frames=n_frames)) == 37698
+    def test_frames_of_the_published_excerpts(self) -> None:
+        assert SourceNetwork().n_frames == FRAMES
 
     @pytest.mark.parametrize(("n_frames", "same"), [(930, False), (931, True), (946, True)])
     def test_c1d_needs_the_published_number_of_frames(self, n_frames: int, same: bool) -> None:
@@ -66,14 +64,11 @@ class TestSizes:
     @pytest.mark.parametrize(
         ("model", "fusion", "joined"),
         [
-            (C1D, "early", 896),
-            (C1D, "mid", 64),
-            (C1D, "late", 2),
-            (C2D, "early", 32),
-            (C2D, "late", 2),
+            *((C1D, "early", 896), (C1D, "mid", 64), (C1D, "late", 2)),
+            *((C2D, "early", 32), (C2D, "late", 2)),
         ],
     )
-    def test_fusion(self, model: type[C1D] | type[C2D], fusion: Level, joined: int) -> None:
+    def test_fusion(self, model: Model, fusion: Level, joined: int) -> None:
         models = [model(n_frames=FRAMES) for _ in range(4)]
         network = EmoMucs(models, fusion)
         head = 4 * joined * 32 + 32 + 2 * 32 + 2
@@ -156,10 +151,12 @@ class TestFirstBlock:
         torch.testing.assert_close(block.convolution.weight.grad, plain[0].weight.grad)
 
 
-def loss_after_steps(network: nn.Module, x: Tensor, y: Tensor) -> list[float]:
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+def losses_of_steps(
+    network: nn.Module, x: Tensor, y: Tensor, *, steps: int = 4, rate: float = 1e-3
+) -> list[float]:
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
     losses = []
-    for _ in range(4):
+    for _ in range(steps):
         loss = nn.functional.mse_loss(network(x), y)
         losses.append(loss.item())
         optimizer.zero_grad()
@@ -175,12 +172,12 @@ class TestNetworks:
         plain = plain_c2d(model, c2d_pools(SHORT))
         state = {name: value.clone() for name, value in model.state_dict().items()}
         x, y = torch.randn(6, 1, 96, SHORT), torch.randn(6, 2)
-        expected = loss_after_steps(plain, x, y)
+        expected = losses_of_steps(plain, x, y)
         model.load_state_dict(state)
-        assert loss_after_steps(model, x, y) == pytest.approx(expected, rel=1e-3)
+        assert losses_of_steps(model, x, y) == pytest.approx(expected, rel=1e-3)
 
     @pytest.mark.parametrize("model", [C1D, C2D])
-    def test_scale_is_that_of_the_training_clips(self, model: type[C1D] | type[C2D]) -> None:
+    def test_scale_is_that_of_the_training_clips(self, model: Model) -> None:
         network: SourceModel = model(n_frames=SHORT)
         log_mels = torch.randn(5, 1, 96, SHORT) * torch.arange(1, 97)[:, None] - 40
         network.fit_scale(log_mels.half())
@@ -196,15 +193,11 @@ class TestNetworks:
         assert network.standardise(silent).abs().max() == 0
 
     @pytest.mark.parametrize(("model", "fusion"), [(C1D, "early"), (C1D, "mid"), (C2D, "late")])
-    def test_fusion_joins_the_features_of_each_source(
-        self, model: type[C1D] | type[C2D], fusion: Level
-    ) -> None:
+    def test_fusion_joins_the_features_of_each_source(self, model: Model, fusion: Level) -> None:
         network = EmoMucs([model(n_frames=SHORT) for _ in range(3)], fusion).eval()
         x = torch.randn(2, 3, 96, SHORT)
         moments = network.input_moments(x)
-        features = [
-            m.features(x[:, k : k + 1], level=fusion) for k, m in enumerate(network.sources)
-        ]
+        features = [m(x[:, k : k + 1], level=fusion) for k, m in enumerate(network.sources)]
         torch.testing.assert_close(network(x, moments), network.head(torch.cat(features, dim=1)))
 
     def test_starts_at_an_answer(self) -> None:
@@ -214,14 +207,8 @@ class TestNetworks:
             torch.testing.assert_close(answers, torch.tensor([[0.2, -0.1]]).expand(3, 2))
 
     @pytest.mark.parametrize("model", [C1D, C2D])
-    def test_overfits_eight_clips(self, model: type[C1D] | type[C2D]) -> None:
+    def test_overfits_eight_clips(self, model: Model) -> None:
         torch.manual_seed(0)
         network = model(n_frames=SHORT, dropout=0.0)
         x, y = torch.randn(8, 1, 96, SHORT), torch.rand(8, 2) - 0.5
-        optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
-        for _ in range(60):
-            loss = nn.functional.mse_loss(network(x), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        assert loss.item() < 0.01
+        assert losses_of_steps(network, x, y, steps=60, rate=5e-3)[-1] < 0.01

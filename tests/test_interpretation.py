@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
-from toy_sources import DIMENSIONS, answers_of, separate_by_tones, toy_clip, toy_corpus, toy_targets
+from toy_sources import DIMENSIONS, answers_of, separate_by_tones, toy_corpus, toy_plan, toy_targets
 
-from mer.clips import Corpus
+from mer.clips import Clip, Corpus
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.evaluation.contributions import exchanged
 from mer.evaluation.metrics import r2
 from mer.papers.deberardinis2020 import carriers, combinations, contributions, systems
 from mer.papers.deberardinis2020.systems import SOURCES, FittedFusion
 from mer.papers.deberardinis2020.tables import COMBINATIONS, COMBINED
-from mer.study import executor, plots
-from mer.study.claims import FAILS, HOLDS, OPEN, paragraphs
+from mer.study import executor
+from mer.study.claims import FAILS, HOLDS, OPEN
 from mer.study.executor import execute
 from mer.study.settings import Settings
-from mer.study.specs import RunSpec, plan
+from mer.study.specs import RunSpec
 from mer.study.store import RunStore
 from mer.study.study import Study
 
 N, N_FOLDS = 48, 2
 TINY = {"seconds": 1.2, "epochs": 6, "batch_size": 8, "source_epochs": 1, "source_batch_size": 8}
 ALL = combinations.ALL_SOURCES
-
-
-def drawn(figure: Figure) -> int:
-    """Number of its panels; it must be as wide as the page, and can be drawn."""
-    assert figure.get_figwidth() == plots.WIDTH
-    figure.savefig(io.BytesIO(), dpi=40)
-    return len(figure.axes)
 
 
 def parts(seed: int) -> np.ndarray:
@@ -63,7 +54,7 @@ def subsets() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def scores(subsets: pd.DataFrame) -> combinations.Scores:
-    return combinations.r2_scores(subsets, n_resamples=200)
+    return combinations.r2_scores(subsets)
 
 
 @pytest.fixture
@@ -78,9 +69,8 @@ def study(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> St
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    folder = tmp_path_factory.mktemp("audio")
-    return toy_corpus([toy_clip(folder, number) for number in range(20)])
+def corpus(toy_clips: list[Clip]) -> Corpus:
+    return toy_corpus(toy_clips)
 
 
 class TestCombinations:
@@ -94,14 +84,8 @@ class TestCombinations:
         table = combinations.combination_table(scores)
         assert table["sources"].tolist()[::2][:5] == ["V", "B", "D", "O", "V+B"]
         assert (table["low"] <= table["high"]).all()
-        figure = combinations.combination_figure(table, scores)
-        assert drawn(figure) == 2
-        labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-        assert labels[:4] == ["V", "B", "D", "O"]
 
-    def test_gains_sum_to_that_of_all_sources(
-        self, study: Study, subsets: pd.DataFrame, scores: combinations.Scores
-    ) -> None:
+    def test_gains_sum_to_that_of_all_sources(self, scores: combinations.Scores) -> None:
         found = combinations.gains(scores)
         for dimension, rows in found.groupby("dimension"):
             whole, none = (scores[name, str(dimension)].mean for name in (ALL, "Mean"))
@@ -109,15 +93,6 @@ class TestCombinations:
             gain = rows.set_index("source")["gain"]
             assert gain["vocals"] == pytest.approx(gain["bass"], abs=0.05)
             assert gain["drums"] > gain["vocals"] > 0.1 > abs(gain["other"])
-        assert drawn(combinations.gain_figure(found)) == 2
-        table = combinations.combination_table(scores)
-        text = combinations.combination_summary(study, subsets, table, found, scores)
-        assert text.count("Mean gain from adding a source: drums") == 2
-
-    def test_gains_need_all_combinations(self, scores: combinations.Scores) -> None:
-        fewer = {key: score for key, score in scores.items() if key[0] != COMBINED["V+B"]}
-        with pytest.raises(ParameterError, match="no worth of bass and vocals"):
-            combinations.gains(fewer)
 
     def test_other_clips(self, subsets: pd.DataFrame) -> None:
         fewer = subsets[(subsets["system"] != COMBINED["V+B"]) | (subsets["id"] != "c05")]
@@ -133,9 +108,6 @@ class TestCombinations:
         assert found[combinations.EQUAL.text] == {FAILS}
         assert len(judged[judged["claim"] == claims[0].text]) == 14
         assert len(judged) == 14 + 14 + 3 + 5 + 5 + 3 + 3 + 1
-        text = paragraphs(claims, judged, ["toy"])
-        assert "**does not hold**" in text
-        assert "D minus V, R2 valence" in text
 
 
 def single(errors: Any) -> pd.DataFrame:
@@ -164,24 +136,19 @@ class TestRegions:
         assert best["mean"].tolist() == names[rmse.mean(axis=2).argmin(axis=0)].tolist()
         above = best["target_arousal"] > best["target_arousal"].median()
         assert best["region"].str.contains("high arousal").tolist() == above.tolist()
-        shares = combinations.region_shares(best, "mean", n_resamples=100)
+        shares = combinations.region_shares(best, "mean")
         np.testing.assert_allclose(shares.groupby("region")["share"].sum(), 1)
         assert shares.groupby("region")["n"].first().sum() == N
-        assert drawn(combinations.plane_figure(best)) == 3
 
-    def test_verdict_and_test_see_an_owner(self, study: Study) -> None:
+    def test_verdict_sees_an_owner(self) -> None:
         clips = toy_targets(N)
         errors = np.abs(np.random.default_rng(5).normal(1, 0.05, size=(2, 4, N, 2)))
         high = (clips["target_arousal"] > clips["target_arousal"].median()).to_numpy()
         errors[:, 2, high] = 0.1
-        predictions = single(errors)
-        best = combinations.best_sources(combinations.source_errors(predictions))
-        shares = {c: combinations.region_shares(best, c) for c in combinations.CRITERIA}
-        assert combinations.no_owner(shares.values()) == FAILS
-        text = combinations.region_summary(study, predictions, best, shares)
-        assert "(figure 3): **does not hold**" in text
-        assert "drums has the largest share" in text
-        assert "p = .000" in text
+        best = combinations.best_sources(combinations.source_errors(single(errors)))
+        shares = [combinations.region_shares(best, c) for c in combinations.CRITERIA]
+        assert combinations.no_owner(shares) == FAILS
+        assert {rows.nlargest(1, "share")["source"].item() for rows in shares} == {"drums"}
 
     def test_verdict_without_owner(self) -> None:
         """Every source is best for a quarter of the clips of each region."""
@@ -198,13 +165,13 @@ class TestRegions:
     def test_models_agree_or_not(self) -> None:
         errors = np.random.default_rng(6).normal(size=(1, 4, N, 2))
         assert combinations.model_agreement(single(errors), "mean") is None
-        alike = combinations.model_agreement(single(np.tile(errors, (3, 1, 1, 1))), "mean")
-        assert alike is not None
-        assert alike[0] == 1
         other = np.random.default_rng(7).normal(size=(4, 4, N, 2))
-        found = combinations.model_agreement(single(other), "mean")
-        assert found is not None
-        assert found[0] == pytest.approx(found[1], abs=0.1)
+        pairs = [
+            combinations.model_agreement(single(models), "mean")
+            for models in (np.tile(errors, (3, 1, 1, 1)), other)
+        ]
+        assert pairs[0][0] == 1  # type: ignore[index]
+        assert np.ptp(pairs[1]) < 0.1  # type: ignore[arg-type]
 
 
 class TestLeavingOut:
@@ -227,12 +194,12 @@ class TestLeavingOut:
         with pytest.raises(ParameterError, match="tested on different clips"):
             contributions.left_out_table(fewer)
 
-    def test_summary(self, study: Study, subsets: pd.DataFrame) -> None:
+    def test_summary(self, subsets: pd.DataFrame) -> None:
         table = contributions.left_out_table(subsets)
         found = contributions.both_methods(table, table)
         by_clip = found.groupby(["method", "dimension", "id"])["share"].sum()
         np.testing.assert_allclose(by_clip, 1)
-        summary = contributions.contribution_summary(found, n_resamples=100)
+        summary = contributions.contribution_summary(found)
         assert len(summary) == 2 * 2 * 4
         for (_, dimension), rows in summary.groupby(["method", "dimension"]):
             by_source = rows.set_index("source")
@@ -241,33 +208,14 @@ class TestLeavingOut:
             assert by_source["error_low"]["drums"] > 0 > by_source["error_low"]["other"]
             mean = table[(table["source"] == "bass") & (table["dimension"] == dimension)]
             assert by_source.loc["bass", "error"] == pytest.approx(mean["error"].mean())
-        assert contributions.summary_text(summary, "valence").shape == (4, 6)
-        text = contributions.contribution_findings(study, found, summary)
-        assert text.count("drums has the largest mean share") == 4
-        assert drawn(contributions.share_figure(found, summary)) == 2
-
-    def test_songs(self, subsets: pd.DataFrame) -> None:
-        table = contributions.left_out_table(subsets)
-        found = contributions.both_methods(table, table)
-        source, most, least = contributions.extreme_songs(found)
-        rows = found.query("method == 'permutation' and source == 'drums'")
-        shares = rows.groupby("id")["share"].mean()
-        assert (source, most, least) == ("drums", shares.idxmax(), shares.idxmin())
-        text = contributions.song_table(found, [most, least])
-        assert text.index[:2].tolist() == [f"{most}: vocals", f"{most}: bass"]
-        assert text.shape == (8, 4)
+        shares = found.query("method == 'permutation' and source == 'drums'")
+        by_song = shares.groupby("id")["share"].mean()
+        expected = ("drums", by_song.idxmax(), by_song.idxmin())
+        assert contributions.extreme_songs(found) == expected
 
 
 def planned(corpus: Corpus) -> list[RunSpec]:
-    return plan(
-        {ALL: COMBINATIONS[ALL].configured(TINY)},
-        ["VA"],
-        corpus="toy",
-        fingerprint=corpus.fingerprint,
-        split="nested5x5",
-        folds=range(2),
-        seeds=[0],
-    )
+    return toy_plan({ALL: COMBINATIONS[ALL].configured(TINY)}, corpus, 2)
 
 
 def fitted_of(spec: RunSpec, study: Study) -> FittedFusion:
@@ -345,18 +293,9 @@ class TestPermutation:
         assert bands.shape[1] == 24
         assert all(pd.api.types.is_integer_dtype(kind) for kind in bands.dtypes)
         assert table["seconds"].between(0, 1.2).all()
-        permuted = contributions.permutation_table(study, specs)
-        found = contributions.both_methods(permuted, permuted)
-        figure = contributions.excerpt_figure(table, found, specs[0])
-        drawn(figure)
-        titles = [axis.get_title() for axis in figure.axes[:10]]
-        assert titles[:2] == ["c16: mix", "c19: mix"]
-        signed = permuted.set_index(["id", "source", "dimension"])["signed"]
-        value = f"{signed['c19', 'bass', 'valence']:+.3f}".replace("0.", ".", 1)
-        assert titles[5].startswith(f"bass: valence {value}, arousal ")
 
     def test_players(self, study: Study, corpus: Corpus) -> None:
-        html = contributions.players({"one": (corpus[0], planned(corpus)[0])}, seconds=0.2).data
+        html = contributions.players({"one": (corpus[0], planned(corpus)[0])}).data
         assert html.count("<audio controls") == 5
         assert html.count("data:audio/mpeg;base64,") == 5
         assert "<th>one</th>" in html
@@ -382,7 +321,7 @@ def hits_of(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     clips = table.drop_duplicates(["id", "source"])[["id", "group", "source"]]
     errors = clips.assign(valence=0.3, arousal=0.3)
     found = carriers.source_scores(contributions.both_methods(table, table), errors)
-    return carriers.hit_table(found, known, n_resamples=200)
+    return carriers.hit_table(found, known)
 
 
 class TestCarriers:
@@ -393,10 +332,6 @@ class TestCarriers:
         assert (found["hits"] > 0.8).all()
         assert set(found["verdict"]) == {HOLDS}
         np.testing.assert_allclose(found["chance"], 0.25, atol=0.08)
-        text = carriers.hits_summary({"true sources": hits})
-        assert text.count("True sources,") == 2
-        assert carriers.hits_text({"true": hits}, "valence").shape == (6, 2)
-        assert drawn(carriers.hits_figure({"true": hits, "separated": hits})) == 2
 
     def test_what_says_nothing_finds_nothing(self) -> None:
         table, known = known_carriers()
@@ -416,11 +351,8 @@ class TestCarriers:
         assert row["verdict"] == OPEN
 
     def test_composed_corpus_tells_its_carriers(self, tmp_path: Path) -> None:
-        settings = Settings(profile="smoke", corpus="emotify", seeds=[3])
-        study = carriers.composed_study(Study(settings, "regression", RunStore(tmp_path)))
-        assert study.corpus_name == carriers.CORPUS
-        assert study.settings.seeds == [3]
-        assert carriers.composed_study(study) is study
+        settings = Settings(profile="smoke", corpus="composed_band")
+        study = Study(settings, "regression", RunStore(tmp_path))
         table = carriers.carrier_table(study)
         assert len(table) == len(study.corpus)
         assert set(table["valence"]) == {"vocals", "other"}
@@ -438,6 +370,3 @@ class TestCarriers:
         rows = cost.set_index(["system", "dimension"])
         assert rows.loc[(ALL, "arousal"), "cost"] == 0
         assert rows.loc[(ALL, "valence"), "verdict"] == HOLDS
-        text = carriers.cost_summary(cost, subsets[subsets["system"] == "C2D-M"])
-        assert "That this is a loss **holds** (cost +" in text
-        assert carriers.cost_text(cost).shape[1] == 6

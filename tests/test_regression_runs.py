@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 from references import group_bootstrap_metric
+from toy_sources import toy_plan
 
 from mer.clips import Clip, Corpus, Fold, Labels, Split
 from mer.errors import MissingDataError, ParameterError
@@ -22,16 +22,15 @@ from mer.papers.deberardinis2020.tables import best_inner_models
 from mer.study import executor
 from mer.study.executor import execute
 from mer.study.results import read_predictions
-from mer.study.scores import model_scores, scores
+from mer.study.scores import scores
 from mer.study.settings import Settings
 from mer.study.specs import RunSpec, plan
 from mer.study.store import RunStore
 from mer.study.study import Study
 from mer.systems.base import Context, Fitted
 from mer.systems.classical import Constant, DescriptorSVR, Mean
-from mer.tasks import TASKS, RegressionTask, get_task
+from mer.tasks import TASKS, get_task
 
-RATE = 12000
 SIZE = 18
 METRICS = ["rmse_valence", "r2_valence", "rmse_arousal", "r2_arousal"]
 
@@ -50,19 +49,10 @@ def nested(corpus: Corpus) -> Split:
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """Loudness tells arousal; nothing tells valence."""
-    folder = tmp_path_factory.mktemp("audio")
-    clips = []
-    for number in range(SIZE):
-        rng = np.random.default_rng(number)
-        valence, arousal = rng.uniform(-1, 1, 2)
-        samples = rng.normal(size=RATE) * 10 ** (arousal - 2)
-        path = folder / f"{number}.wav"
-        soundfile.write(path, samples.astype(np.float32), RATE, subtype="FLOAT")
-        labels = Labels(valence=float(valence), arousal=float(arousal))
-        clips.append(Clip(f"c{number:02d}", f"song-{number // 2}", audio=path, labels=labels))
-    return Corpus("toy", clips, licence="-", citation="-", splits={"nested3x2": nested})
+def corpus(toy_clips: list[Clip]) -> Corpus:
+    """Loudness tells arousal."""
+    splits = {"nested3x2": nested}
+    return Corpus("toy", toy_clips[:SIZE], licence="-", citation="-", splits=splits)
 
 
 def loudness(clip: Clip) -> np.ndarray:
@@ -86,15 +76,7 @@ def quick() -> Iterator[None]:
 
 
 def planned(corpus: Corpus, rows: Sequence[str]) -> list[RunSpec]:
-    return plan(
-        {name: ROWS[name] for name in rows},
-        ["VA"],
-        corpus="toy",
-        fingerprint=corpus.fingerprint,
-        split="nested3x2",
-        folds=range(6),
-        seeds=[0],
-    )
+    return toy_plan({name: ROWS[name] for name in rows}, corpus, 6)
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +93,8 @@ def predictions(corpus: Corpus, runs: RunStore) -> pd.DataFrame:
 
 class TestTask:
     def test_targets(self, corpus: Corpus) -> None:
-        task = get_task("VA")
-        assert isinstance(task, RegressionTask)
-        targets = task.targets(corpus)
-        assert targets.shape == (SIZE, 2)
-        assert targets[3].tolist() == [corpus[3].labels.valence, corpus[3].labels.arousal]
+        labels = [[clip.labels.valence, clip.labels.arousal] for clip in corpus]
+        assert get_task("VA").targets(corpus).tolist() == labels
         assert "VA" not in TASKS
 
     def test_missing_label(self) -> None:
@@ -174,11 +153,9 @@ class TestStored:
         assert run.predictions["id"].tolist() == test.ids
         targets = run.predictions[["target_valence", "target_arousal"]]
         np.testing.assert_allclose(targets, get_task("VA").targets(test), atol=5e-6)
-        assert list(run.details["metrics"]) == sorted(METRICS)
         report = metrics.regression_report(run.predictions)
         assert report["n"] == len(test) == 6
-        for name in METRICS:
-            assert run.details["metrics"][name] == round(report[name], 5)
+        assert run.details["metrics"] == {name: round(report[name], 5) for name in METRICS}
         assert run.details["audio"] == "recorded"
         assert (runs.folder(spec) / "predictions.csv").read_text().startswith("id,group,target_v")
 
@@ -225,10 +202,6 @@ class TestScores:
         assert row["difference"] == pytest.approx(row["mean"] - 0.61)
         assert row["covers"] == (row["low"] <= 0.61 <= row["high"])
 
-    def test_mean_answer_has_no_r2(self, predictions: pd.DataFrame) -> None:
-        own = predictions[predictions["system"] == "Mean"]
-        assert max(model_scores(own, "r2", d).max() for d in ("valence", "arousal")) <= 0
-
     def test_best_inner_models(self, corpus: Corpus, runs: RunStore) -> None:
         specs = planned(corpus, ["SVR"])
         best = best_inner_models(runs, specs, inner_folds=2)
@@ -256,20 +229,6 @@ class TestBootstrap:
         found = resampled_regression(target, predicted, groups, np.repeat([0, 1], 40))
         np.testing.assert_allclose(found["rmse"], 0.4)
 
-    def test_covers_the_truth(self) -> None:
-        hits = 0
-        for trial in range(60):
-            rng = np.random.default_rng(trial)
-            target = rng.normal(size=(50, 1)) + rng.normal(size=(50, 2)) / 3
-            predicted = target + 0.5 * rng.normal(size=(50, 1)) * np.ones(2)
-            groups = np.repeat(np.arange(50), 2)
-            found = resampled_regression(
-                target.ravel(), predicted.ravel(), groups, np.zeros(100), n_resamples=300
-            )
-            low, high = interval(found["rmse"])
-            hits += low <= 0.5 <= high
-        assert hits >= 50
-
     def test_too_few(self) -> None:
         with pytest.raises(ParameterError, match="expected more groups a model"):
             resampled_regression([0.1, 0.5], [0.2, 0.2], ["a", "b"], [0, 1])
@@ -278,8 +237,3 @@ class TestBootstrap:
         assert np.isfinite(found["r2"]).all()
         with pytest.raises(ParameterError, match="all clips are of one group"):
             resampled_regression([0.1, 0.5], [0.2, 0.2], ["a", "a"], [0, 0])
-
-
-def test_stored_json_is_readable(corpus: Corpus, runs: RunStore) -> None:
-    path = runs.folder(planned(corpus, ["Mean"])[0]) / "run.json"
-    assert json.loads(path.read_text())["spec"]["task"] == "VA"

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -40,11 +41,11 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def music(seconds: float, rng: np.random.Generator, rate: int = 22050) -> np.ndarray:
+def music(seconds: float, rate: int = 22050, seed: int = 0) -> np.ndarray:
     """Noise that swells and fades: no segment has the level of the next."""
     t = np.arange(round(seconds * rate)) / rate
     level = 0.05 + 0.2 * np.sin(2 * np.pi * t / 7) ** 2
-    return (level * rng.normal(0, 1, t.size)).astype(np.float32)
+    return (level * np.random.default_rng(seed).normal(0, 1, t.size)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallSeparat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "weights_folder", lambda: folder)
         weights._index.cache_clear()
-        yield SmallSeparator(device="cpu")
+        yield SmallSeparator()
     weights._index.cache_clear()
 
 
@@ -84,10 +85,9 @@ class TestStream:
         """A separator that answers with the number of its segment."""
         count = iter(range(99))
 
-        def separate(before: np.ndarray, piece: np.ndarray) -> np.ndarray:
-            return np.full((1, *piece.shape), next(count), np.float32)
-
-        found = joined(separate_stream([np.zeros((1, 250), np.float32)], separate, 100))[0, 0]
+        samples = np.zeros((1, 250), np.float32)
+        pieces = separate_stream([samples], lambda _, p: p[None] + np.float32(next(count)), 100)
+        found = joined(pieces)[0, 0]
         stride = round((1 - OVERLAP) * 100)
         assert not found[:stride].any()
         assert np.all(np.diff(found[stride:100]) > 0)
@@ -127,50 +127,25 @@ class TestStream:
 
 
 class TestSmallSeparator:
-    def test_parameter_count(self) -> None:
+    def test_size_and_a_segment_that_needs_no_padding(self) -> None:
         assert sum(p.numel() for p in small_network().parameters()) == 2010444
-
-    def test_segment_needs_no_padding(self) -> None:
         assert small_network().valid_length(SEGMENT) == SEGMENT
 
-    def test_same_as_the_package_for_the_whole(
-        self, untrained: SmallSeparator, rng: np.random.Generator
-    ) -> None:
+    def test_same_as_the_package_for_the_whole(self, untrained: SmallSeparator) -> None:
         from demucs.apply import apply_model
 
-        samples = music(20, rng)
-        expected = apply_model(
-            untrained._network,
-            torch.from_numpy(samples)[None, None],
-            shifts=0,
-            segment=SEGMENT / 22050,
-        )
-        found = joined(untrained.separate([samples[None]]))
+        samples = music(20)
+        mix = torch.from_numpy(samples)[None, None]
+        expected = apply_model(untrained._network, mix, shifts=0, segment=SEGMENT / 22050)
+        found = joined(untrained.separate(np.array_split(samples[None], 7, axis=1)))
         np.testing.assert_allclose(found, expected[0].numpy(), atol=1e-6)
 
-    def test_cuts_make_no_difference(
-        self, untrained: SmallSeparator, rng: np.random.Generator
-    ) -> None:
-        samples = music(13, rng)[None]
-        whole = joined(untrained.separate([samples]))
-        again = joined(untrained.separate(np.array_split(samples, 7, axis=1)))
-        np.testing.assert_array_equal(whole, again)
-
-    def test_channels_are_heard_one_by_one(
-        self, untrained: SmallSeparator, rng: np.random.Generator
-    ) -> None:
-        left, right = music(3, rng), 0.1 * music(3, rng)
+    def test_channels_are_heard_one_by_one(self, untrained: SmallSeparator) -> None:
+        left, right = music(3), 0.1 * music(3, seed=1)
         both = joined(untrained.separate([np.stack([left, right])]))
         for channel, samples in enumerate((left, right)):
             alone = joined(untrained.separate([samples[None]]))[:, 0]
             np.testing.assert_allclose(both[:, channel], alone, atol=1e-6)
-
-    def test_louder_mix_gives_louder_sources(
-        self, untrained: SmallSeparator, rng: np.random.Generator
-    ) -> None:
-        samples = music(2, rng)[None]
-        soft, loud = (joined(untrained.separate([gain * samples])) for gain in (0.25, 1.0))
-        np.testing.assert_allclose(4 * soft, loud, atol=1e-3 * np.abs(loud).max())
 
     @pytest.mark.parametrize("n", [1, 100, 4410, 200000])
     def test_silence_has_silent_sources(self, untrained: SmallSeparator, n: int) -> None:
@@ -180,9 +155,9 @@ class TestSmallSeparator:
 
     @pytest.mark.parametrize("rate", [8000, 22050, 44100])
     def test_rate_and_length_of_samples_are_kept(
-        self, untrained: SmallSeparator, rate: int, rng: np.random.Generator
+        self, untrained: SmallSeparator, rate: int
     ) -> None:
-        stems = separate_samples(music(0.37, rng, rate), rate, untrained)
+        stems = separate_samples(music(0.37, rate), rate, untrained)
         assert tuple(stems) == SOURCES
         assert {stem.shape for stem in stems.values()} == {(round(0.37 * rate),)}
 
@@ -197,14 +172,9 @@ class TestSmallSeparator:
 class TestFiles:
     @pytest.mark.parametrize(("rate", "channels"), [(22050, 1), (44100, 2), (8000, 2)])
     def test_file_is_separated_like_samples(
-        self,
-        untrained: SmallSeparator,
-        tmp_path: Path,
-        rate: int,
-        channels: int,
-        rng: np.random.Generator,
+        self, untrained: SmallSeparator, tmp_path: Path, rate: int, channels: int
     ) -> None:
-        samples = np.stack([music(3, rng, rate) for _ in range(channels)], axis=1)
+        samples = np.stack([music(3, rate, k) for k in range(channels)], axis=1)
         soundfile.write(tmp_path / "a.wav", samples, rate, subtype="FLOAT")
         found = joined(separate_file(tmp_path / "a.wav", untrained))
         assert found.shape == (4, channels, 3 * 22050)
@@ -237,21 +207,13 @@ class TestCache:
     def test_separated_once(
         self, untrained: SmallSeparator, band: Clip, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        calls = 0
-        separate = untrained.separate
-
-        def counted(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-            nonlocal calls
-            calls += 1
-            return separate(blocks)
-
-        monkeypatch.setattr(untrained, "separate", counted)
+        separate = Mock(side_effect=untrained.separate)
+        monkeypatch.setattr(untrained, "separate", separate)
         first = {source: source_waveform(band, source, 12000) for source in SOURCES}
-        assert calls == 1
         for source in SOURCES:
             again = source_waveform(band, source, 12000, separator="small")
             np.testing.assert_array_equal(first[source], again)
-        assert calls == 1
+        separate.assert_called_once()
         assert first["bass"].dtype == np.float32
         assert abs(len(first["bass"]) - len(waveform(band, 22050)) * 12000 / 22050) <= 1
 
@@ -294,20 +256,10 @@ def tiny_htdemucs(folder: Path) -> str:
     from demucs.htdemucs import HTDemucs
 
     torch.manual_seed(0)
-    options: dict[str, Any] = {
-        "sources": list(SOURCES),
-        "channels": 8,
-        "t_layers": 1,
-        "bottom_channels": 16,
-        "t_heads": 2,
-        "segment": Fraction(1),
-    }
-    content = {
-        "klass": HTDemucs,
-        "args": (),
-        "kwargs": options,
-        "state": HTDemucs(**options).state_dict(),
-    }
+    sizes = {"channels": 8, "t_layers": 1, "bottom_channels": 16, "t_heads": 2}
+    options: dict[str, Any] = {"sources": list(SOURCES), **sizes, "segment": Fraction(1)}
+    state = HTDemucs(**options).state_dict()
+    content = {"klass": HTDemucs, "args": (), "kwargs": options, "state": state}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "new.th"
     torch.save(content, path)
@@ -321,32 +273,28 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def never(*_: object, **__: object) -> None:
-    raise AssertionError("nothing is to be fetched")
-
-
 class TestHybridDemucs:
     @pytest.fixture
     def tiny(self, cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(adapters, "FILE", tiny_htdemucs(cache_folder / "demucs"))
-        monkeypatch.setattr(torch.hub, "download_url_to_file", never)
+        monkeypatch.setattr(torch.hub, "download_url_to_file", None)
         return adapters.weights_file()
 
     @pytest.mark.usefixtures("tiny")
-    def test_same_as_the_package_for_the_whole(self, rng: np.random.Generator) -> None:
+    def test_same_as_the_package_for_the_whole(self) -> None:
         from demucs.apply import apply_model
 
-        separator = adapters.HybridDemucs(device="cpu")
-        samples = np.stack([music(2.3, rng, 44100), music(2.3, rng, 44100)])
+        separator = adapters.HybridDemucs()
+        samples = np.stack([music(2.3, 44100, seed) for seed in (0, 1)])
         mix = torch.from_numpy(samples)[None]
         expected = apply_model(separator._network, mix, shifts=0)[0].numpy()
         found = joined(separator.separate(np.array_split(samples, 3, axis=1)))
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
     @pytest.mark.usefixtures("tiny")
-    def test_one_channel_and_three(self, rng: np.random.Generator) -> None:
-        separator = adapters.HybridDemucs(device="cpu")
-        mono = joined(separator.separate([music(0.2, rng, 44100)[None]]))
+    def test_one_channel_and_three(self) -> None:
+        separator = adapters.HybridDemucs()
+        mono = joined(separator.separate([music(0.2, 44100)[None]]))
         assert mono.shape == (4, 1, 8820)
         with pytest.raises(InvalidDataError, match="3 channels; separator 'htdemucs' takes one"):
             joined(separator.separate([np.ones((3, 100), np.float32)]))
@@ -377,9 +325,7 @@ class TestHybridDemucs:
 
 class TestScores:
     @pytest.mark.parametrize("decibels", [-20.0, -3.0, 0.0, 10.0, 40.0])
-    def test_orthogonal_noise_gives_its_ratio(
-        self, decibels: float, rng: np.random.Generator
-    ) -> None:
+    def test_orthogonal_noise_gives_its_ratio(self, decibels: float) -> None:
         t = np.arange(8000) / 8000
         source, noise = np.sin(2 * np.pi * 100 * t), np.sin(2 * np.pi * 250 * t)
         estimate = source + 10 ** (-decibels / 20) * noise
@@ -387,9 +333,8 @@ class TestScores:
 
     def test_reference_value(self) -> None:
         """Worked by hand: projection 2/3 on (1, -1, 0) is signal 8/9, distortion 8/3 - 8/9."""
-        assert si_sdr(np.array([1.0, -1.0, 0.0]), np.array([0.0, -1.0, 1.0])) == pytest.approx(
-            10 * np.log10((1 / 2) ** 2 / (1 - (1 / 2) ** 2))
-        )
+        found = si_sdr(np.array([1.0, -1.0, 0.0]), np.array([0.0, -1.0, 1.0]))
+        assert found == pytest.approx(10 * np.log10((1 / 2) ** 2 / (1 - (1 / 2) ** 2)))
 
     def test_gain_sign_and_offset_make_no_difference(self, rng: np.random.Generator) -> None:
         source, noise = rng.normal(0, 0.1, (2, 1000))

@@ -32,6 +32,8 @@ from mer.training.rendered import (
     track_sources,
 )
 
+SOUNDFONTS = [default_soundfont()]
+
 
 @pytest.fixture
 def rng() -> np.random.Generator:
@@ -57,6 +59,9 @@ def track(
     return result
 
 
+TITLE = track("Voice of", 0, 62, chords=True)
+
+
 class TestSources:
     @pytest.mark.parametrize(
         ("tracks", "expected"),
@@ -70,10 +75,7 @@ class TestSources:
             ([track(chords=True), track(pitch=95)], ["other", "other"]),
             ([track(n=5), track("bass drum", drums=True)], ["other", "drums"]),
             # The title of the song, in every track
-            (
-                [track("Voice of", 0, 62, chords=True)] * 4 + [track(pitch=66)],
-                4 * ["other"] + ["vocals"],
-            ),
+            ([*[TITLE] * 4, track(pitch=66)], [*["other"] * 4, "vocals"]),
             ([track("vocals", n=0), track(pitch=66)], ["other", "vocals"]),
             ([], []),
         ],
@@ -93,13 +95,9 @@ class TestSources:
             assert track_sources(tracks) == [SOURCE_OF_PART[t.name] for t in tracks]
 
     def test_other_instruments_are_of_their_kind(self, rng: np.random.Generator) -> None:
-        kinds = {
-            "drums": KITS,
-            "bass": BASSES,
-            "other": ACCOMPANIMENT,
-            "vocals": (*VOICES, *LEADS),
-        }
-        assert not {*ACCOMPANIMENT} & {*VOICES, *LEADS}
+        leads = (*VOICES, *LEADS)
+        kinds = {"drums": KITS, "bass": BASSES, "other": ACCOMPANIMENT, "vocals": leads}
+        assert not {*ACCOMPANIMENT} & {*leads}
         seen = set()
         for _ in range(20):
             tracks = [track(program=73) for _ in SOURCES]
@@ -122,17 +120,14 @@ def write_song(path: Path, parts: Sequence[Any]) -> Path:
 
 @pytest.fixture
 def song(tmp_path: Path) -> Path:
-    parts = [
-        track("bass", 33, 40, n=12),
-        track("vocals", 73, 72, n=12),
-        track(drums=True, pitch=36, n=12),
-    ]
-    return write_song(tmp_path / "song.mid", parts)
+    bass, vocals = track("bass", 33, 40, n=12), track("vocals", 73, 72, n=12)
+    drums = track(drums=True, pitch=36, n=12)
+    return write_song(tmp_path / "song.mid", [bass, vocals, drums])
 
 
 class TestRendered:
     def test_sources_of_an_excerpt(self, song: Path) -> None:
-        stems = render_stems(song, Take(start=1.0, seconds=3.0), [default_soundfont()])
+        stems = render_stems(song, Take(start=1.0, seconds=3.0), SOUNDFONTS)
         assert stems.shape == (4, 3 * SAMPLE_RATE)
         assert stems.dtype == np.float16
         loud = dict(zip(SOURCES, np.abs(stems.astype(float)).max(axis=1) > 0.01, strict=True))
@@ -140,8 +135,8 @@ class TestRendered:
         assert not stems[SOURCES.index("other")].any()
 
     def test_starts_where_it_is_told(self, song: Path) -> None:
-        whole = render_stems(song, Take(start=0.0, seconds=4.0), [default_soundfont()])
-        part = render_stems(song, Take(start=2.0, seconds=2.0), [default_soundfont()])
+        whole = render_stems(song, Take(start=0.0, seconds=4.0), SOUNDFONTS)
+        part = render_stems(song, Take(start=2.0, seconds=2.0), SOUNDFONTS)
         drums = np.abs(np.stack([whole[0, 2 * SAMPLE_RATE :], part[0]]).astype(float))
         # A note every half second; FluidSynth places it to some milliseconds
         loudest = drums.reshape(2, 4, -1).argmax(axis=2) / SAMPLE_RATE
@@ -151,7 +146,7 @@ class TestRendered:
 
     def test_stretch_changes_pitch_and_length(self, song: Path) -> None:
         takes = [Take(start=0.0, seconds=4.0, stretch=s) for s in (1.0, 1.05)]
-        plain, fast = (render_stems(song, take, [default_soundfont()]) for take in takes)
+        plain, fast = (render_stems(song, take, SOUNDFONTS) for take in takes)
         assert fast.shape[1] == pytest.approx(plain.shape[1] / 1.05, abs=2)
 
         def peak(samples: np.ndarray) -> float:
@@ -168,14 +163,12 @@ class TestRendered:
             part = track("bass", 33, 40, n=12)
             part.controls.append(ControlChange(0.0, 7, value, "second"))
             path = write_song(tmp_path / f"{value}.mid", [part])
-            stems = render_stems(path, Take(start=3.0, seconds=1.0), [default_soundfont()])
+            stems = render_stems(path, Take(start=3.0, seconds=1.0), SOUNDFONTS)
             peaks.append(float(np.abs(stems[1]).max()))
         assert peaks[1] < 0.3 * peaks[0]
 
-    def test_random_take_is_reproducible_and_within_the_song(self) -> None:
-        takes = [random_stems(100.0, 30.0, 2, np.random.default_rng(3)) for _ in range(2)]
-        assert takes[0] == takes[1]
-        assert 0 <= takes[0].start <= 70
+    def test_random_take_is_within_the_song(self) -> None:
+        assert 0 <= random_stems(100.0, 30.0, 2, np.random.default_rng(3)).start <= 70
         assert random_stems(5.0, 30.0, 1, np.random.default_rng(3)).seconds == 5.0
 
     def test_damaged_files(self, song: Path, tmp_path: Path) -> None:
@@ -223,9 +216,8 @@ def small() -> Any:
     from demucs.demucs import Demucs
 
     torch.manual_seed(0)
-    return Demucs(
-        list(SOURCES), audio_channels=1, channels=8, depth=3, resample=False, dconv_mode=0
-    )
+    sizes = {"audio_channels": 1, "channels": 8, "depth": 3, "dconv_mode": 0}
+    return Demucs(list(SOURCES), **sizes, resample=False)
 
 
 OPTIONS = SeparatorOptions(epochs=2, patience=2, batch_size=2, steps=2, window=4096)
@@ -233,36 +225,6 @@ CPU = torch.device("cpu")
 
 
 class TestTraining:
-    def test_interrupted_goes_on_to_the_same_end(
-        self, rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        from mer.separation import training
-
-        music = pieces(rng)
-        whole = small()
-        train_separator(whole, music, music[:1], OPTIONS, seed=1, device=CPU)
-        score, calls = training._score, 0
-
-        def stops(*arguments: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == 2:
-                raise KeyboardInterrupt
-            return score(*arguments)
-
-        monkeypatch.setattr(training, "_score", stops)
-        resumed, checkpoint = small(), tmp_path / "state.pt"
-        options: dict[str, Any] = {"seed": 1, "device": CPU, "checkpoint": checkpoint}
-        with pytest.raises(KeyboardInterrupt):
-            train_separator(resumed, music, music[:1], OPTIONS, **options)
-        assert checkpoint.is_file()
-        resumed = small()
-        history = train_separator(resumed, music, music[:1], OPTIONS, **options)
-        assert len(history.epochs) == 2
-        assert not checkpoint.exists()
-        for expected, found in zip(whole.parameters(), resumed.parameters(), strict=True):
-            torch.testing.assert_close(found, expected)
-
     def test_pieces_shorter_than_a_window(self, rng: np.random.Generator) -> None:
         with pytest.raises(InvalidDataError, match="no training piece has 4096 samples"):
             train_separator(small(), [np.zeros((4, 100))], [], OPTIONS, seed=0, device=CPU)
@@ -271,12 +233,11 @@ class TestTraining:
         self, song: Path, tmp_path: Path
     ) -> None:
         jobs = [(song, Take(start=0.0, seconds=2.0))]
-        recipe = replace(
-            study.SEPARATOR, jobs=lambda *_: (jobs, jobs), network=small, options=OPTIONS
-        )
-        facts = recipe(tmp_path / "weights.pt", [default_soundfont()], 0)
-        digest = soundfont_digests([default_soundfont()], "")[0]
-        assert facts["soundfonts"] == f"{default_soundfont().name} {digest}"
+        changes: dict[str, Any] = {"network": small, "options": OPTIONS}
+        recipe = replace(study.SEPARATOR, jobs=lambda *_: (jobs, jobs), **changes)
+        facts = recipe(tmp_path / "weights.pt", SOUNDFONTS, 0)
+        digest = soundfont_digests(SOUNDFONTS, "")[0]
+        assert facts["soundfonts"] == f"{SOUNDFONTS[0].name} {digest}"
         assert (facts["excerpts"], facts["hours"], facts["epochs"]) == ("1", "0.0", "2")
         assert float(facts["validation_si_sdr"]) < 60
         stored = torch.load(tmp_path / "weights.pt", weights_only=True)
@@ -293,9 +254,8 @@ class TestTraining:
         stems = np.zeros((4, noise.shape[1]), np.float16)
         for row, kind in ((0, "highpass"), (1, "lowpass")):
             stems[row] = sosfilt(butter(6, 1000, kind, fs=SAMPLE_RATE, output="sos"), noise[row])
-        options = SeparatorOptions(
-            epochs=4, patience=4, batch_size=4, steps=60, window=8192, learning_rate=1e-2
-        )
+        sizes: dict[str, Any] = {"epochs": 4, "patience": 4, "batch_size": 4, "steps": 60}
+        options = SeparatorOptions(**sizes, window=8192, learning_rate=1e-2)
         history = train_separator(small(), [stems], [stems], options, seed=0, device=CPU)
         assert history.epochs[history.best_epoch]["valid_accuracy"] > 12
 

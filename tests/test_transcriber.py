@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import write_midi
 
 from mer.audio import waveform
 from mer.clips import Clip
@@ -15,6 +16,7 @@ from mer.errors import InvalidDataError
 from mer.evaluation.transcription import note_scores
 from mer.features.notes import read_notes
 from mer.models.onsets_frames import HEADS, REACH, OnsetsFrames
+from mer.rendering import default_soundfont
 from mer.training.rendered import Take, play, played_notes, random_performance
 from mer.transcription import frames, get_transcriber, transcribe_samples
 from mer.transcription.frames import (
@@ -65,8 +67,7 @@ class TestSpectrogram:
         assert np.all((loud > 180) & (loud <= 201))
         assert (loud - soft).tolist() == [12, 12]
 
-    def test_silence_is_zero(self) -> None:
-        assert not log_frequency_spectrogram(np.zeros(5000, np.float32)).any()
+        assert not log_frequency_spectrogram(0 * sine).any()
 
     @pytest.mark.parametrize("lengths", [[1], [100], [5000, 1, 0, 70000], [16384] * 9, [200000]])
     def test_blocks_give_the_whole(self, lengths: list[int], rng: np.random.Generator) -> None:
@@ -74,11 +75,8 @@ class TestSpectrogram:
         blocks = np.split(samples, np.cumsum(lengths)[:-1])
         pieces = list(spectrogram_blocks(blocks, 50))
         assert [p.shape[2] for p in pieces[:-1]] == [50] * (len(pieces) - 1)
-        np.testing.assert_array_equal(
-            np.concatenate(pieces, axis=2), log_frequency_spectrogram(samples)
-        )
-
-    def test_no_samples_are_an_error(self) -> None:
+        whole = log_frequency_spectrogram(samples)
+        np.testing.assert_array_equal(np.concatenate(pieces, axis=2), whole)
         with pytest.raises(InvalidDataError, match="no samples"):
             list(spectrogram_blocks([], 50))
 
@@ -121,14 +119,15 @@ class TestNetwork:
         assert all(channels[0, c, p, 0] == 1.0 for c, p in seen)
 
 
+def as_probabilities(target: np.ndarray) -> np.ndarray:
+    """What a network that has learned the targets gives."""
+    return target / np.asarray([255, 255, 255, 127])[:, None, None]
+
+
 class TestTargetsAndDecoding:
     def test_round_trip(self, rng: np.random.Generator) -> None:
         notes = random_notes(150, 40, rng)
-        n_frames = int(41 * FRAMES_PER_SECOND)
-        target = note_targets(notes, n_frames)
-        probabilities = target / 255
-        probabilities[3] = target[3] / 127
-        found = decode([probabilities])
+        found = decode([as_probabilities(note_targets(notes, int(41 * FRAMES_PER_SECOND)))])
         order = np.lexsort((notes[:, 2], notes[:, 0]))
         np.testing.assert_array_equal(found[:, 2:], notes[order, 2:])
         assert np.abs(found[:, 0] - notes[order, 0]).max() < 0.001
@@ -142,10 +141,8 @@ class TestTargetsAndDecoding:
 
     def test_same_key_again_ends_the_note(self) -> None:
         notes = np.array([[0.5, 1.0, 60, 80], [1.0, 2.0, 60, 90]])
-        target = note_targets(notes, 100)
-        probabilities = target / 255
+        probabilities = as_probabilities(note_targets(notes, 100))
         probabilities[1] = 0  # no offset is heard
-        probabilities[3] = target[3] / 127
         found = decode([probabilities])
         np.testing.assert_allclose(found[:, :2], notes[:, :2], atol=0.02)
 
@@ -195,28 +192,19 @@ class TestTraining:
         excerpt = Excerpt(log_frequency_spectrogram(samples)[..., : t.size // HOP_LENGTH], notes)
         torch.manual_seed(0)
         network = OnsetsFrames(channels=8)
-        options = TranscriberOptions(
-            epochs=8, patience=8, batch_size=2, window=96, windows_per_excerpt=100
-        )
-        history = train_transcriber(
-            network, [excerpt], [excerpt], options, seed=0, device=torch.device("cpu")
-        )
+        options = TranscriberOptions(batch_size=2, window=96, windows_per_excerpt=100)
+        cpu = torch.device("cpu")
+        history = train_transcriber(network, [excerpt], [excerpt], options, seed=0, device=cpu)
         assert history.epochs[history.best_epoch]["valid_accuracy"] > 0.8
 
 
 class TestRendered:
-    def test_take_is_reproducible_and_within_the_performance(self) -> None:
-        takes = [random_performance(100.0, 20.0, 2, np.random.default_rng(3)) for _ in range(2)]
-        assert takes[0] == takes[1]
-        assert 0 <= takes[0].start <= 80
+    def test_take_is_within_the_performance(self) -> None:
+        assert 0 <= random_performance(100.0, 20.0, 2, np.random.default_rng(3)).start <= 80
 
     def test_notes_match_the_sound(self, tmp_path: Path) -> None:
-        from mer.rendering import default_soundfont
-        from mer.transcription import write_midi as write
-
         notes = np.array([[0.5, 1.0, 60, 90], [1.5, 2.0, 64, 90], [2.5, 3.0, 67, 90]])
-        path = tmp_path / "three.mid"
-        write(notes, path)
+        path = write_midi(tmp_path / "three.mid", notes)
         take = Take(start=1.0, seconds=2.0, stretch=2 ** (50 / 1200))
         samples = play(path, take, [default_soundfont()], SAMPLE_RATE)
         played = played_notes(path, take, len(samples) / SAMPLE_RATE)
@@ -228,18 +216,11 @@ class TestRendered:
     def test_pedal_holds_notes(self, tmp_path: Path) -> None:
         import pretty_midi
 
-        midi = pretty_midi.PrettyMIDI()
-        piano = pretty_midi.Instrument(0)
-        piano.notes = [
-            pretty_midi.Note(80, 60, 0.0, 0.5),
-            pretty_midi.Note(80, 64, 0.2, 0.4),
-            pretty_midi.Note(80, 60, 1.0, 1.2),
-            pretty_midi.Note(80, 67, 2.5, 3.0),
-        ]
-        piano.control_changes = [
-            pretty_midi.ControlChange(64, 127, 0.3),
-            pretty_midi.ControlChange(64, 0, 2.0),
-        ]
+        midi, piano = pretty_midi.PrettyMIDI(), pretty_midi.Instrument(0)
+        times = [(60, 0.0, 0.5), (64, 0.2, 0.4), (60, 1.0, 1.2), (67, 2.5, 3.0)]
+        piano.notes = [pretty_midi.Note(80, *note) for note in times]
+        changes = [(64, 127, 0.3), (64, 0, 2.0)]
+        piano.control_changes = [pretty_midi.ControlChange(*change) for change in changes]
         midi.instruments.append(piano)
         path = tmp_path / "pedal.mid"
         midi.write(str(path))

@@ -6,7 +6,7 @@ import enum
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,6 @@ from mer.clips import Clip
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.features.notes import read_notes
 from mer.transcription import (
-    TRANSCRIBERS,
     get_transcriber,
     transcribe_file,
     transcribe_samples,
@@ -40,13 +39,15 @@ def noise(seconds: float, rate: int, channels: int = 1) -> np.ndarray:
     return np.random.default_rng(0).uniform(-0.5, 0.5, shape).astype(np.float32)
 
 
+def all_blocks(path: Path) -> list[np.ndarray]:
+    return list(audio_blocks(path, RATE))
+
+
 class TestBlocks:
     @pytest.mark.parametrize("channels", [1, 2])
     @pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100, 96000])
     @pytest.mark.parametrize("to_rate", [16000, 22050])
-    def test_are_the_file_as_a_whole(
-        self, tmp_path: Path, rate: int, channels: int, to_rate: int
-    ) -> None:
+    def test_are_the_whole(self, tmp_path: Path, rate: int, channels: int, to_rate: int) -> None:
         path = tmp_path / "a.wav"
         for seconds in (1 / rate, 0.2, 3 + 7 / rate):
             soundfile.write(path, noise(seconds, rate, channels), rate, subtype="FLOAT")
@@ -58,15 +59,11 @@ class TestBlocks:
             np.testing.assert_allclose(joined, whole, atol=1e-6)
 
     @pytest.mark.parametrize("block_seconds", [1e-9, 0.01, 0.5, 100])
-    def test_length_of_blocks_makes_no_difference(
-        self, tmp_path: Path, block_seconds: float
-    ) -> None:
+    def test_length_makes_no_difference(self, tmp_path: Path, block_seconds: float) -> None:
         path = tmp_path / "a.ogg"
         soundfile.write(path, noise(0.05 if block_seconds < 0.01 else 1, 44100), 44100)
-        blocks = audio_blocks(path, 16000, block_seconds=block_seconds)
-        np.testing.assert_allclose(
-            np.concatenate(list(blocks)), load_audio(path, 16000)[0], atol=1e-6
-        )
+        joined = np.concatenate(list(audio_blocks(path, 16000, block_seconds=block_seconds)))
+        np.testing.assert_allclose(joined, load_audio(path, 16000)[0], atol=1e-6)
 
     def test_memory_does_not_grow_with_the_file(self, tmp_path: Path) -> None:
         peaks = []
@@ -83,29 +80,27 @@ class TestBlocks:
         assert peaks[1] == pytest.approx(peaks[0], rel=0.1)
         assert peaks[1] < 8 * 5 * 16000 * 4
 
-    @pytest.mark.parametrize("content", [b"", b"this is a text file\n" * 20, b"RIFF\0\0\0\0WAVE"])
-    def test_file_that_is_not_audio(self, tmp_path: Path, content: bytes) -> None:
-        path = tmp_path / "a.wav"
-        path.write_bytes(content)
-        with pytest.raises(InvalidDataError, match=r"a\.wav is not readable audio: \w"):
-            next(audio_blocks(path, RATE))
-        with pytest.raises(InvalidDataError, match=r"a\.wav is not readable audio: \w"):
-            audio_seconds(path)
+    @pytest.mark.parametrize("read", [all_blocks, audio_seconds])
+    def test_damaged_and_missing_files(self, tmp_path: Path, read: Callable[..., object]) -> None:
+        path = tmp_path / "a.flac"
+        for content in (b"", b"this is a text file\n" * 20, b"RIFF\0\0\0\0WAVE"):
+            path.write_bytes(content)
+            with pytest.raises(InvalidDataError, match=r"a\.flac is not readable audio: \w"):
+                read(path)
+        for missing in (tmp_path / "gone.wav", tmp_path):
+            with pytest.raises(MissingDataError, match="does not exist; expected an audio file"):
+                read(missing)
 
-    def test_flac_that_is_cut_short(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("read", [all_blocks, load_audio])
+    def test_cut_short_or_empty_files(self, tmp_path: Path, read: Callable[..., object]) -> None:
         path = tmp_path / "a.flac"
         soundfile.write(path, noise(5, 44100), 44100)
         path.write_bytes(path.read_bytes()[:200_000])
         with pytest.raises(InvalidDataError, match=r"a\.flac is not readable audio: \w"):
-            list(audio_blocks(path, RATE))
-        with pytest.raises(InvalidDataError, match=r"a\.flac is not readable audio: \w"):
-            load_audio(path)
-
-    def test_file_without_samples(self, tmp_path: Path) -> None:
-        path = tmp_path / "a.wav"
-        soundfile.write(path, np.empty(0), RATE)
+            read(path)
+        soundfile.write(tmp_path / "a.wav", np.empty(0), RATE)
         with pytest.raises(InvalidDataError, match=r"a\.wav has no samples"):
-            next(audio_blocks(path, RATE))
+            read(tmp_path / "a.wav")
 
     @pytest.mark.parametrize("value", [np.nan, -np.inf])
     def test_samples_that_are_not_finite(self, tmp_path: Path, value: float) -> None:
@@ -121,13 +116,6 @@ class TestBlocks:
         with pytest.raises(InvalidDataError, match=message):
             load_audio(path)
 
-    def test_missing_file_and_folder(self, tmp_path: Path) -> None:
-        for path in (tmp_path / "gone.wav", tmp_path):
-            with pytest.raises(MissingDataError, match="does not exist; expected an audio file"):
-                next(audio_blocks(path, RATE))
-            with pytest.raises(MissingDataError, match="does not exist; expected an audio file"):
-                audio_seconds(path)
-
     def test_impossible_length(self, tmp_path: Path) -> None:
         with pytest.raises(ParameterError, match="block_seconds is 0"):
             next(audio_blocks(tmp_path / "a.wav", RATE, block_seconds=0))
@@ -140,23 +128,14 @@ class TestBlocks:
 class TestMidi:
     def test_round_trip(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)
-        onset = np.sort(rng.uniform(0, 4000, 2000))
-        notes = np.stack(
-            [
-                onset,
-                onset + rng.uniform(0.01, 0.5, 2000),
-                rng.permutation(np.arange(2000) % 88 + 21),
-                rng.integers(1, 128, 2000),
-            ],
-            axis=1,
-        )
+        onset, duration = np.sort(rng.uniform(0, 4000, 2000)), rng.uniform(0.01, 0.5, 2000)
+        pitch = rng.permutation(np.arange(2000) % 88 + 21)
+        notes = np.stack([onset, onset + duration, pitch, rng.integers(1, 128, 2000)], axis=1)
         write_midi(notes, tmp_path / "a.mid")
-        read = read_notes(tmp_path / "a.mid")
-        np.testing.assert_allclose(read[:, :2], notes[:, :2], atol=0.00051)
-        np.testing.assert_array_equal(read[:, 2:], notes[:, 2:])
-
-    def test_no_notes(self, tmp_path: Path) -> None:
-        write_midi(np.empty((0, 4)), tmp_path / "a.mid")
+        again = read_notes(tmp_path / "a.mid")
+        np.testing.assert_allclose(again[:, :2], notes[:, :2], atol=0.00051)
+        np.testing.assert_array_equal(again[:, 2:], notes[:, 2:])
+        write_midi(notes[:0], tmp_path / "a.mid")
         assert read_notes(tmp_path / "a.mid").shape == (0, 4)
 
     def test_pitch_struck_again(self, tmp_path: Path) -> None:
@@ -187,12 +166,8 @@ class TestMidi:
     @pytest.mark.parametrize(
         "row",
         [
-            [-1, 1, 60, 50],
-            [0, np.nan, 60, 50],
-            [0, np.inf, 60, 50],
-            [0, 1, 128, 50],
-            [0, 1, 60, 0],
-            [0, 1, 60, 128],
+            *([-1, 1, 60, 50], [0, np.nan, 60, 50], [0, np.inf, 60, 50]),
+            *([0, 1, 128, 50], [0, 1, 60, 0], [0, 1, 60, 128]),
         ],
     )
     def test_values_out_of_range(self, tmp_path: Path, row: list[float]) -> None:
@@ -224,6 +199,15 @@ class Listener:
         return np.asarray([[0, sum(self.lengths) / self.sample_rate, 60, round(127 * peak)]])
 
 
+@pytest.fixture
+def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Listener:
+    """In place of all transcribers, with an empty cache."""
+    monkeypatch.setenv("MER_CACHE", str(tmp_path / "cache"))
+    found = Listener()
+    monkeypatch.setattr(transcription, "get_transcriber", lambda name: found)
+    return found
+
+
 class TestInterface:
     def test_samples_are_resampled(self) -> None:
         notes = transcribe_samples(noise(1.5, 44100)[:, 0].astype(float), 44100, Listener())
@@ -243,10 +227,10 @@ class TestInterface:
 
     def test_file_comes_in_blocks(self, tmp_path: Path) -> None:
         soundfile.write(tmp_path / "a.wav", noise(70, 8000), 8000)
-        listener, told = Listener(), list[float]()
-        notes = transcribe_file(tmp_path / "a.wav", listener, on_block=told.append)
+        listener, seconds = Listener(), list[float]()
+        notes = transcribe_file(tmp_path / "a.wav", listener, on_block=seconds.append)
         assert notes[0, 1] == 70
-        assert sum(told) == pytest.approx(70)
+        assert sum(seconds) == pytest.approx(70)
         assert len(listener.lengths) > 2
         np.testing.assert_array_equal(transcribe_file(tmp_path / "a.wav", listener), notes)
 
@@ -260,12 +244,7 @@ class TestInterface:
         with pytest.raises(ParameterError, match="unknown transcriber 'ears'"):
             transcriber_revision("ears")
 
-    def test_notes_of_a_clip_are_kept(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("MER_CACHE", str(tmp_path / "cache"))
-        listener = Listener()
-        monkeypatch.setattr(transcription, "get_transcriber", lambda name: listener)
+    def test_notes_of_a_clip_are_kept(self, tmp_path: Path, listener: Listener) -> None:
         soundfile.write(tmp_path / "a.wav", noise(2, 44100), 44100)
         clip = Clip("a", "a", audio=tmp_path / "a.wav")
         first = transcribed_notes(clip)
@@ -277,11 +256,8 @@ class TestInterface:
         transcribed_notes(clip)
         assert listener.lengths
 
-    def test_clip_without_audio_is_rendered(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("MER_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(transcription, "get_transcriber", lambda name: Listener())
+    @pytest.mark.usefixtures("listener")
+    def test_clip_without_audio_is_rendered(self, tmp_path: Path) -> None:
         midi = write_reference_midi(tmp_path / "a.mid", np.asarray([[0, 0.5, 69, 90]]))
         notes = transcribed_notes(Clip("a", "a", midi=midi))
         assert 0.5 < notes[0, 1] < 5
@@ -297,11 +273,7 @@ class FakePianoTranscription:
     events: tuple[dict[str, float], ...] = ()
 
     def __init__(
-        self,
-        model_type: str = "Note_pedal",
-        checkpoint_path: str | None = None,
-        segment_samples: int = 16000 * 10,
-        device: Any = "cuda",
+        self, model_type: str = "Note_pedal", checkpoint_path: Any = None, *args: int, device: Any
     ) -> None:
         print(f"Checkpoint path: {checkpoint_path}")
 
@@ -311,8 +283,12 @@ class FakePianoTranscription:
         return {"output_dict": {}, "est_note_events": list(self.events), "est_pedal_events": []}
 
 
+Piano = type[FakePianoTranscription]
+Capture = pytest.CaptureFixture[str]
+
+
 @pytest.fixture
-def piano_package(monkeypatch: pytest.MonkeyPatch) -> type[FakePianoTranscription]:
+def piano_package(monkeypatch: pytest.MonkeyPatch) -> Piano:
     module: Any = ModuleType("piano_transcription_inference")
     module.PianoTranscription = FakePianoTranscription
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -321,16 +297,14 @@ def piano_package(monkeypatch: pytest.MonkeyPatch) -> type[FakePianoTranscriptio
 
 class TestPianoTranscriptionInference:
     def test_notes_and_blocks(
-        self,
-        piano_package: type[FakePianoTranscription],
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
+        self, piano_package: Piano, monkeypatch: pytest.MonkeyPatch, capsys: Capture
     ) -> None:
         events = [(1.0, 2.0, 64, 83), (0.5, 1.5, 70, 0), (0.5, 1.5, 60, 127)]
         keys = ("onset_time", "offset_time", "midi_note", "velocity")
         found = tuple(dict(zip(keys, event, strict=True)) for event in events)
+        silence, samples = np.zeros(3200), noise(2, 16000)[:, 0]
+        assert PianoTranscriptionInference().transcribe([silence]).shape == (0, 4)
         monkeypatch.setattr(piano_package, "events", found)
-        samples = noise(2, 16000)[:, 0]
         notes = PianoTranscriptionInference().transcribe(iter(np.split(samples, [10, 900])))
         np.testing.assert_array_equal(
             notes, [[0.5, 1.5, 60, 127], [0.5, 1.5, 70, 1], [1, 2, 64, 83]]
@@ -338,11 +312,8 @@ class TestPianoTranscriptionInference:
         np.testing.assert_array_equal(piano_package.heard, samples)
         assert capsys.readouterr().out == ""
 
-    def test_no_note(self, piano_package: type[FakePianoTranscription]) -> None:
-        assert PianoTranscriptionInference().transcribe([np.zeros(3200)]).shape == (0, 4)
-
     def test_weights_that_do_not_load(
-        self, piano_package: type[FakePianoTranscription], monkeypatch: pytest.MonkeyPatch
+        self, piano_package: Piano, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def broken(self: object, device: Any) -> None:
             raise EOFError("Ran out of input\nmore")
@@ -388,9 +359,7 @@ def fake_basic_pitch(monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> list
 
 
 class TestBasicPitch:
-    def test_notes_and_blocks(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_notes_and_blocks(self, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
         events = [(1.0, 2.0, 64, 0.5, [0, 1]), (0.5, 1.5, 70, 0.001, None), (0.5, 1, 60, 1.1, [0])]
         given = fake_basic_pitch(monkeypatch, events)
         notes = BasicPitch().transcribe(iter(np.split(noise(2, RATE)[:, 0], [10, 900])))
@@ -400,36 +369,20 @@ class TestBasicPitch:
         np.testing.assert_array_equal(samples, noise(2, RATE)[:, 0])
         assert capsys.readouterr().out == ""
 
-    def test_no_note(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        fake_basic_pitch(monkeypatch, [])
-        assert BasicPitch().transcribe([np.zeros(4410, dtype=np.float32)]).shape == (0, 4)
 
-
-@pytest.mark.parametrize(
-    ("name", "package"),
-    [
-        ("piano-transcription-inference", "piano_transcription_inference"),
-        ("basic-pitch", "onnxruntime"),
-        ("basic-pitch", "basic_pitch"),
-    ],
-)
-def test_package_that_is_not_installed(
-    name: str, package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("package", ["piano_transcription_inference", "onnxruntime", "basic_pitch"])
+def test_package_that_is_not_installed(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = package.replace("_", "-").replace("onnxruntime", "basic-pitch")
     fake_basic_pitch(monkeypatch, [])
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDataError, match=rf"'{name}' needs the package '{package}'.*pip "):
         get_transcriber(name)
 
 
-def test_names_are_those_of_the_classes() -> None:
-    assert {BasicPitch.name, PianoTranscriptionInference.name} < set(TRANSCRIBERS)
-
-
 def test_package_imports_without_audio_libraries() -> None:
-    absent = ["librosa", "soundfile", "soxr", "symusic", "tqdm", "torch", "mir_eval"]
+    heavy = ["librosa", "soundfile", "soxr", "symusic", "tqdm", "torch", "mir_eval"]
     program = (
-        f"import sys\nfor name in {absent!r}:\n    sys.modules[name] = None\n"
+        f"import sys\nfor name in {heavy!r}:\n    sys.modules[name] = None\n"
         "import mer.transcription, mer.evaluation.transcription"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)

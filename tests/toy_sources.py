@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import soundfile
 
 from mer.clips import Clip, Corpus, Fold, Labels, Split
 from mer.papers.deberardinis2020 import systems
+from mer.study.specs import RunSpec, plan
+from mer.systems.base import System
 
 RATE = 12000
 PITCHES = {"vocals": 440.0, "bass": 110.0, "drums": 2000.0, "other": 880.0}
@@ -41,6 +43,13 @@ def toy_corpus(clips: Sequence[Clip]) -> Corpus:
     split = Split("nested5x5", folds)
     splits = {"nested5x5": lambda _: split}
     return Corpus("toy", list(clips), licence="-", citation="-", splits=splits)
+
+
+def toy_plan(rows: Mapping[str, System], corpus: Corpus, n_folds: int) -> list[RunSpec]:
+    """Runs of some rows on the split of a toy corpus, with one seed."""
+    (split,) = corpus.split_names
+    names = {"corpus": "toy", "fingerprint": corpus.fingerprint, "split": split}
+    return plan(rows, ["VA"], **names, folds=range(n_folds), seeds=[0])
 
 
 def separate_by_tones(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:

@@ -58,7 +58,6 @@ def shapley_values(
     worth : mapping of frozenset to array_like
         Worth of every subset of the players, the empty one included: numbers, or arrays of one
         shape, such as bootstrap resamples, which are treated element by element.
-    players : sequence of str
 
     Returns
     -------
@@ -129,12 +128,8 @@ def exchanged(
 def left_out(given: ArrayLike, without: Sequence[ArrayLike], targets: ArrayLike) -> Contributions:
     """Contributions by leaving out: each source missing from a model of its own.
 
-    Parameters
-    ----------
-    given, targets : array_like, shape (n_clips, n_outputs)
-        Predictions of the model with all sources, and labels.
-    without : sequence of array_like, each of shape (n_clips, n_outputs)
-        Predictions of the models without one source, in the order of the sources.
+    `given` are predictions of the model with all sources, `without` those of the models without one
+    source, in the order of the sources: each of shape (n_clips, n_outputs) like the labels.
     """
     whole, y = np.asarray(given, dtype=float), np.asarray(targets, dtype=float)
     return _stacked([_compared(whole, np.asarray(less, dtype=float), y) for less in without])
@@ -151,14 +146,6 @@ def _stacked(parts: Sequence[Sequence[np.ndarray]]) -> Contributions:
     return Contributions(*(np.stack(kind, axis=1) for kind in zip(*parts, strict=True)))
 
 
-def shares(values: ArrayLike) -> np.ndarray:
-    """Values, shape (..., n_sources), 0 or more, as parts of their sum; equal ones if it is 0."""
-    array = np.asarray(values, dtype=float)
-    total = array.sum(axis=-1, keepdims=True)
-    equal = np.full_like(array, 1 / array.shape[-1])
-    return np.divide(array, total, out=equal, where=total > 0)
-
-
 def association(
     rows: ArrayLike,
     columns: ArrayLike,
@@ -167,25 +154,11 @@ def association(
     n_permutations: int = 2000,
     seed: int = 0,
 ) -> Association:
-    """Whether two classifications of clips go together.
+    """Whether two classifications of clips, each of shape (n_clips,), go together.
 
-    Parameters
-    ----------
-    rows, columns : array_like of int, shape (n_clips,)
-        Classes.
-    groups : array_like, shape (n_clips,)
-    n_permutations, seed : int
-
-    Returns
-    -------
-    Association
-        Cramér's V [3]_ is 0 where one class is independent of the other, 1 where it determines it;
-        0 too if all clips are of one class.
-
-    Notes
-    -----
-    The columns of whole groups are exchanged among groups of the same size, so that what clips
-    of a group have in common does not pass for an association.
+    Cramér's V [3]_ is 0 where one class is independent of the other, 1 where it determines it; 0
+    too if all clips are of one class. The columns of whole groups are exchanged among groups of the
+    same size, so that what clips of a group have in common does not pass for an association.
     """
     first = np.unique(np.asarray(rows), return_inverse=True)[1]
     second = np.unique(np.asarray(columns), return_inverse=True)[1]

@@ -26,6 +26,7 @@ from mer.models.layers import classifier
 
 REVISION = 1
 
+N_MELS = 96
 N_OUTPUTS = 2
 """Valence and arousal."""
 
@@ -41,7 +42,6 @@ _KERNEL, _PADDING = 3, 1
 _TIME_POOLS = (4, 4, 5, 4, 4)
 _MEL_POOLS = (2, 3, 2, 2, 4)
 _REFERENCE_FRAMES = 1360
-_N_MELS = 96
 
 
 def patch_moments(x: Tensor) -> Tensor:
@@ -120,13 +120,7 @@ class FirstBlock(nn.Module):
     Equal to `nn.Sequential(Conv2d(..., padding=1), BatchNorm2d, ELU, MaxPool2d)` up to rounding,
     in training and in evaluation mode. Two things are better: the bias of the convolution, which
     batch norm takes out again, gets no gradient of mere rounding errors, and mean and variance
-    are not those of rounded outputs.
-
-    Parameters
-    ----------
-    channels_in, channels_out : int
-    pool : tuple of int
-        Height and width of a pooling cell.
+    are not those of rounded outputs. `pool` is height and width of a pooling cell.
     """
 
     def __init__(self, channels_in: int, channels_out: int, pool: tuple[int, int]) -> None:
@@ -197,10 +191,10 @@ class SourceModel(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, n_inputs: int, n_mels: int) -> None:
+    def __init__(self, n_inputs: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(n_inputs, n_mels, 1))
-        self.register_buffer("scale", torch.ones(n_inputs, n_mels, 1))
+        self.register_buffer("mean", torch.zeros(n_inputs, N_MELS, 1))
+        self.register_buffer("scale", torch.ones(n_inputs, N_MELS, 1))
 
     def fit_scale(self, log_mels: Tensor) -> None:
         """Take mean and deviation of each band from training clips in dB, over clips and time.
@@ -234,12 +228,8 @@ class SourceModel(nn.Module):
         return torch.zeros(len(x), 0, device=x.device)
 
     @abstractmethod
-    def features(self, x: Tensor, moments: Tensor | None = None, *, level: Level) -> Tensor:
-        """Features at a level, shape (batch, sizes[level])."""
-
-    def forward(self, x: Tensor, moments: Tensor | None = None) -> Tensor:
-        """Valence and arousal, shape (batch, 2)."""
-        return self.features(x, moments, level="late")
+    def forward(self, x: Tensor, moments: Tensor | None = None, *, level: Level = "late") -> Tensor:
+        """Valence and arousal, shape (batch, 2), or features at a level, (batch, sizes[level])."""
 
 
 class C1D(SourceModel):
@@ -249,20 +239,18 @@ class C1D(SourceModel):
     ----------
     n_frames : int
         Of the input, at least 51.
-    n_inputs, n_mels : int
+    n_inputs : int
     dropout : float
         Before each dense layer.
     """
 
-    def __init__(
-        self, *, n_frames: int, n_inputs: int = 1, n_mels: int = _N_MELS, dropout: float = 0.5
-    ) -> None:
-        super().__init__(n_inputs, n_mels)
+    def __init__(self, *, n_frames: int, n_inputs: int = 1, dropout: float = 0.5) -> None:
+        super().__init__(n_inputs)
         flat = 16 * (((n_frames - 7) // 4 - 7) // 4)
         if flat < 1:
             raise ParameterError(f"found {n_frames} frames; C1D needs at least 51: longer clips")
         self.convolutions = nn.Sequential(
-            nn.Conv1d(n_inputs * n_mels, 32, 8),
+            nn.Conv1d(n_inputs * N_MELS, 32, 8),
             nn.MaxPool1d(4),
             nn.BatchNorm1d(32),
             nn.Conv1d(32, 16, 8),
@@ -274,8 +262,8 @@ class C1D(SourceModel):
         self.output = nn.Sequential(nn.Dropout(dropout), nn.Linear(64, N_OUTPUTS))
         self.sizes = {"early": flat, "mid": 64, "late": N_OUTPUTS}
 
-    def features(self, x: Tensor, moments: Tensor | None = None, *, level: Level) -> Tensor:
-        """Features at a level, shape (batch, sizes[level])."""
+    def forward(self, x: Tensor, moments: Tensor | None = None, *, level: Level = "late") -> Tensor:
+        """As `SourceModel.forward`."""
         found: Tensor = self.convolutions(x.flatten(1, 2).float())
         if level in ("mid", "late"):
             found = self.hidden(found)
@@ -298,7 +286,7 @@ class C2D(SourceModel):
     """
 
     def __init__(self, *, n_frames: int, n_inputs: int = 1, dropout: float = 0.0) -> None:
-        super().__init__(n_inputs, _N_MELS)
+        super().__init__(n_inputs)
         pools = c2d_pools(n_frames)
         self.first = FirstBlock(n_inputs, 32, pools[0])
         self.blocks = nn.Sequential(
@@ -321,8 +309,8 @@ class C2D(SourceModel):
         """Moments of the patches that the first convolution sees; see `patch_moments`."""
         return patch_moments(x)
 
-    def features(self, x: Tensor, moments: Tensor | None = None, *, level: Level) -> Tensor:
-        """Features at a level, shape (batch, sizes[level])."""
+    def forward(self, x: Tensor, moments: Tensor | None = None, *, level: Level = "late") -> Tensor:
+        """As `SourceModel.forward`."""
         if level not in self.sizes:
             raise ParameterError(f"C2D has no {level} features; it has: {', '.join(self.sizes)}")
         found = self.blocks(self.first(x, moments)).float().mean(dim=(2, 3))
@@ -413,11 +401,7 @@ class EmoMucs(nn.Module):
     def forward(self, x: Tensor, moments: Tensor | None = None) -> Tensor:
         """Valence and arousal, shape (batch, 2), of inputs (batch, n_sources, n_mels, n_frames)."""
         features = [
-            model.features(
-                x[:, k : k + 1],
-                None if moments is None else moments[:, k],
-                level=self.fusion,
-            )
+            model(x[:, k : k + 1], None if moments is None else moments[:, k], level=self.fusion)
             for k, model in enumerate(self.sources)
         ]
         answer: Tensor = self.head(torch.cat(features, dim=1))
@@ -432,15 +416,10 @@ def in_full_precision(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def start_at(layers: nn.Sequential, answer: Tensor) -> None:
-    """Let a fresh network give the same answer to everything, such as the mean label.
+    """Let a fresh network, whose last layers these are, give the same answer to everything.
 
-    Its last layer starts without weights; nothing else has to be unlearned first.
-
-    Parameters
-    ----------
-    layers : nn.Sequential
-        Ends in a dense layer.
-    answer : Tensor, shape (2,)
+    Its last, dense layer starts without weights and with the answer, shape (2,), such as the mean
+    label, as bias; nothing else has to be unlearned first.
     """
     last = layers[-1]
     assert isinstance(last, nn.Linear)

@@ -9,9 +9,14 @@ from torch import Tensor, nn
 REVISION = 1
 """Raised whenever the network computes something else."""
 
+_PITCHES = 88
+_BANDS_PER_SEMITONE = 3
 HARMONICS = (0.5, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12)
 _DILATIONS = (1, 2, 4)
 _LEVEL_SCALE = 50.0
+_WINDOWS = 2
+"""Spectra side by side."""
+
 REACH = 2 + 3 * (1 + sum(_DILATIONS))
 """Frames: two layers of the stem, and the longest way through three stacks."""
 
@@ -32,15 +37,7 @@ class OnsetsFrames(nn.Module):
 
     The output at a frame depends on no more than `REACH` frames before and behind it.
 
-    Parameters
-    ----------
-    n_pitches : int
-    bands_per_semitone : int
-        Of the input; band 1 is the centre of the lowest pitch.
-    n_windows : int
-        Spectra side by side.
-    channels : int
-        Of every stack.
+    `channels` are those of every stack.
 
     References
     ----------
@@ -51,18 +48,9 @@ class OnsetsFrames(nn.Module):
     Multipitch Estimation. ICASSP (2022), for the harmonic channels.
     """
 
-    def __init__(
-        self,
-        *,
-        n_pitches: int = 88,
-        bands_per_semitone: int = 3,
-        n_windows: int = 2,
-        channels: int = 32,
-    ) -> None:
+    def __init__(self, *, channels: int = 32) -> None:
         super().__init__()
-        self.n_pitches = n_pitches
-        self.bands_per_semitone = bands_per_semitone
-        n_inputs = n_windows * bands_per_semitone * len(HARMONICS)
+        n_inputs = _WINDOWS * _BANDS_PER_SEMITONE * len(HARMONICS)
         self.stem = nn.Sequential(
             _convolution(n_inputs, 2 * channels, (3, 3)),
             _convolution(2 * channels, channels, (3, 3)),
@@ -78,8 +66,8 @@ class OnsetsFrames(nn.Module):
 
         Parameters
         ----------
-        levels : Tensor, shape (batch, n_windows, n_bands, frames)
-            In steps of 0.5 dB above the floor.
+        levels : Tensor, shape (batch, 2, n_bands, frames)
+            In steps of 0.5 dB above the floor; band 1 is the centre of the lowest pitch.
 
         Returns
         -------
@@ -101,15 +89,15 @@ class OnsetsFrames(nn.Module):
 
         Bands above the highest and below the lowest one are silent.
         """
-        per_octave = 12 * self.bands_per_semitone
+        per_octave = 12 * _BANDS_PER_SEMITONE
         shifts = [round(per_octave * np.log2(harmonic)) for harmonic in HARMONICS]
-        n_bands = self.n_pitches * self.bands_per_semitone
+        n_bands = _PITCHES * _BANDS_PER_SEMITONE
         below = -min(shifts)
         above = max(max(shifts) + n_bands - levels.shape[2], 0)
         padded = nn.functional.pad(levels / _LEVEL_SCALE, (0, 0, below, above))
         parts = [padded[:, :, below + shift : below + shift + n_bands] for shift in shifts]
         stacked = torch.stack(parts, dim=2)
-        folded = stacked.unflatten(3, (self.n_pitches, self.bands_per_semitone))
+        folded = stacked.unflatten(3, (_PITCHES, _BANDS_PER_SEMITONE))
         return folded.permute(0, 1, 2, 4, 3, 5).flatten(1, 3)
 
 

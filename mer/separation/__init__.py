@@ -98,17 +98,12 @@ def separator_revision(separator: str) -> int:
         from mer.composing.score import REVISION
 
         return REVISION
-    if separator == "small":
-        from mer.separation.demucs import revision
+    if separator not in SEPARATORS:
+        known = ", ".join((*SEPARATORS, TRUE))
+        raise ParameterError(f"unknown separator {separator!r}; the separators are: {known}")
+    from mer.separation.demucs import HybridDemucs, revision
 
-        return revision()
-    if separator == "htdemucs":
-        from mer.separation.demucs import HybridDemucs
-
-        return HybridDemucs.revision
-    raise ParameterError(
-        f"unknown separator {separator!r}; the separators are: small, htdemucs, {TRUE}"
-    )
+    return revision() if separator == "small" else HybridDemucs.revision
 
 
 def separate_samples(
@@ -122,7 +117,6 @@ def separate_samples(
         Mono, in [-1, 1].
     sample_rate : int
         In Hz.
-    separator : Separator
 
     Returns
     -------
@@ -133,16 +127,12 @@ def separate_samples(
     InvalidDataError
         If the samples are not those of one channel (`mer.audio.checked_mono`).
     """
-    mix = _resampled(checked_mono(samples), sample_rate, separator.sample_rate)
+    mix = resample(checked_mono(samples), sample_rate, separator.sample_rate)
     stems = np.concatenate(list(separator.separate([mix[None]])), axis=-1)[:, 0]
     return {
-        source: crop(_resampled(stem, separator.sample_rate, sample_rate), samples.size)
+        source: crop(resample(stem, separator.sample_rate, sample_rate), samples.size)
         for source, stem in zip(SOURCES, stems, strict=True)
     }
-
-
-def _resampled(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    return samples if from_rate == to_rate else resample(samples, from_rate, to_rate)
 
 
 def separate_file(
@@ -154,7 +144,6 @@ def separate_file(
     ----------
     path : Path
         Any format that libsndfile reads. All its channels are kept.
-    separator : Separator
     on_block : callable, optional
         Called with the length in seconds of each piece that is separated.
 
@@ -239,7 +228,7 @@ def _sources(clip: Clip, sample_rate: int, separator: Separator | None) -> dict[
         return stems(clip, sample_rate)
     rate = separator.sample_rate
     sources = separate_samples(waveform(clip, rate), rate, separator)
-    return {name: _resampled(samples, rate, sample_rate) for name, samples in sources.items()}
+    return {name: resample(samples, rate, sample_rate) for name, samples in sources.items()}
 
 
 def stem_paths(folder: Path) -> list[Path]:
@@ -260,9 +249,6 @@ def stem_files(
     ----------
     folder : Path
         Made where it does not exist.
-    sample_rate, channels : int
-    separator : str
-        Its name.
     seconds : float
         Expected length: files of more than 4 GiB are written as RF64, which WAV readers take.
 
@@ -275,21 +261,18 @@ def stem_files(
 
     size = seconds * sample_rate * channels * _BYTES_PER_SAMPLE
     form = "WAV" if size < _LARGEST_WAV else "RF64"
-    with ExitStack() as paths:
-        temporary = [paths.enter_context(atomic_path(path)) for path in stem_paths(folder)]
-        with ExitStack() as open_files:
-            files = [
-                open_files.enter_context(
-                    soundfile.SoundFile(path, "w", sample_rate, channels, "FLOAT", format=form)
-                )
-                for path in temporary
-            ]
-            for file, source in zip(files, SOURCES, strict=True):
-                file.title = source
-                file.software = f"mer {__version__}, separator {separator}"
+    options = {"samplerate": sample_rate, "channels": channels, "subtype": "FLOAT", "format": form}
+    with ExitStack() as stack:
+        # All files are closed before the first takes its name
+        temporary = [stack.enter_context(atomic_path(path)) for path in stem_paths(folder)]
+        opened = (soundfile.SoundFile(path, "w", **options) for path in temporary)
+        files = [stack.enter_context(file) for file in opened]
+        for file, source in zip(files, SOURCES, strict=True):
+            file.title = source
+            file.software = f"mer {__version__}, separator {separator}"
 
-            def write(stems: np.ndarray) -> None:
-                for file, stem in zip(files, stems, strict=True):
-                    file.write(stem.T)
+        def write(stems: np.ndarray) -> None:
+            for file, stem in zip(files, stems, strict=True):
+                file.write(stem.T)
 
-            yield write
+        yield write

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from mer.errors import InvalidDataError, MissingDataError
 from mer.paths import cache_folder
@@ -115,26 +116,15 @@ def _advance(held: np.ndarray, start: int, length: int) -> tuple[np.ndarray, int
     return held[:, dropped:], start - dropped
 
 
-def stems_of(
+def _stems_of(
     network: Any, batch: np.ndarray, length: int, device: Any, segment: Any = None
 ) -> np.ndarray:
     """Sources of the last `length` samples of a batch, by the package's own inference.
 
-    Parameters
-    ----------
-    network : Demucs, HTDemucs or BagOfModels
-    batch : np.ndarray, shape (batch, channels, n), float32
-        What comes before those samples fills up a length that the network does not take.
-    length : int
-    device : torch.device
-    segment : Fraction, optional
-        Seconds that a network takes which takes no other length.
-
-    Returns
-    -------
-    np.ndarray, shape (batch, n_sources, channels, length), float32
+    The batch has shape (batch, channels, n), the sources (batch, n_sources, channels, length), both
+    float32. What comes before those samples fills up a length that the network does not take;
+    `segment` are the seconds that a network takes which takes no other length.
     """
-    import torch
     from demucs.apply import TensorChunk, apply_model
 
     mix = torch.from_numpy(np.ascontiguousarray(batch))
@@ -147,15 +137,10 @@ def stems_of(
 
 
 def small_network() -> Any:
-    """Demucs [1]_ with 2,010,444 parameters.
+    """Demucs [1]_ with 2,010,444 parameters, from shape (batch, 1, n) to (batch, 4, 1, n).
 
     That of the demucs package, for one channel, with 16 channels in its first and 256 in its
     fifth and last layer, without resampling inside.
-
-    Returns
-    -------
-    demucs.demucs.Demucs
-        Takes shape (batch, 1, n) and gives (batch, len(SOURCES), 1, n).
 
     References
     ----------
@@ -178,27 +163,17 @@ class SmallSeparator:
     """Demucs at 22,050 Hz, trained on rendered music; separates each channel by itself.
 
     Memory does not grow with the length of the audio, and how it is cut makes no difference.
-
-    Parameters
-    ----------
-    device : str
-        "auto", "cpu" or "cuda".
-
-    Raises
-    ------
-    MissingDataError, InvalidDataError
-        If the weights are missing or altered.
+    Errors are those of `mer.weights.load_weights`.
     """
 
     name = "small"
     sample_rate = SAMPLE_RATE
 
-    def __init__(self, *, device: str = "auto") -> None:
-        tensors, _ = load_weights(WEIGHTS)
+    def __init__(self) -> None:
         self.revision = revision()
-        self._device = resolve_device(device)
+        self._device = resolve_device("auto")
         self._network = small_network()
-        self._network.load_state_dict(tensors)
+        self._network.load_state_dict(load_weights(WEIGHTS)[0])
         self._network.to(self._device).eval()
 
     def separate(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -206,7 +181,7 @@ class SmallSeparator:
 
         def separate(before: np.ndarray, samples: np.ndarray) -> np.ndarray:
             batch = np.concatenate([before, samples], axis=1)[:, None]
-            estimate = stems_of(self._network, batch, samples.shape[1], self._device)
+            estimate = _stems_of(self._network, batch, samples.shape[1], self._device)
             return np.moveaxis(estimate[:, :, 0], 0, 1)
 
         return separate_stream(blocks, separate, SEGMENT)
@@ -225,7 +200,6 @@ def fetch_weights() -> Path:
     MissingDataError
         If they cannot be fetched.
     """
-    import torch
     from demucs.pretrained import REMOTE_ROOT, _parse_remote_files
 
     path = weights_file()
@@ -251,11 +225,6 @@ class HybridDemucs:
     The weights are fetched when it is first used, and kept. It takes two channels: one is doubled,
     and its sources are the means of both.
 
-    Parameters
-    ----------
-    device : str
-        "auto", "cpu" or "cuda".
-
     Raises
     ------
     MissingDataError
@@ -273,7 +242,7 @@ class HybridDemucs:
     revision = 1
     sample_rate = 44100
 
-    def __init__(self, *, device: str = "auto") -> None:
+    def __init__(self) -> None:
         from demucs.pretrained import ModelLoadingError, get_model
 
         path = fetch_weights()
@@ -285,7 +254,7 @@ class HybridDemucs:
             ) from None
         self._network = network
         self._segment = network.models[0].segment
-        self._device = resolve_device(device)
+        self._device = resolve_device("auto")
 
     def separate(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """As `mer.separation.Separator.separate`, for one channel or two."""
@@ -298,7 +267,7 @@ class HybridDemucs:
                 )
             batch = np.concatenate([before, samples], axis=1)[None]
             batch = np.repeat(batch, 2, axis=1) if channels == 1 else batch
-            estimate = stems_of(self._network, batch, length, self._device, self._segment)[0]
+            estimate = _stems_of(self._network, batch, length, self._device, self._segment)[0]
             return estimate.mean(axis=1, keepdims=True) if channels == 1 else estimate
 
         return separate_stream(blocks, separate, int(self._segment * self.sample_rate))

@@ -20,7 +20,7 @@ from mer.training.supervised import Batch, History, Score, TrainingOptions
 _GAINS_DB = (-12.0, 6.0)
 _REMIXED = 0.5
 """Part of the examples whose sources come from four pieces of music."""
-_ABSENT = 0.1
+_LEFT_OUT = 0.1
 """Probability that a source is left out of an example."""
 _BAND_LIMITED = 0.4
 """Part of the examples without what lies above a random frequency, as in compressed audio."""
@@ -59,7 +59,8 @@ def train_separator(
 ) -> History:
     """Train on waveforms; restore the epoch with the best SI-SDR over validation mixes.
 
-    The loss is the mean absolute error of all sources' samples.
+    The loss is the mean absolute error of all sources' samples; `valid_accuracy` is the mean SI-SDR
+    in dB over the sources of all validation mixes, without silent ones.
 
     Parameters
     ----------
@@ -67,15 +68,8 @@ def train_separator(
         From `mer.separation.demucs.small_network`.
     train, valid : sequence of np.ndarray, shape (len(SOURCES), n_samples)
         Stems of each piece of music, at `SAMPLE_RATE`.
-    options : SeparatorOptions
-    device, training
+    **training
         As in `mer.training.supervised.train`.
-
-    Returns
-    -------
-    History
-        `valid_accuracy` is the mean SI-SDR in dB over the sources of all validation mixes,
-        without silent ones.
 
     Raises
     ------
@@ -116,7 +110,6 @@ def example(pieces: Sequence[np.ndarray], window: int, rng: np.random.Generator)
     pieces : sequence of np.ndarray, shape (len(SOURCES), n_samples), n_samples >= window
     window : int
         In samples.
-    rng : np.random.Generator
 
     Returns
     -------
@@ -130,7 +123,7 @@ def example(pieces: Sequence[np.ndarray], window: int, rng: np.random.Generator)
     starts = {i: int(rng.integers(pieces[i].shape[1] - window + 1)) for i in sorted({*chosen})}
     rows = [pieces[i][row, starts[i] : starts[i] + window] for row, i in enumerate(chosen)]
     gains = 10 ** (rng.uniform(*_GAINS_DB, n) / 20) * rng.choice([-1, 1], n)
-    gains *= rng.random(n) >= _ABSENT
+    gains *= rng.random(n) >= _LEFT_OUT
     stems = np.stack(rows).astype(np.float32) * gains[:, None].astype(np.float32)
     if rng.random() < _BAND_LIMITED:
         stems = _without_treble(stems, rng.uniform(*_CUTOFFS))

@@ -121,14 +121,17 @@ class Evaluation:
         frame.insert(1, self.converter, converter)
         return frame
 
-    def collected(self, study: Study, chosen: Sequence[str]) -> pd.DataFrame:
-        """Scores of all references and chosen converters; of others where they are stored.
+    def collected(self, study: Study) -> pd.DataFrame:
+        """Scores of all references and of the converters that the parameters name, on all tests.
+
+        Scores of other converters are taken where they are stored.
 
         Raises
         ------
         MissingDataError
             As `scores`.
         """
+        chosen: list[str] = getattr(study.settings, f"{self.converter}s")
         of_page = study.profile.of_page(self.name).get("tests")
         wanted = (*self.references, *chosen)
         others = [name for name in self.converters if name not in chosen]

@@ -102,17 +102,14 @@ def transcribe_samples(
         Mono, in [-1, 1].
     sample_rate : int
         In Hz.
-    transcriber : Transcriber
 
     Raises
     ------
     InvalidDataError
         If the samples are not those of one channel (`mer.audio.checked_mono`).
     """
-    samples = checked_mono(samples)
-    if sample_rate != transcriber.sample_rate:
-        samples = resample(samples, sample_rate, transcriber.sample_rate)
-    return transcriber.transcribe([samples])
+    resampled = resample(checked_mono(samples), sample_rate, transcriber.sample_rate)
+    return transcriber.transcribe([resampled])
 
 
 def transcribe_file(
@@ -127,7 +124,6 @@ def transcribe_file(
     ----------
     path : Path
         Any format that libsndfile reads.
-    transcriber : Transcriber
     on_block : callable, optional
         Called with the length in seconds of each block once it is transcribed.
 
@@ -155,7 +151,6 @@ def transcribed_notes(
     ----------
     clip : Clip
         Its recording is transcribed, or the rendering of its MIDI where it has none.
-    name : str
     sample_rate : int
         In Hz, of the audio that is resampled for the transcriber; the one of the acoustic
         features, so that both share one stored rendering.
@@ -166,18 +161,14 @@ def transcribed_notes(
         As `get_transcriber` and `mer.audio.waveform`.
     """
     transcriber = get_transcriber(name)
-    parameters = {
-        "transcriber": name,
-        "rendering": rendering.REVISION,
-        "sample_rate": sample_rate,
-    }
-    return cached(
-        "transcribed-notes",
-        transcriber.revision,
-        parameters,
-        source_of(clip, "audio"),
-        lambda: transcribe_samples(waveform(clip, sample_rate), sample_rate, transcriber),
-    )
+    revisions = {"transcriber": name, "rendering": rendering.REVISION}
+    parameters = {**revisions, "sample_rate": sample_rate}
+
+    def compute() -> np.ndarray:
+        return transcribe_samples(waveform(clip, sample_rate), sample_rate, transcriber)
+
+    audio = source_of(clip, "audio")
+    return cached("transcribed-notes", transcriber.revision, parameters, audio, compute)
 
 
 def write_midi(notes: np.ndarray, path: Path) -> None:
@@ -206,12 +197,8 @@ def write_midi(notes: np.ndarray, path: Path) -> None:
     score: Any = Score(_TICKS_PER_QUARTER)
     score.tempos.append(Tempo(time=0, qpm=_QUARTERS_PER_MINUTE))
     track: Any = Track(name="Piano", program=0)
-    track.notes = Note.from_numpy(
-        onset.astype("int32"),
-        duration.astype("int32"),
-        pitch.astype("int8"),
-        velocity.astype("int8"),
-    )
+    times, values = (a.astype("int32") for a in (onset, duration)), (pitch, velocity)
+    track.notes = Note.from_numpy(*times, *(a.astype("int8") for a in values))
     score.tracks.append(track)
     with atomic_path(path) as temporary:
         temporary.write_bytes(score.dumps_midi())

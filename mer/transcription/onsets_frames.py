@@ -29,27 +29,17 @@ class OnsetsFramesTranscriber:
     """Refined Onsets and Frames, with the weights that come with the package.
 
     Memory does not grow with the length of the audio, and how it is cut makes no difference.
-
-    Parameters
-    ----------
-    device : str
-        "auto", "cpu" or "cuda".
-
-    Raises
-    ------
-    MissingDataError, InvalidDataError
-        If the weights are missing or altered.
+    Errors are those of `mer.weights.load_weights`.
     """
 
     name = "onsets-frames"
     sample_rate = SAMPLE_RATE
 
-    def __init__(self, *, device: str = "auto") -> None:
-        tensors, _ = load_weights(WEIGHTS)
+    def __init__(self) -> None:
         self.revision = revision()
-        self._device = resolve_device(device)
+        self._device = resolve_device("auto")
         self._network = OnsetsFrames()
-        self._network.load_state_dict(tensors)
+        self._network.load_state_dict(load_weights(WEIGHTS)[0])
         self._network.to(self._device).eval()
 
     def transcribe(self, blocks: Iterable[np.ndarray]) -> np.ndarray:

@@ -91,21 +91,10 @@ def train_transcriber(
     device: torch.device,
     **training: Any,
 ) -> History:
-    """Train; restore the epoch with the best onset F1 over validation excerpts.
+    """Train; restore the epoch with the best mean onset F1 over validation excerpts.
 
-    Parameters
-    ----------
-    network : OnsetsFrames
-    train, valid : sequence of Excerpt
-        Those to train with that are shorter than a window are left out.
-    options : TranscriberOptions
-    device, training
-        As in `mer.training.supervised.train`.
-
-    Returns
-    -------
-    History
-        `valid_accuracy` is the mean onset F1.
+    Excerpts to train with that are shorter than a window are left out. Further keywords are those
+    of `mer.training.supervised.train`; `valid_accuracy` is the mean onset F1.
     """
     train = [excerpt for excerpt in train if excerpt.levels.shape[2] >= options.window]
     targets = [note_targets(excerpt.notes, excerpt.levels.shape[2]) for excerpt in train]
@@ -172,7 +161,6 @@ def another_recording(levels: np.ndarray, rng: np.random.Generator) -> np.ndarra
     Parameters
     ----------
     levels : np.ndarray, shape (n_windows, n_bands, frames), uint8
-    rng : np.random.Generator
 
     Returns
     -------

@@ -8,14 +8,14 @@ from mer.papers.zhu2023 import transcription as transcribing
 
 
 def transcription() -> Frames:
-    scores = transcribing.collected(study())
+    scores = transcribing.EVALUATION.collected(study())
     keys = ["test", "transcriber"]
     means = scores.groupby(keys, sort=False).mean(numeric_only=True).reset_index()
     return {"scores": means, "counts": transcribing.note_counts(scores).reset_index()}
 
 
 def separation() -> Frames:
-    scores = separating.collected(study())
+    scores = separating.EVALUATION.collected(study())
     keys = ["test", "separator", "source"]
     means = scores.groupby(keys, sort=False)["si_sdr"].agg(["mean", "count"]).reset_index()
     return {"scores": means}

@@ -24,10 +24,12 @@ def deberardinis2020_sources() -> Frames:
     short = paper.padding(own, 20.0)
     asked = (*paper.SOURCE_CLAIMS, *paper.SOURCE_QUESTIONS)
     predictions = table_1.predictions
+    ensembles = paper.inner_ensembles(predictions)
+    ensembles["system"] += ", ensemble of inner models"
     return {
         "table 1": regression_scores(predictions, paper.PUBLISHED),
         "best inner model": regression_scores(read_predictions(own.store, best)),
-        "ensemble": regression_scores(paper.inner_ensembles(predictions)),
+        "ensemble": regression_scores(ensembles),
         "unified": regression_scores(unified.predictions),
         "targets": paper.target_facts(own).reset_index(),
         "padding": pd.DataFrame({"n": [len(short)], "seconds": [short["seconds"].mean()]}),
@@ -87,7 +89,7 @@ def _claims(scores: combinations.Scores, n: int) -> Frames:
 
 
 def _carriers(own: Study) -> Frames:
-    composed = carriers.composed_study(own)
+    composed = own.on(carriers.CORPUS)
     known = carriers.carrier_table(composed)
     runs = carriers.run_both(composed)
     cost = carriers.separation_cost(*(results.predictions for results in runs.values()))

@@ -6,7 +6,7 @@ arousal, while the others follow half; see `mer.composing.planning`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 
 from mer.clips import Clip
 from mer.corpora import load
-from mer.errors import MissingDataError
 from mer.evaluation.contributions import agreement_by_chance
 from mer.papers.deberardinis2020 import tables as paper
 from mer.papers.deberardinis2020.combinations import (
@@ -64,11 +63,6 @@ SEPARATORS: Mapping[str, dict[str, Any]] = {
 """Hyper-parameters that differ from the profile's."""
 
 
-def composed_study(study: Study) -> Study:
-    """The study of a notebook on the composed corpus; itself if it is on that corpus."""
-    return study if study.corpus_name == CORPUS else study.on(CORPUS)
-
-
 def run_both(study: Study) -> dict[str, Results]:
     """Runs on the composed corpus with true and with separated sources, by `SEPARATORS`."""
     found = {}
@@ -95,25 +89,14 @@ def prepare(study: Study, specs: Sequence[RunSpec]) -> None:
 
 
 def carrier_table(study: Study) -> pd.DataFrame:
-    """The carriers of each clip, from the store where they are there: id, valence, arousal.
-
-    A MissingDataError says if the corpus does not know them.
-    """
+    """Carriers of the composed clips, from the store where they are there: id, valence, arousal."""
 
     def compute() -> pd.DataFrame:
-        return pd.DataFrame([_carriers(clip) for clip in study.corpus])[["id", *DIMENSIONS]]
+        rows = [{"id": clip.id, **clip.meta["carrier"]} for clip in study.corpus]
+        return pd.DataFrame(rows)[["id", *DIMENSIONS]]
 
     key = {"fingerprint": study.card["fingerprint"]}
     return study.table(f"carriers {study.corpus_name}", key, compute)
-
-
-def _carriers(clip: Clip) -> dict[str, str]:
-    if "carrier" not in clip.meta:
-        raise MissingDataError(
-            f"clip {clip.id!r} does not tell which source carries its emotion; "
-            f"only those of corpus {CORPUS!r} do"
-        )
-    return {"id": clip.id, **clip.meta["carrier"]}
 
 
 def example_clip(study: Study) -> Clip:
@@ -125,11 +108,8 @@ def example_clip(study: Study) -> Clip:
 def source_scores(contributions: pd.DataFrame, errors: pd.DataFrame) -> pd.DataFrame:
     """What each method says for each source, from `both_methods` and `source_errors`.
 
-    Returns
-    -------
-    DataFrame
-        Index method, dimension, id and group; a column a source: its absolute contribution, or
-        less the error of the model on it.
+    Index method, dimension, id and group; a column a source: its absolute contribution, or less the
+    error of the model on it.
     """
     index = ["method", "dimension", "id", "group"]
     single = errors.melt(["id", "group", "source"], [*DIMENSIONS], "dimension", "error")
@@ -142,54 +122,43 @@ def source_scores(contributions: pd.DataFrame, errors: pd.DataFrame) -> pd.DataF
     return table[[*SOURCES]]
 
 
-def hit_table(
-    scores: pd.DataFrame, carriers: pd.DataFrame, *, n_resamples: int = 2000
-) -> pd.DataFrame:
+def hit_table(scores: pd.DataFrame, carriers: pd.DataFrame) -> pd.DataFrame:
     """How often the source that a method names is the one that carries the emotion.
 
     `scores` are those of `source_scores`, `carriers` those of `carrier_table`.
 
-    Returns
-    -------
-    DataFrame
-        One row a method, reading and dimension: method, reading, dimension, n (clips); hits, low,
-        high (95 % interval, resampling groups); frequent (always naming the source that carries
-        most of these clips), gain, gain_low and gain_high (paired difference from that); chance
-        (of a method that names each source as often, but for no reason); verdict, whether the
-        hits are more than both 1/4 and `frequent`.
+    One row a method, reading and dimension: method, reading, dimension, n (clips); hits, low, high
+    (95 % interval, resampling groups); frequent (always naming the source that carries most of
+    these clips), gain, gain_low and gain_high (paired difference from that); chance (of a method
+    that names each source as often, but for no reason); verdict, whether the hits are more than
+    both 1/4 and `frequent`.
     """
     rows = []
     known = carriers.set_index("id")
     for (method, dimension), chosen in scores.groupby(["method", "dimension"], sort=False):
         truth = known[dimension].reindex(chosen.index.get_level_values("id")).to_numpy()
-        groups = pd.Series(chosen.index.get_level_values("group"))
+        groups = chosen.index.get_level_values("group")
         spread = chosen.std(ddof=0)
         relative = (chosen - chosen.mean()) / spread.where(spread > 0, 1.0)
         for reading, values in zip(READINGS, (chosen, relative), strict=True):
-            found = _hits(values.idxmax(axis=1).to_numpy(), truth, groups, n_resamples)
-            place = {"method": method, "reading": reading, "dimension": dimension}
-            rows.append({**place, **found})
+            row = {"method": method, "reading": reading, "dimension": dimension}
+            rows.append(row | _hits(values.idxmax(axis=1).to_numpy(), truth, groups))
     return pd.DataFrame(rows)
 
 
-def _hits(named: np.ndarray, truth: np.ndarray, groups: pd.Series, n: int) -> dict[str, Any]:
+def _hits(named: np.ndarray, truth: np.ndarray, groups: Iterable[Any]) -> dict[str, Any]:
     names, counts = np.unique(truth, return_counts=True)
     frequent = (truth == names[counts.argmax()]).astype(float)
     values = pd.DataFrame({"hits": (named == truth).astype(float)})
     values["gain"] = values["hits"] - frequent
-    ends = mean_intervals(values, groups, n_resamples=n)
+    ends = mean_intervals(values, groups)
     (low, high), gain = ends["hits"], ends["gain"]
     clearly = low > UNIFORM and gain.low > 0
     below = high < UNIFORM or gain.high < 0
     return {
-        "n": len(named),
-        "hits": values["hits"].mean(),
-        "low": low,
-        "high": high,
-        "frequent": frequent.mean(),
-        "gain": values["gain"].mean(),
-        "gain_low": gain.low,
-        "gain_high": gain.high,
+        **{"n": len(named), "hits": values["hits"].mean(), "low": low, "high": high},
+        **{"frequent": frequent.mean(), "gain": values["gain"].mean()},
+        **{"gain_low": gain.low, "gain_high": gain.high},
         "chance": agreement_by_chance(named, truth),
         "verdict": HOLDS if clearly else FAILS if below else OPEN,
     }
@@ -259,24 +228,18 @@ def _counted(verdicts: pd.Series) -> str:
 def separation_cost(true: pd.DataFrame, separated: pd.DataFrame) -> pd.DataFrame:
     """What imperfect separation costs: R2 with the true sources less R2 with separated ones.
 
-    Both are predictions of the same systems on the same clips and folds.
-
-    Returns
-    -------
-    DataFrame
-        One row a system and dimension: system, dimension, true, separated (R2, means over
-        models), cost, low, high (95 %, the same groups resampled for both) and verdict, whether
-        separation costs something.
+    Both are predictions of the same systems on the same clips and folds. One row a system and
+    dimension: system, dimension, true, separated (R2, means over models), cost, low, high (95 %,
+    the same groups resampled for both) and verdict, whether separation costs something.
     """
     rows = []
     other = r2_scores(separated)
     for (system, dimension), score in r2_scores(true).items():
-        found = score - other[system, dimension]
+        cost, low, high = score - other[system, dimension]
         means = {"true": score.mean, "separated": other[system, dimension].mean}
-        ends = {"cost": found.mean, "low": found.low, "high": found.high}
-        verdict = HOLDS if found.low > 0 else FAILS if found.high < 0 else OPEN
-        place = {"system": system, "dimension": dimension}
-        rows.append({**place, **means, **ends, "verdict": verdict})
+        verdict = HOLDS if low > 0 else FAILS if high < 0 else OPEN
+        row = {"system": system, "dimension": dimension, **means, "cost": cost}
+        rows.append({**row, "low": low, "high": high, "verdict": verdict})
     return pd.DataFrame(rows)
 
 

@@ -6,8 +6,10 @@ All from stored predictions of C2D: late fusions with frozen source models, and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -38,16 +40,13 @@ SINGLE_MODELS = {source_name("C2D", source): source for source in SOURCES}
 """Rows on one source, each with its source."""
 
 SINGLE_ROWS: Rows = {name: SINGLE[name] for name in SINGLE_MODELS}
-STYLES: Mapping[str, tuple[str, str]] = {
-    "vocals": (plots.VERMILLION, "o"),
-    "bass": (plots.BLUE, "s"),
-    "drums": (plots.GREEN, "^"),
-    "other": (plots.PURPLE, "D"),
+_COLOURS = (plots.VERMILLION, plots.BLUE, plots.GREEN, plots.PURPLE)
+_BY_SOURCE: dict[str, Any] = {
+    "hue": "source",
+    "palette": dict(zip(SOURCES, _COLOURS, strict=True)),
+    "markers": dict(zip(SOURCES, "os^D", strict=True)),
 }
-"""Colour and marker of each source."""
-
-PALETTE = {source: colour for source, (colour, _) in STYLES.items()}
-MARKERS = {source: marker for source, (_, marker) in STYLES.items()}
+"""How figures show each source."""
 
 CRITERIA = (*DIMENSIONS, "mean")
 """By which a source is best for a clip: the error of valence, of arousal, or the mean of both."""
@@ -68,7 +67,7 @@ Scores = Mapping[tuple[str, str], Score]
 """By row and dimension."""
 
 
-def r2_scores(predictions: pd.DataFrame, *, n_resamples: int = 2000) -> Scores:
+def r2_scores(predictions: pd.DataFrame) -> Scores:
     """R2 of every row, with resamples that are the same for all of them.
 
     A ParameterError says if two systems were tested on different clips or folds.
@@ -77,7 +76,7 @@ def r2_scores(predictions: pd.DataFrame, *, n_resamples: int = 2000) -> Scores:
     if len(set(map(tuple, tested.to_numpy()))) > 1:
         raise ParameterError("the systems were tested on different clips or folds")
     return {
-        (str(system), dimension): regression_score(frame, "r2", dimension, n_resamples=n_resamples)
+        (str(system), dimension): regression_score(frame, "r2", dimension)
         for system, frame in predictions.groupby("system", sort=False)
         for dimension in DIMENSIONS
     }
@@ -88,15 +87,11 @@ def combination_table(scores: Scores) -> pd.DataFrame:
 
     Columns sources (letters), size, dimension, mean, low, high (95 % interval over groups).
     """
-    rows = [
-        {
-            **{"sources": label, "size": label.count("+") + 1, "dimension": dimension},
-            **{"mean": scores[system, dimension].mean},
-            **interval(scores[system, dimension].resampled)._asdict(),
-        }
-        for label, system in COMBINED.items()
-        for dimension in DIMENSIONS
-    ]
+    rows = []
+    for (label, system), dimension in product(COMBINED.items(), DIMENSIONS):
+        score = scores[system, dimension]
+        row = {"sources": label, "size": label.count("+") + 1, "dimension": dimension}
+        rows.append({**row, "mean": score.mean, **interval(score.resampled)._asdict()})
     return pd.DataFrame(rows)
 
 
@@ -109,14 +104,12 @@ def gains(scores: Scores) -> pd.DataFrame:
     subsets = {frozenset[str](): NO_SOURCE, **{frozenset(s): COMBINED[letters(s)] for s in SUBSETS}}
     rows = []
     for dimension in DIMENSIONS:
-        known = {
-            s: scores[row, dimension] for s, row in subsets.items() if (row, dimension) in scores
-        }
-        means = shapley_values({s: score.mean for s, score in known.items()}, SOURCES)
-        resampled = shapley_values({s: score.resampled for s, score in known.items()}, SOURCES)
+        keys = {s: (row, dimension) for s, row in subsets.items() if (row, dimension) in scores}
+        means = shapley_values({s: scores[key].mean for s, key in keys.items()}, SOURCES)
+        drawn = shapley_values({s: scores[key].resampled for s, key in keys.items()}, SOURCES)
         for source in SOURCES:
-            found = {"gain": float(means[source]), **interval(resampled[source])._asdict()}
-            rows.append({"dimension": dimension, "source": source, **found})
+            row = {"dimension": dimension, "source": source, "gain": float(means[source])}
+            rows.append({**row, **interval(drawn[source])._asdict()})
     return pd.DataFrame(rows)
 
 
@@ -178,9 +171,8 @@ def combination_figure(table: pd.DataFrame, scores: Scores) -> Figure:
 
 def gain_figure(gained: pd.DataFrame) -> Figure:
     """Mean gain from adding each source, from `gains`."""
-    look: dict[str, Any] = {"hue": "source", "palette": PALETTE, "markers": MARKERS}
     layout: dict[str, Any] = {"column": "dimension", "vlines": {"_zero": 0.0}, "sharex": True}
-    return plots.forest(gained, "source", "gain", xlabel="Mean gain of R2", **layout, **look)
+    return plots.forest(gained, "source", "gain", xlabel="Mean gain of R2", **layout, **_BY_SOURCE)
 
 
 def combination_summary(
@@ -215,11 +207,8 @@ def combination_summary(
 def source_errors(predictions: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """Error of each single-source model on each clip; `by` are columns that tell models apart.
 
-    Returns
-    -------
-    DataFrame
-        One row a clip and source: id, group, target_valence, target_arousal, source; valence and
-        arousal (RMSE over the models that were tested on the clip) and mean (of these two).
+    One row a clip and source: id, group, target_valence, target_arousal, source; valence and
+    arousal (RMSE over the models that were tested on the clip) and mean (of these two).
     """
     chosen = predictions[predictions["system"].isin(SINGLE_MODELS)]
     squares = {d: (chosen[d] - chosen[f"target_{d}"]) ** 2 for d in DIMENSIONS}
@@ -238,50 +227,41 @@ def _smallest(errors: pd.DataFrame, criterion: str, by: Sequence[str] = ()) -> p
 def best_sources(errors: pd.DataFrame) -> pd.DataFrame:
     """The source whose model has the smallest error, clip by clip (figure 3).
 
-    Returns
-    -------
-    DataFrame
-        One row a clip: id, group, target_valence, target_arousal, region (of `REGIONS`), and the
-        best source by each of `CRITERIA`.
+    One row a clip: id, group, target_valence, target_arousal, region (of `REGIONS`), and the best
+    source by each of `CRITERIA`.
     """
     clips = errors.drop_duplicates("id")[["id", "group", "target_valence", "target_arousal"]]
     best = clips.reset_index(drop=True)
     high = [best[f"target_{d}"] > best[f"target_{d}"].median() for d in DIMENSIONS]
-    best["region"] = [REGIONS[place] for place in zip(*high, strict=True)]
+    best["region"] = [REGIONS[pair] for pair in zip(*high, strict=True)]
     for criterion in CRITERIA:
         best[criterion] = _smallest(errors, criterion).reindex(best["id"]).to_numpy()
     return best
 
 
-def region_shares(best: pd.DataFrame, criterion: str, *, n_resamples: int = 2000) -> pd.DataFrame:
+def region_shares(best: pd.DataFrame, criterion: str) -> pd.DataFrame:
     """For how many clips of each region each source is the best one.
 
-    Returns
-    -------
-    DataFrame
-        One row a region and source: region, source, share, low, high (95 % interval, resampling
-        groups; 0 and 1 where all clips are of one group) and n (clips of the region).
+    One row a region and source: region, source, share, low, high (95 % interval, resampling groups;
+    0 and 1 where all clips are of one group) and n (clips of the region).
     """
     rows = []
     for region in REGIONS.values():
         clips = best[best["region"] == region]
         is_best = pd.DataFrame({s: (clips[criterion] == s).astype(float) for s in SOURCES})
-        ends = mean_intervals(is_best, clips["group"], n_resamples=n_resamples)
-        for source, found in ends.items():
-            place = {"region": region, "source": source, "share": is_best[source].mean()}
-            rows.append({**place, **found._asdict(), "n": len(clips)})
+        for source, ends in mean_intervals(is_best, clips["group"]).items():
+            share = {"region": region, "source": source, "share": is_best[source].mean()}
+            rows.append({**share, **ends._asdict(), "n": len(clips)})
     return pd.DataFrame(rows)
 
 
-def mean_intervals(
-    values: pd.DataFrame, groups: pd.Series, *, n_resamples: int = 2000
-) -> dict[Any, Interval]:
+def mean_intervals(values: pd.DataFrame, groups: Iterable[Any]) -> dict[Any, Interval]:
     """95 % intervals of the means of columns, resampling groups; [0, 1] if there is but one."""
     if values.empty:
         return {}
     if len(set(groups)) == 1:
         return dict.fromkeys(values, Interval(0.0, 1.0))
-    resampled = Resampler(groups, n_resamples=n_resamples).means(values)
+    resampled = Resampler(np.asarray(groups)).means(values)
     return {name: interval(drawn) for name, drawn in zip(values, resampled.T, strict=True)}
 
 
@@ -322,9 +302,7 @@ def plane_figure(best: pd.DataFrame) -> Figure:
         "target_valence",
         "target_arousal",
         column="criterion",
-        hue="source",
-        palette=PALETTE,
-        markers=MARKERS,
+        **_BY_SOURCE,
         vlines={"median of the labels": best["target_valence"].median()},
         hlines={"_median": best["target_arousal"].median()},
         names={criterion: by_criterion(criterion).capitalize() for criterion in CRITERIA},
@@ -361,9 +339,9 @@ def region_summary(
             f"{share} of {top['n']} clips with {top['region']}. Cramér's V between region and "
             f"best source is {number(test.v, 2)} (permutation test, p = {number(test.p)})."
         )
-        met = model_agreement(predictions, criterion)
-        if met:
-            same, chance = (number(value, percent=True) for value in met)
+        agreement = model_agreement(predictions, criterion)
+        if agreement:
+            same, chance = (number(value, percent=True) for value in agreement)
             line += f" Two models of a clip name the same source in {same} of cases; by chance "
             line += f"they would in {chance}."
         lines.append(line)

@@ -7,6 +7,7 @@ out of the fusion. Both are applied to C2D with late fusion and frozen source mo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +18,9 @@ from mer.clips import Clip, Corpus, Fold
 from mer.errors import InvalidDataError, ParameterError
 from mer.evaluation.contributions import Contributions, exchanged, left_out
 from mer.libraries import load_librosa
+from mer.models.emomucs import N_MELS
 from mer.papers.deberardinis2020.combinations import ALL_SOURCES, mean_intervals
-from mer.papers.deberardinis2020.systems import N_MELS, SOURCES, SourceNetwork
+from mer.papers.deberardinis2020.systems import SOURCES, SourceNetwork
 from mer.papers.deberardinis2020.tables import COMBINED, about, letters
 from mer.separation import MIX
 from mer.study import plots
@@ -59,11 +61,8 @@ def permutation_table(study: Study, specs: Sequence[RunSpec]) -> pd.DataFrame:
     Each source model's answers for a clip are exchanged for those for every other test clip of
     another group, see `mer.evaluation.contributions.exchanged`.
 
-    Returns
-    -------
-    DataFrame
-        One row a clip, source and dimension: id, group, source, dimension; signed, absolute and
-        error, means over the models that were tested on the clip.
+    One row a clip, source and dimension: id, group, source, dimension; signed, absolute and error,
+    means over the models that were tested on the clip.
 
     Raises
     ------
@@ -137,15 +136,10 @@ def left_out_table(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _frame(found: Contributions, clips: pd.DataFrame, sources: Sequence[str]) -> pd.DataFrame:
-    frames = [
-        clips.assign(
-            source=source,
-            dimension=dimension,
-            **{kind: getattr(found, kind)[:, s, d] for kind in KINDS},
-        )
-        for s, source in enumerate(sources)
-        for d, dimension in enumerate(DIMENSIONS)
-    ]
+    frames = []
+    for (s, source), (d, dimension) in product(enumerate(sources), enumerate(DIMENSIONS)):
+        values = {kind: getattr(found, kind)[:, s, d] for kind in KINDS}
+        frames.append(clips.assign(source=source, dimension=dimension, **values))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -155,7 +149,7 @@ def _mean_over_models(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def both_methods(permuted: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
-    """Contributions of both kinds, told apart by the column `method`, with each source's share.
+    """Contributions by both methods, named in the column `method`, with each source's share.
 
     The share is the source's part of the absolute contributions to a clip.
     """
@@ -165,27 +159,21 @@ def both_methods(permuted: pd.DataFrame, without: pd.DataFrame) -> pd.DataFrame:
     return found.assign(share=(found["absolute"] / total).fillna(UNIFORM))
 
 
-def contribution_summary(contributions: pd.DataFrame, *, n_resamples: int = 2000) -> pd.DataFrame:
+def contribution_summary(contributions: pd.DataFrame) -> pd.DataFrame:
     """Contributions of each source, averaged over clips, from `both_methods`.
 
-    Returns
-    -------
-    DataFrame
-        One row a method, dimension and source: method, dimension, source; share, absolute and
-        error, each with its 95 % interval, resampling groups (share_low, share_high, ...).
+    One row a method, dimension and source: method, dimension, source; share, absolute and error,
+    each with its 95 % interval, resampling groups (share_low, share_high, ...).
     """
     keys, kinds = ["method", "dimension", "source"], ["share", "absolute", "error"]
     wide = contributions.pivot_table(index=_KEYS, columns=keys, values=kinds)
-    groups = pd.Series(wide.index.get_level_values("group"))
-    ends = mean_intervals(wide, groups, n_resamples=n_resamples)
-    rows = []
-    for place, _ in contributions.groupby(keys, sort=False):
-        row = dict(zip(keys, place, strict=True))
-        for kind in kinds:
-            low, high = ends[kind, *place]
-            row |= {kind: wide[kind, *place].mean(), f"{kind}_low": low, f"{kind}_high": high}
-        rows.append(row)
-    return pd.DataFrame(rows)
+    ends = pd.DataFrame(mean_intervals(wide, wide.index.get_level_values("group")), ["low", "high"])
+    table = contributions[keys].drop_duplicates(ignore_index=True)
+    columns = pd.MultiIndex.from_frame(table)
+    for kind in kinds:
+        table[kind] = wide.mean()[kind].reindex(columns).to_numpy()
+        table[[f"{kind}_low", f"{kind}_high"]] = ends[kind].T.reindex(columns).to_numpy()
+    return table
 
 
 def summary_text(summary: pd.DataFrame, dimension: str) -> pd.DataFrame:
@@ -272,23 +260,17 @@ def song_table(contributions: pd.DataFrame, clips: Sequence[str]) -> pd.DataFram
 def excerpt_table(study: Study, spec: RunSpec, clips: Sequence[str]) -> pd.DataFrame:
     """What the networks of a fusion hear of some clips, from the store where it is there.
 
-    Returns
-    -------
-    DataFrame
-        One row a clip, input ("mix" or a source) and frame: id, input, seconds, and the level of
-        24 mel bands in whole dB, band_0 the lowest; coarser than what the networks get.
+    One row a clip, input ("mix" or a source) and frame: id, input, seconds, and the level of 24 mel
+    bands in whole dB, band_0 the lowest; coarser than what the networks get.
     """
 
     def compute() -> pd.DataFrame:
-        frames = []
-        for clip in study.corpus.select(clips):
-            for name in (MIX, *SOURCES):
-                system = _system(spec)
-                coarse = _coarser(system.log_mel(clip, name).astype(float))
-                bands = {f"band_{k}": band for k, band in enumerate(np.rint(coarse).astype(int))}
-                seconds = np.linspace(0, system.seconds, coarse.shape[1], endpoint=False)
-                place = {"id": clip.id, "input": name, "seconds": seconds}
-                frames.append(pd.DataFrame({**place, **bands}))
+        frames, system = [], _system(spec)
+        for clip, name in product(study.corpus.select(clips), (MIX, *SOURCES)):
+            coarse = _coarser(system.log_mel(clip, name).astype(float))
+            bands = {f"band_{k}": band for k, band in enumerate(np.rint(coarse).astype(int))}
+            seconds = np.linspace(0, system.seconds, coarse.shape[1], endpoint=False)
+            frames.append(pd.DataFrame({"id": clip.id, "input": name, "seconds": seconds, **bands}))
         return pd.concat(frames, ignore_index=True)
 
     key = {"run": spec.key, "clips": list(clips), "revision": REVISION}
@@ -316,9 +298,8 @@ def excerpt_figure(table: pd.DataFrame, contributions: pd.DataFrame, spec: RunSp
     """
     edges = load_librosa().mel_frequencies(N_MELS + 2, fmin=0, fmax=_system(spec).sample_rate / 2)
     frequencies = edges[1:-1].reshape(-1, _MEL_STEP).mean(axis=1)
-    clips, inputs = table["id"].unique(), table["input"].unique()
-    size = {"sharex": True, "sharey": True}
-    figure, axes = plots.panels(len(inputs), len(clips), 6.0, **size)
+    inputs = table["input"].unique()
+    figure, axes = plots.panels(len(inputs), table["id"].nunique(), 6.0, sharex=True, sharey=True)
     rows = contributions[contributions["method"] == PERMUTATION]
     signed = rows.set_index(["id", "source", "dimension"])["signed"]
     for column, (clip, frames) in zip(axes.T, table.groupby("id", sort=False), strict=True):
@@ -343,25 +324,19 @@ def _title(name: str, clip: Any, signed: pd.Series) -> str:
     return f"{name}: {', '.join(values)}"
 
 
-def players(columns: Mapping[str, tuple[Clip, RunSpec]], *, seconds: float = 10.0) -> HTML:
+def players(columns: Mapping[str, tuple[Clip, RunSpec]]) -> HTML:
     """Players of the mix and the sources of some clips, as the networks hear them.
 
-    Parameters
-    ----------
-    columns : mapping
-        By title: a clip, of a corpus whose sound may be given on or for the ears of the one who
-        runs this; and a run that says the separator and the excerpt, whose beginning is played.
-    seconds : float
+    `columns` has by title a clip, and a run that says the separator and the excerpt, whose
+    beginning is played. The page then has the sound in it: publish it only where you may.
     """
     from IPython.display import HTML
 
-    table = pd.DataFrame(
-        {
-            title: {name: _player(_system(spec), clip, name, seconds) for name in (MIX, *SOURCES)}
-            for title, (clip, spec) in columns.items()
-        }
-    )
-    return HTML(table.to_html(escape=False, border=0))
+    table = {
+        title: {name: _player(_system(spec), clip, name) for name in (MIX, *SOURCES)}
+        for title, (clip, spec) in columns.items()
+    }
+    return HTML(pd.DataFrame(table).to_html(escape=False, border=0))
 
 
 def song_players(study: Study, spec: RunSpec, clips: Sequence[str]) -> HTML:
@@ -374,7 +349,6 @@ def song_players(study: Study, spec: RunSpec, clips: Sequence[str]) -> HTML:
     return HTML(f"<p>{text} Run this notebook where it is at hand.</p>")
 
 
-def _player(system: SourceNetwork, clip: Clip, source: str, seconds: float) -> str:
-    samples = system.excerpt(clip, source)
-    address = plots.sound(samples, system.sample_rate, seconds=seconds).src_attr()
+def _player(system: SourceNetwork, clip: Clip, source: str) -> str:
+    address = plots.sound(system.excerpt(clip, source), system.sample_rate).src_attr()
     return f'<audio controls style="width: 15em" src="{address}"></audio>'

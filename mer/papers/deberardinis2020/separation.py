@@ -7,7 +7,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -139,28 +138,25 @@ def _recorded_mix(folder: Path) -> Mix:
     return Mix(folder.name, folder.name, found, mix, 44100)
 
 
-TESTS: Mapping[str, Benchmark] = MappingProxyType(
-    {
-        "composed": Benchmark(
-            "band clips of the embedded corpus that took no part in training, played by a "
-            f"soundfont that did ({default_soundfont().stem})",
-            partial(_composed, soundfont=None),
-            _composed_options,
-        ),
-        "composed, unknown instruments": Benchmark(
-            "the same clips, played by a soundfont that took no part in training (MuseScore "
-            "General)",
-            partial(_composed, soundfont=OTHER_SOUNDFONT),
-            _composed_options,
-        ),
-        "songs, unknown instruments": Benchmark(
-            "half a minute each of MIDI songs that took no part in training, played by the "
-            "same soundfont; a solo instrument or a choir stands in for the voice",
-            partial(_songs, soundfont=OTHER_SOUNDFONT),
-        ),
-        "recording": Benchmark("six seconds of a real band with a singer", _recording),
-    }
-)
+TESTS: Mapping[str, Benchmark] = {
+    "composed": Benchmark(
+        "band clips of the embedded corpus that took no part in training, played by a "
+        f"soundfont that did ({default_soundfont().stem})",
+        partial(_composed, soundfont=None),
+        _composed_options,
+    ),
+    "composed, unknown instruments": Benchmark(
+        "the same clips, played by a soundfont that took no part in training (MuseScore General)",
+        partial(_composed, soundfont=OTHER_SOUNDFONT),
+        _composed_options,
+    ),
+    "songs, unknown instruments": Benchmark(
+        "half a minute each of MIDI songs that took no part in training, played by the "
+        "same soundfont; a solo instrument or a choir stands in for the voice",
+        partial(_songs, soundfont=OTHER_SOUNDFONT),
+    ),
+    "recording": Benchmark("six seconds of a real band with a singer", _recording),
+}
 
 
 def estimates(mix: Mix, separator: str) -> dict[str, np.ndarray]:
@@ -201,43 +197,23 @@ EVALUATION = Evaluation(
     score=_score,
     references=REFERENCES,
 )
-
-
-def collected(study: Study) -> pd.DataFrame:
-    """SI-SDR of both references and the separators that the parameters name, on all tests.
-
-    Returns
-    -------
-    DataFrame
-        A row for each mix and source: test, separator, id, group, seconds (of audio), source,
-        si_sdr in dB (missing where a source is silent).
-
-    Raises
-    ------
-    MissingDataError
-        As `mer.study.converters.Evaluation.collected`.
-    """
-    return EVALUATION.collected(study, study.settings.separators)
+"""Scores have a row a mix and source: test, separator, id, group, seconds (of audio), source,
+si_sdr in dB (missing where a source is silent)."""
 
 
 def gains(scores: pd.DataFrame, reference: str = "mixture") -> pd.DataFrame:
     """Scores minus those of a reference, on the same mix and source; without its own rows."""
-    keys = ["test", "id", "source"]
-    base = scores[scores["separator"] == reference].set_index(keys)["si_sdr"]
-    others = scores[scores["separator"] != reference]
-    against = base.reindex(pd.MultiIndex.from_frame(others[keys])).to_numpy()
-    return others.assign(si_sdr=others["si_sdr"] - against)
+    keys, is_reference = ["test", "id", "source"], scores["separator"] == reference
+    base = scores[is_reference].set_index(keys)["si_sdr"].rename("base")
+    others = scores[~is_reference].join(base, on=keys)
+    return others.assign(si_sdr=others["si_sdr"] - others.pop("base"))
 
 
 def summary(scores: pd.DataFrame) -> pd.DataFrame:
-    """SI-SDR (or gain) in dB of each test and separator, as text.
+    """SI-SDR (or gain) in dB of each test and separator, as text, and the number of mixes.
 
-    Returns
-    -------
-    DataFrame
-        Index test and separator; for each source and for the mean over the sources of a mix, the
-        mean over mixes in which it is not silent, with a 95 % bootstrap interval over groups;
-        mixes, their number.
+    For each source and for the mean over the sources of a mix it is the mean over mixes in which it
+    is not silent, with a 95 % bootstrap interval over groups.
     """
 
     def row(frame: pd.DataFrame) -> dict[str, str]:
@@ -319,13 +295,9 @@ def example(study: Study) -> Example:
 
 
 def example_levels(mix: Mix, found: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Coarse mel spectrograms of true and found sources.
+    """Coarse mel spectrograms of true and found sources, in whole dB below the loudest of the mix.
 
-    Returns
-    -------
-    DataFrame
-        A row for each source, version ("true" or "found") and mel band; a column for each frame:
-        whole dB below the loudest of the mix, up to 80.
+    A row for each source, version ("true" or "found") and mel band; a column for each frame.
     """
 
     def decibels(samples: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -27,7 +28,7 @@ from mer.features import spectral
 from mer.features.cache import cached, content_digest, source_of
 from mer.files import atomic_folder, atomic_path
 from mer.models import emomucs
-from mer.models.emomucs import C1D, C2D, EmoMucs, FusionHead, Level, SourceModel
+from mer.models.emomucs import C1D, C2D, N_MELS, EmoMucs, FusionHead, Level, SourceModel
 from mer.paths import cache_folder
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.separation import MIX, separator_revision, source_waveform
@@ -46,7 +47,6 @@ from mer.training.supervised import (
 SOURCES = ("vocals", "bass", "drums", "other")
 """In the order of the paper."""
 
-N_MELS = 96
 _INPUTS = (MIX, *SOURCES)
 _BATCH = 64
 
@@ -152,12 +152,12 @@ class SourceNetwork(TrainingOptions, System):
             return found.astype(np.float16)
 
         own = {} if self.feature is spectral.log_mel else {"feature": plain(self.feature)}
+        if source != MIX:
+            own["separator"] = self.separator
         key = {
-            **settings,
-            **({} if source == MIX else {"separator": self.separator}),
-            **self._excerpt_revisions([source]),
+            **{**settings, **self._excerpt_revisions([source]), **own},
             **{"clip": clip.id, "source": source},
-            **{"seconds": self.seconds, "sample_rate": self.sample_rate, **own},
+            **{"seconds": self.seconds, "sample_rate": self.sample_rate},
         }
         audio = source_of(clip, "audio")
         return cached("excerpt-log-mel", spectral.REVISION, key, audio, compute)
@@ -166,8 +166,7 @@ class SourceNetwork(TrainingOptions, System):
         """Spectrograms of all inputs, shape (n_clips, n_sources, 96, n_frames), float16."""
         found = np.empty((len(clips), len(self.sources), N_MELS, self.n_frames), dtype=np.float16)
         for row, clip in zip(found, clips, strict=True):
-            for place, source in zip(row, self.sources, strict=True):
-                place[:] = self.log_mel(clip, source)
+            row[:] = [self.log_mel(clip, source) for source in self.sources]
         return found
 
     def padding(self, clips: Iterable[Clip]) -> dict[str, float]:
@@ -200,13 +199,19 @@ class SourceNetwork(TrainingOptions, System):
                 fitted.save(temporary)
         return fitted
 
-    def _fit_whole(self, train: Corpus, valid: Corpus, context: Context) -> FittedRegressor:
-        network = self._fresh_network(train, context)
+    def _fit_whole(
+        self, train: Corpus, valid: Corpus, context: Context, network: Any = None
+    ) -> FittedRegressor:
+        """Train all of a network: one from the seed, or one that has learned already."""
         log_mels = torch.from_numpy(self.log_mels(train))
-        network.fit_scale(log_mels)
+        if network is None:
+            network = self._fresh_network(train, context)
+            network.fit_scale(log_mels)
         x = network.standardise(log_mels)
         del log_mels
-        history = self._train_whole(network, x, train, valid, context)
+        x_valid = network.standardise(torch.from_numpy(self.log_mels(valid)))
+        inputs = (x, network.input_moments(x))
+        history = self._train(network, inputs, x_valid, train, valid, context)
         return FittedRegressor(self, network, regression_task(context).dimensions, history.epochs)
 
     def _fresh_network(self, train: Corpus, context: Context) -> SourceModel | EmoMucs:
@@ -216,17 +221,6 @@ class SourceNetwork(TrainingOptions, System):
         network = self.network()
         emomucs.start_at(network.last_layers, torch.from_numpy(targets.mean(axis=0)))
         return network
-
-    def _train_whole(
-        self,
-        network: SourceModel | EmoMucs,
-        x: Tensor,
-        train: Corpus,
-        valid: Corpus,
-        context: Context,
-    ) -> History:
-        x_valid = network.standardise(torch.from_numpy(self.log_mels(valid)))
-        return self._train(network, (x, network.input_moments(x)), x_valid, train, valid, context)
 
     def _train(
         self,
@@ -339,10 +333,7 @@ class Fusion(SourceNetwork):
             batch_size=self.finetune_batch_size,
             learning_rate=self.finetune_learning_rate,
         )
-        network = first.network
-        x = network.standardise(torch.from_numpy(self.log_mels(train)))
-        history = second._train_whole(network, x, train, valid, context)
-        return FittedRegressor(self, network, first.dimensions, history.epochs)
+        return second._fit_whole(train, valid, context, first.network)
 
     def _fit_head(self, train: Corpus, valid: Corpus, context: Context) -> FittedFusion:
         # A head takes seconds: a checkpoint after every epoch would take longer.
@@ -354,7 +345,7 @@ class Fusion(SourceNetwork):
         for model, fitted in zip(network.sources, models, strict=True):
             model.load_state_dict(fitted.network.state_dict())
         dimensions = regression_task(context).dimensions
-        found = FittedFusion(self, network, dimensions, [], models)
+        found = FittedFusion(self, network, dimensions, [], models=models)
         x, x_valid = (torch.from_numpy(found.features(part)).float() for part in (train, valid))
         history = self._train(network.head, (x,), x_valid, train, valid, alone)
         network.eval()
@@ -362,6 +353,7 @@ class Fusion(SourceNetwork):
         return found
 
 
+@dataclass(eq=False)
 class FittedRegressor(Fitted):
     """A trained network with the system that it belongs to.
 
@@ -375,19 +367,11 @@ class FittedRegressor(Fitted):
         Of a network on one source: where it stands in the cache.
     """
 
-    key = ""
-
-    def __init__(
-        self,
-        system: SourceNetwork,
-        network: SourceModel | EmoMucs,
-        dimensions: tuple[str, ...],
-        history: list[dict[str, float]],
-    ) -> None:
-        self.system = system
-        self.network = network
-        self.dimensions = dimensions
-        self.history = history
+    system: SourceNetwork
+    network: Any
+    dimensions: tuple[str, ...]
+    history: list[dict[str, float]]
+    key: str = ""
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
         """Columns id, valence, arousal."""
@@ -407,11 +391,10 @@ class FittedRegressor(Fitted):
 
     def source_features(self, corpus: Corpus, level: Level) -> np.ndarray:
         """Features of a network on one source at a level, shape (n_clips, n_features), cached."""
-        assert isinstance(self.network, SourceModel)
         path = _folder(self.key) / f"{level}-{_digest(_clip_keys(corpus))[:32]}.npy"
         if not path.is_file():
             x = self.network.standardise(torch.from_numpy(self.system.log_mels(corpus)))
-            values = predict_batches(_Features(self.network, level), x)
+            values = predict_batches(self.network, x, level=level)
             with atomic_path(path) as temporary, temporary.open("wb") as file:
                 np.save(file, values)
         found: np.ndarray = np.load(path)
@@ -422,29 +405,20 @@ class FittedRegressor(Fitted):
         return {**self.__dict__, "network": self.network.cpu()}
 
 
+@dataclass(eq=False)
 class FittedFusion(FittedRegressor):
     """A trained head on frozen source models, which reads their cached features."""
 
-    def __init__(
-        self,
-        system: Fusion,
-        network: EmoMucs,
-        dimensions: tuple[str, ...],
-        history: list[dict[str, float]],
-        models: Sequence[FittedRegressor],
-    ) -> None:
-        super().__init__(system, network, dimensions, history)
-        self.fusion: Level = system.fusion
-        self.models = models
+    system: Fusion
+    models: Sequence[FittedRegressor] = ()
 
     def features(self, corpus: Corpus) -> np.ndarray:
         """Joined features of the source models, shape (n_clips, n_features), float64, cached."""
-        parts = [model.source_features(corpus, self.fusion) for model in self.models]
+        parts = [model.source_features(corpus, self.system.fusion) for model in self.models]
         return np.concatenate(parts, axis=1)
 
     def predict_features(self, features: np.ndarray) -> np.ndarray:
         """Valence and arousal, shape (n_clips, 2), of features as `features` gives them."""
-        assert isinstance(self.network, EmoMucs)
         return predict_batches(self.network.head, torch.from_numpy(features).float())
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
@@ -453,24 +427,13 @@ class FittedFusion(FittedRegressor):
         return dimension_frame(corpus, self.dimensions, values)
 
 
-class _Features(nn.Module):
-    """A network that gives its features."""
-
-    def __init__(self, network: SourceModel, level: Level) -> None:
-        super().__init__()
-        self.network = network
-        self.level: Level = level
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.network.features(x, level=self.level)
-
-
-def predict_batches(network: nn.Module, x: Tensor) -> np.ndarray:
-    """Output of a network, shape (n, ...), for inputs of any number."""
+def predict_batches(network: nn.Module, x: Tensor, **options: Any) -> np.ndarray:
+    """Output of a network, called with the options, for any number of inputs: shape (n, ...)."""
     network.eval()
     device = next(network.parameters()).device
+    call: Any = partial(network, **options)
     with torch.inference_mode():
-        parts = [supervised.forward(network, batch, device).cpu() for batch in x.split(_BATCH)]
+        parts = [supervised.forward(call, batch, device).cpu() for batch in x.split(_BATCH)]
     return torch.cat(parts).numpy().astype(float)
 
 

@@ -47,7 +47,6 @@ TRAININGS = ("freeze", "finetune", "full")
 SUBSETS = tuple(subset for size in range(1, 5) for subset in combinations(SOURCES, size))
 CORPUS = "PMEmo"
 INNER_FOLDS = 5
-ENSEMBLE = "ensemble of inner models"
 
 
 def source_name(architecture: str, source: str) -> str:
@@ -114,16 +113,16 @@ COMBINATIONS: Rows = {
 
 
 def _published() -> dict[tuple[str, str, str], float]:
-    found: dict[tuple[str, str, str], float] = {}
+    scores: dict[tuple[str, str, str], float] = {}
     for name, metric in (("RMSE", "rmse"), ("R2", "r2")):
         columns = {f"{name} {dimension[0].upper()}": dimension for dimension in DIMENSIONS}
-        found |= cells("deberardinis2020", "1", {row: row for row in SINGLE}, columns, metric)
+        scores |= cells("deberardinis2020", "1", {row: row for row in SINGLE}, columns, metric)
         for a, training in product(ARCHITECTURES, TRAININGS):
             for fusion in FUSIONS[a]:
                 row = {f"EmoMucs-{a} {training}": fusion_name(a, fusion, training)}
                 own = {f"{fusion.capitalize()} {name}": d for name, d in columns.items()}
-                found |= cells("deberardinis2020", "2", row, own, metric)
-    return found
+                scores |= cells("deberardinis2020", "2", row, own, metric)
+    return scores
 
 
 PUBLISHED: Published = _published()
@@ -159,18 +158,15 @@ FAMILIES = (*PROPOSED.values(), "EmoMucs-C1D, mid, full", "EmoMucs-C2D, late, fu
 Pairs = Iterable[tuple[str, str]]
 
 
-def _r2(pairs: Pairs, *dimensions: str) -> tuple[Comparison, ...]:
+def _better(text: str, table: str | None, pairs: Pairs, *dimensions: str) -> Claim:
     """That R2 of the first of each pair of rows is better; of both dimensions if none is named."""
-    return tuple(
-        Comparison(*pair, dimension, "r2")
-        for pair in pairs
-        for dimension in dimensions or DIMENSIONS
-    )
+    named = dimensions or DIMENSIONS
+    return Claim(text, table, tuple(Comparison(*p, d, "r2") for p, d in product(pairs, named)))
 
 
 def _against_sources(rows: Mapping[str, str]) -> Pairs:
     """A row for each architecture against the networks on each source."""
-    return ((rows[a], source_name(a, source)) for a, source in product(ARCHITECTURES, SOURCES))
+    return [(rows[a], source_name(a, source)) for a, source in product(ARCHITECTURES, SOURCES)]
 
 
 def _among_sources(chosen: str) -> list[tuple[str, str]]:
@@ -179,132 +175,125 @@ def _among_sources(chosen: str) -> list[tuple[str, str]]:
     return [(source_name(a, chosen), source_name(a, other)) for a, other in pairs]
 
 
-def _frozen_against(training: str, cells: Pairs) -> Pairs:
+def _frozen_against(training: str, fusions: Pairs) -> Pairs:
     return (
-        (fusion_name(a, fusion, "freeze"), fusion_name(a, fusion, training)) for a, fusion in cells
+        (fusion_name(a, fusion, "freeze"), fusion_name(a, fusion, training))
+        for a, fusion in fusions
     )
 
 
-_MIX_OF = {a: source_name(a, MIX) for a in ARCHITECTURES}
-_THREE_TRAININGS = (("C1D", "early"), ("C1D", "mid"), ("C2D", "early"))
+_SINGLE_AND_MIX = _against_sources({a: source_name(a, MIX) for a in ARCHITECTURES})
+_FUSED_AND_MIX = list(zip(PROPOSED.values(), MIXES, strict=True))
+_LATE = [(a, "late") for a in ARCHITECTURES]
+_THREE_TRAININGS = [("C1D", "early"), ("C1D", "mid"), ("C2D", "early")]
 """Fusions whose three trainings are all in the paper."""
+
+_SVR = "support vectors on plain descriptors of the mix are better than"
 
 SOURCE_CLAIMS = (
     *(
-        Claim(
-            f"On {dimension}, every source alone is worse than the mix",
-            "1",
-            _r2(_against_sources(_MIX_OF), dimension),
-        )
-        for dimension in DIMENSIONS
+        _better(f"On {d}, every source alone is worse than the mix", "1", _SINGLE_AND_MIX, d)
+        for d in DIMENSIONS
     ),
-    Claim(
+    _better(
         "Of the sources alone, drums are the best for valence",
         "1",
-        _r2(_among_sources("drums"), "valence"),
+        _among_sources("drums"),
+        "valence",
     ),
-    Claim(
+    _better(
         "Of the sources alone, bass is the worst for arousal",
         "1",
-        _r2(((other, bass) for bass, other in _among_sources("bass")), "arousal"),
+        [(other, bass) for bass, other in _among_sources("bass")],
+        "arousal",
     ),
-    Claim(
+    _better(
         "C2D is more accurate than C1D, whatever it hears",
         "1",
-        _r2((source_name("C2D", source), source_name("C1D", source)) for source in LETTERS),
+        [(source_name("C2D", source), source_name("C1D", source)) for source in LETTERS],
     ),
 )
 SOURCE_QUESTIONS = tuple(
-    Claim(
-        f"On {dimension}, support vectors on plain descriptors of the mix are better than "
-        "both networks on the mix",
-        None,
-        _r2((("SVR", mix) for mix in MIXES), dimension),
-    )
-    for dimension in DIMENSIONS
+    _better(f"On {d}, {_SVR} both networks on the mix", None, [("SVR", mix) for mix in MIXES], d)
+    for d in DIMENSIONS
 )
 UNIFIED_QUESTIONS = (
-    Claim(
+    _better(
         "One network with the four sources as its channels is better than the same network on "
         "the mix",
         None,
-        _r2(zip(UNIFIED, MIXES, strict=True)),
+        zip(UNIFIED, MIXES, strict=True),
     ),
 )
-_FUSED_AND_MIX = tuple(zip(PROPOSED.values(), MIXES, strict=True))
 FUSION_CLAIMS = (
-    Claim(
-        "On valence, fusion of all sources is better than the mix",
-        "2",
-        _r2(_FUSED_AND_MIX, "valence"),
+    _better(
+        "On valence, fusion of all sources is better than the mix", "2", _FUSED_AND_MIX, "valence"
     ),
     *(
-        Claim(
-            f"On {dimension}, fusion of all sources is better than every source alone",
+        _better(
+            f"On {d}, fusion of all sources is better than every source alone",
             "2",
-            _r2(_against_sources(PROPOSED), dimension),
+            _against_sources(PROPOSED),
+            d,
         )
-        for dimension in DIMENSIONS
+        for d in DIMENSIONS
     ),
-    Claim(
+    _better(
         "With C1D, mid fusion is better than early and late fusion",
         "2",
-        _r2((PROPOSED["C1D"], fusion_name("C1D", f, "freeze")) for f in ("early", "late")),
+        [(PROPOSED["C1D"], fusion_name("C1D", f, "freeze")) for f in ("early", "late")],
     ),
-    Claim(
+    _better(
         "With C2D, late fusion is better than early fusion on valence",
         "2",
-        _r2([(PROPOSED["C2D"], fusion_name("C2D", "early", "freeze"))], "valence"),
+        [(PROPOSED["C2D"], fusion_name("C2D", "early", "freeze"))],
+        "valence",
     ),
 )
 FUSION_QUESTIONS = (
-    Claim(
+    _better(
         "On arousal, too, fusion of all sources is better than the mix (the paper finds no gain)",
         "2",
-        _r2(_FUSED_AND_MIX, "arousal"),
+        _FUSED_AND_MIX,
+        "arousal",
     ),
     *(
-        Claim(
-            f"On {dimension}, support vectors on plain descriptors of the mix are better than "
-            "fusion of all sources",
+        _better(
+            f"On {d}, {_SVR} fusion of all sources",
             None,
-            _r2((("SVR", row) for row in PROPOSED.values()), dimension),
+            [("SVR", row) for row in PROPOSED.values()],
+            d,
         )
-        for dimension in DIMENSIONS
+        for d in DIMENSIONS
     ),
 )
 TRAINING_CLAIMS = (
-    Claim(
+    _better(
         "Frozen source models are better than fine-tuned ones",
         "2",
-        _r2(_frozen_against("finetune", _THREE_TRAININGS)),
+        _frozen_against("finetune", _THREE_TRAININGS),
     ),
-    Claim(
+    _better(
         "Frozen source models are better than training everything from the start",
         "2",
-        _r2(_frozen_against("full", _THREE_TRAININGS)),
+        _frozen_against("full", _THREE_TRAININGS),
     ),
 )
 TRAINING_QUESTIONS = (
-    Claim(
+    _better(
         "In late fusion, which the paper only gives frozen, frozen source models are better than "
         "both other trainings",
         None,
-        tuple(
-            comparison
-            for training in ("finetune", "full")
-            for comparison in _r2(_frozen_against(training, product(ARCHITECTURES, ["late"])))
-        ),
+        [*_frozen_against("finetune", _LATE), *_frozen_against("full", _LATE)],
     ),
 )
 
 
 def about(study: Study) -> str:
     """A sentence on the corpus that findings are about; empty on the corpus of the paper."""
-    name = study.corpus_name
-    return (
-        "" if name == "pmemo" else f"These findings are about {name}; the paper is about {CORPUS}."
-    )
+    if study.corpus_name == "pmemo":
+        return ""
+    return f"These findings are about {study.corpus_name}; the paper is about {CORPUS}."
 
 
 def folds(study: Study, *, whole: bool = False) -> Iterable[int] | None:
@@ -312,8 +301,8 @@ def folds(study: Study, *, whole: bool = False) -> Iterable[int] | None:
 
     These are networks on all sources that are trained as a whole, and all on the composed corpus.
     """
-    found: dict[str, list[int]] = study.profile.of_page("deberardinis2020")
-    return found.get("whole_folds" if whole else "folds")
+    own: dict[str, list[int]] = study.profile.of_page("deberardinis2020")
+    return own.get("whole_folds" if whole else "folds")
 
 
 def specs(study: Study, rows: Rows, *, whole: bool = False, **options: Any) -> list[RunSpec]:
@@ -343,32 +332,27 @@ def by_folds(results: Results) -> list[Results]:
     were run on all folds, and the last part all systems on the folds that they share (if there are
     such). `Results.place` says which models it is.
     """
-    found = results.predictions
-    folds = {name: frozenset(rows["fold"]) for name, rows in found.groupby("system")}
-    everywhere = frozenset(found["fold"])
-    complete = [name for name, own in folds.items() if own == everywhere]
+    predictions = results.predictions
+    folds = {name: frozenset(own) for name, own in predictions.groupby("system")["fold"]}
+    everywhere = frozenset(predictions["fold"])
+    complete = [str(name) for name, own in folds.items() if own == everywhere]
+    shared = everywhere.intersection(*folds.values())
     parts = []
     if complete:
         name = f"all {len(everywhere)} models" if len(everywhere) > 1 else "one model"
-        parts.append(part(results, found["system"].isin(complete), name))
-    shared = everywhere.intersection(*folds.values())
+        parts.append(part(results, complete, name))
     if len(complete) < len(folds) and shared:
         listed = ", ".join(map(str, sorted(shared)))
         name = f"the models of folds {listed}" if len(shared) > 1 else f"the model of fold {listed}"
-        parts.append(part(results, found["fold"].isin(shared), name))
+        parts.append(part(results, predictions["fold"].isin(shared), name))
     return parts
 
 
 def inner_ensembles(predictions: pd.DataFrame, inner_folds: int = INNER_FOLDS) -> pd.DataFrame:
-    """The mean of the predictions of the models that share a test part, as further systems.
-
-    Systems are named "<system>, ensemble of inner models"; fold is the outer one.
-    """
+    """The mean of the predictions of the models that share a test part; fold is the outer one."""
     keys = ["system", "task", "split", "fold", "seed", "audio", "id", "group"]
     keys += [f"target_{name}" for name in DIMENSIONS]
-    outer = predictions.assign(
-        system=predictions["system"] + f", {ENSEMBLE}", fold=predictions["fold"] // inner_folds
-    )
+    outer = predictions.assign(fold=predictions["fold"] // inner_folds)
     return outer.groupby(keys, sort=False)[[*DIMENSIONS]].mean().reset_index()
 
 
@@ -391,19 +375,15 @@ def best_inner_models(
 def scored_in_three_ways(results: Results) -> pd.DataFrame:
     """Mean R2 over all models, over best inner models and over ensembles.
 
-    Returns
-    -------
-    DataFrame
-        Indexed by row; a column a dimension and way. Where there is one model for each test part,
-        there is one way.
+    Indexed by row; a column a dimension and way. Where there is one model for each test part, there
+    is one way.
     """
     predictions, store = results.predictions, results.study.store
     ways = {"mean over models": predictions}
     if predictions["fold"].nunique() > (predictions["fold"] // INNER_FOLDS).nunique():
         best = best_inner_models(store, results.of(*predictions["system"].unique()))
         ways["best inner model"] = read_predictions(store, best)
-        joined = inner_ensembles(predictions)
-        ways[ENSEMBLE] = joined.assign(system=joined["system"].str.removesuffix(f", {ENSEMBLE}"))
+        ways["ensemble of inner models"] = inner_ensembles(predictions)
     columns = {
         f"{dimension}, {way}": {
             str(system): model_scores(rows, "r2", dimension).mean()
@@ -418,12 +398,9 @@ def scored_in_three_ways(results: Results) -> pd.DataFrame:
 def target_facts(study: Study) -> pd.DataFrame:
     """Distribution and reliability of valence and arousal, from the store where it is there.
 
-    Returns
-    -------
-    DataFrame
-        Index dimension; mean, sd, min and max of the labels over clips; where the corpus comes
-        with single ratings also ratings (that tell something of the dimension), reliability
-        (split-half) and its standard deviation over random halves, else missing.
+    Index dimension; mean, sd, min and max of the labels over clips; where the corpus comes with
+    single ratings also ratings (that tell something of the dimension), reliability (split-half) and
+    its standard deviation over random halves, else missing.
     """
 
     def compute() -> pd.DataFrame:
@@ -436,10 +413,10 @@ def target_facts(study: Study) -> pd.DataFrame:
 
 
 def _facts(labels: pd.Series, ratings: pd.DataFrame | None) -> dict[str, Any]:
-    named = {"mean": "mean", "sd": "std", "min": "min", "max": "max"}
-    facts = {"dimension": labels.name, **{n: float(labels.agg(f)) for n, f in named.items()}}
+    spread = labels.agg(["mean", "std", "min", "max"]).rename({"std": "sd"})
+    facts = {"dimension": labels.name, **spread, "ratings": np.nan}
     if ratings is None:
-        return {**facts, "ratings": np.nan, "reliability": np.nan, "reliability_sd": np.nan}
+        return {**facts, "reliability": np.nan, "reliability_sd": np.nan}
     given = ratings.dropna(subset=[str(labels.name)])
     found = split_half_reliability(given[labels.name], given["id"])
     estimates = {"reliability": found.mean, "reliability_sd": found.std}
@@ -447,12 +424,9 @@ def _facts(labels: pd.Series, ratings: pd.DataFrame | None) -> dict[str, Any]:
 
 
 def padding(study: Study, seconds: float) -> pd.DataFrame:
-    """Clips that are shorter than excerpts of that length, from the store if possible.
+    """Ids of clips that are shorter than excerpts of that length, and the seconds of silence added.
 
-    Returns
-    -------
-    DataFrame
-        One row a short clip: id, seconds of silence that are added.
+    They are from the store where they are there.
     """
 
     def compute() -> pd.DataFrame:
@@ -503,20 +477,10 @@ def excerpt_summary(study: Study, results: Results) -> str:
 
 
 def score_text(scored: pd.DataFrame, order: Iterable[str], metric: str) -> pd.DataFrame:
-    """Scores in one metric for reading: a row a system, those not run included.
+    """Scores ("r2" or "rmse") for reading: a row a system, those not run included.
 
-    Parameters
-    ----------
-    scored : DataFrame
-        From `mer.study.scores.scores`.
-    order : iterable of str
-    metric : {"r2", "rmse"}
-
-    Returns
-    -------
-    DataFrame
-        For each dimension a published column, where anything is published, and one of ours; and
-        the number of models.
+    For each dimension a published column, where anything is published, and one of ours; and the
+    number of models. `scored` is from `mer.study.scores.scores`.
     """
     rows = list(order)
     parts = [score_table(scored, rows, dimension, (metric,)) for dimension in DIMENSIONS]
@@ -529,12 +493,8 @@ def score_text(scored: pd.DataFrame, order: Iterable[str], metric: str) -> pd.Da
 def score_figure(scored: pd.DataFrame, reliability: pd.Series | None = None) -> Figure:
     """R2 of each system, a panel a dimension, from -1 on; published values are diamonds.
 
-    Parameters
-    ----------
-    scored : DataFrame
-        From `mer.study.scores.scores`.
-    reliability : Series, optional
-        By dimension: the highest score that the labels allow, drawn as a line; NaN draws none.
+    `scored` is from `mer.study.scores.scores`; `reliability`, by dimension, is the highest score
+    that the labels allow, drawn as a line where it is known.
     """
     bounds = {} if reliability is None else {"reliability of the labels": reliability.to_dict()}
     figure = plots.forest(
@@ -576,31 +536,17 @@ def agreement_figure(predictions: pd.DataFrame, systems: Iterable[str]) -> Figur
     """
     present = list(predictions["system"].unique())
     chosen = [system for system in systems if system in present] or present[:1]
-    clips = (
-        predictions[predictions["system"].isin(chosen)]
-        .groupby(["system", "id"])
-        .mean(numeric_only=True)
-    )
+    clips = predictions.groupby(["system", "id"]).mean(numeric_only=True)
     parts, names = [], {}
     for system, dimension in product(chosen, DIMENSIONS):
         frame = clips.loc[system][[f"target_{dimension}", dimension]]
-        frame.columns = pd.Index(["annotated", "predicted"])
-        score = number(r2(frame["annotated"], frame["predicted"]))
+        frame.columns = pd.Index(["Annotated", "Predicted"])
+        score = number(r2(frame["Annotated"], frame["Predicted"]))
         names[system, dimension] = f"{system}: {dimension}, R2 {score}"
         parts.append(frame.assign(system=system, dimension=dimension))
-    return plots.scatter(
-        pd.concat(parts),
-        "annotated",
-        "predicted",
-        diagonal=True,
-        row="system",
-        column="dimension",
-        names=names,
-        sharex="col",
-        sharey="col",
-        xlabel="Annotated",
-        ylabel="Predicted",
-    )
+    layout: dict[str, Any] = {"row": "system", "column": "dimension", "names": names}
+    layout |= {"sharex": "col", "sharey": "col"}
+    return plots.scatter(pd.concat(parts), "Annotated", "Predicted", diagonal=True, **layout)
 
 
 def fusion_summary(parts: Iterable[Results]) -> str:
@@ -617,20 +563,15 @@ def fusion_summary(parts: Iterable[Results]) -> str:
 def parameter_counts(rows: Rows) -> pd.DataFrame:
     """How many numbers the networks of some rows have, beside the published counts.
 
-    Returns
-    -------
-    DataFrame
-        Index row; published (table 1, for the architecture on one input; missing elsewhere),
-        "20 s" (here, on the paper's excerpts) and, where runs heard shorter ones, that of theirs.
+    Index row; published (table 1, for the architecture on one input; missing elsewhere), "20 s"
+    (here, on the paper's excerpts) and, where runs heard shorter ones, that of theirs.
     """
     counts: dict[str, dict[str, Any]] = {}
-    for name, system in rows.items():
-        if not isinstance(system, SourceNetwork):
-            continue
-        own = counts.setdefault(name, {"published": None})
-        if name in SINGLE:
-            published = (system.family, "# params")
-            own["published"] = published_value("deberardinis2020", "1", *published)
+    networks = {name: s for name, s in rows.items() if isinstance(s, SourceNetwork)}
+    for name, system in networks.items():
+        known = ("deberardinis2020", "1", system.family, "# params")
+        own = {"published": published_value(*known) if name in SINGLE else None}
+        counts[name] = own
         for seconds in (20.0, system.seconds):
             own[f"{seconds:g} s"] = parameter_count(replace(system, seconds=seconds).network())
     return pd.DataFrame.from_dict(counts, orient="index").astype("Int64")

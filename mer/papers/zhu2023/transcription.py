@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -107,24 +106,21 @@ def _excerpt(
     return seconds, played_notes(clip.midi, take, seconds), transcribed
 
 
-TESTS: Mapping[str, Benchmark] = MappingProxyType(
-    {
-        "composed": Benchmark("piano clips of the embedded corpus", _composed, _composed_options),
-        "EMOPIA": Benchmark(
-            "all clips, rendered", lambda profile: [(clip, _whole) for clip in load("emopia")]
-        ),
-        "MAESTRO": Benchmark(
-            "two minutes of every performance of the official test split, rendered like all "
-            "corpora here: a sound that the transcriber was trained on",
-            partial(_maestro, soundfont=rendering.default_soundfont()),
-        ),
-        "MAESTRO, unknown piano": Benchmark(
-            "the same excerpts, played by a piano that took no part in training (MuseScore "
-            "General)",
-            partial(_maestro, soundfont=OTHER_SOUNDFONT),
-        ),
-    }
-)
+TESTS: Mapping[str, Benchmark] = {
+    "composed": Benchmark("piano clips of the embedded corpus", _composed, _composed_options),
+    "EMOPIA": Benchmark(
+        "all clips, rendered", lambda profile: [(clip, _whole) for clip in load("emopia")]
+    ),
+    "MAESTRO": Benchmark(
+        "two minutes of every performance of the official test split, rendered like all "
+        "corpora here: a sound that the transcriber was trained on",
+        partial(_maestro, soundfont=rendering.default_soundfont()),
+    ),
+    "MAESTRO, unknown piano": Benchmark(
+        "the same excerpts, played by a piano that took no part in training (MuseScore General)",
+        partial(_maestro, soundfont=OTHER_SOUNDFONT),
+    ),
+}
 
 
 def _score(item: Item, transcriber: str) -> list[dict[str, Any]]:
@@ -148,38 +144,14 @@ EVALUATION = Evaluation(
     revisions=_revisions,
     score=_score,
 )
-
-
-def collected(study: Study) -> pd.DataFrame:
-    """Scores of the transcribers and tests that the parameters name.
-
-    Returns
-    -------
-    DataFrame
-        One row a clip: test, transcriber, id, group, seconds (of audio), played and found (notes),
-        and the columns of `mer.evaluation.transcription.note_scores`.
-
-    Raises
-    ------
-    MissingDataError
-        As `mer.study.converters.Evaluation.collected`.
-    """
-    return EVALUATION.collected(study, study.settings.transcribers)
+"""Scores have a row a clip: test, transcriber, id, group, seconds (of audio), played and found
+(notes), and the columns of `mer.evaluation.transcription.note_scores`."""
 
 
 def gap_summary(study: Study, table: pd.DataFrame) -> str:
     """Transcription scores, and whether rows with audio input are further below the paper.
 
-    Parameters
-    ----------
-    study : Study
-    table : DataFrame
-        See `mer.study.scores.scores`.
-
-    Returns
-    -------
-    str
-        A list in Markdown.
+    A list in Markdown; `table` is one of `mer.study.scores.scores`.
     """
     test = "EMOPIA" if study.corpus_name == "emopia" else "composed"
     scores = EVALUATION.scores(study, test, "onsets-frames")
@@ -201,12 +173,8 @@ def gap_summary(study: Study, table: pd.DataFrame) -> str:
 def summary(scores: pd.DataFrame) -> pd.DataFrame:
     """Scores of each test and transcriber, as text.
 
-    Returns
-    -------
-    DataFrame
-        Index test and transcriber; clips, hours of audio, F1 of the three kinds (mean over clips
-        and a 95 % bootstrap interval over groups), precision and recall of onsets. Clips in
-        which nothing is played and nothing is found do not count.
+    F1 of the three kinds is a mean over clips with a 95 % bootstrap interval over groups. Clips in
+    which nothing is played and nothing is found do not count.
     """
 
     def row(frame: pd.DataFrame) -> dict[str, Any]:
@@ -240,12 +208,9 @@ def score_summary(scores: pd.DataFrame) -> str:
 def note_counts(scores: pd.DataFrame) -> pd.DataFrame:
     """What a transcription changes of the number of notes, by test and transcriber.
 
-    Returns
-    -------
-    DataFrame
-        Over clips: notes played and found a second (means), the mean of found over played, the
-        mean absolute difference of the counts as a share of the notes played, and the correlation
-        of the counts a second (missing for fewer than three clips).
+    Over clips: notes played and found a second (means), the mean of found over played, the mean
+    absolute difference of the counts as a share of the notes played, and the correlation of the
+    counts a second (missing for fewer than three clips).
     """
 
     def row(frame: pd.DataFrame) -> dict[str, float]:
@@ -284,15 +249,10 @@ def _named_parts(scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return known, "part"
 
 
-class Example(NamedTuple):
-    """A clip, and the notes that a transcriber finds in it, shape (n, 4)."""
+def example(study: Study) -> tuple[Clip, np.ndarray]:
+    """A clip and the notes that a transcriber finds in it, shape (n, 4); these are stored.
 
-    clip: Clip
-    transcribed: np.ndarray
-
-
-def example(study: Study) -> Example:
-    """Ten seconds of the composed corpus, high in valence and arousal; what is found is stored.
+    It is ten seconds of the composed corpus, high in valence and arousal.
 
     Raises
     ------
@@ -308,7 +268,7 @@ def example(study: Study) -> Example:
         return pd.DataFrame(transcribed_notes(clip, transcriber), columns=columns)
 
     notes = study.table(f"transcription example {transcriber}", key, compute)
-    return Example(clip, notes.to_numpy(float))
+    return clip, notes.to_numpy(float)
 
 
 def found_player(transcribed: np.ndarray) -> list[Audio]:
@@ -322,18 +282,10 @@ def found_player(transcribed: np.ndarray) -> list[Audio]:
 
 
 def matched(played: np.ndarray, transcribed: np.ndarray) -> dict[str, np.ndarray]:
-    """Notes of a transcription by what became of them.
+    """Notes of a transcription, shape (n, 4), by what became of them.
 
-    Parameters
-    ----------
-    played, transcribed : np.ndarray, shape (n, 4)
-        Onset and offset in seconds, MIDI pitch, velocity.
-
-    Returns
-    -------
-    dict of str to np.ndarray, shape (n, 4)
-        Of `FOUND` (played notes whose pitch is right and whose onset is transcribed within 50 ms),
-        `MISSED` and `FALSE`.
+    They are `FOUND` (played notes whose pitch is right and whose onset is transcribed within 50
+    ms), `MISSED` or `FALSE`.
     """
     hits = matched_notes(played, transcribed)
     return {
@@ -346,18 +298,8 @@ def matched(played: np.ndarray, transcribed: np.ndarray) -> dict[str, np.ndarray
 def example_figure(clip: Clip, transcribed: np.ndarray, *, seconds: float = 10.0) -> Figure:
     """What a transcriber's network is given, and what it finds, in the beginning of a clip.
 
-    Parameters
-    ----------
-    clip : Clip
-        With MIDI: the notes played, held as long as they sound.
-    transcribed : np.ndarray, shape (n, 4)
-    seconds : float
-
-    Returns
-    -------
-    Figure
-        Above, the log-frequency spectrogram (long windows); below, the notes: found, missed, and
-        not played. Markers stand at onsets.
+    Above, the log-frequency spectrogram (long windows); below, the notes of the clip's MIDI, held
+    as long as they sound, and those of the transcription, shape (n, 4). Markers stand at onsets.
     """
     assert clip.midi is not None, "a clip to compare with has MIDI"
     played = read_notes(clip.midi, pedal=True)
