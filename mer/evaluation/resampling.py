@@ -22,6 +22,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
@@ -80,7 +81,7 @@ class Resampler:
             raise ParameterError(f"found groups of shape {names.shape}; expected one for each clip")
         if n_resamples < 1:
             raise ParameterError(f"n_resamples is {n_resamples}; expected 1 or more")
-        self.codes = np.unique(names, return_inverse=True)[1]
+        self.codes = pd.factorize(names, sort=True, use_na_sentinel=False)[0]
         weights, rng = _draw(self.codes.max() + 1, n_resamples, seed)
         self.weights, self._rng = weights, deepcopy(rng)
         self.sizes = self.sums(np.ones(names.size))
