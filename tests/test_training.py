@@ -15,7 +15,15 @@ from torch import Tensor, nn
 
 from mer.errors import InvalidDataError, ParameterError
 from mer.models.classifiers import LSTMAttn, ShortChunkResNet
-from mer.training.supervised import History, Score, TrainingOptions, resolve_device, train
+from mer.training.supervised import (
+    History,
+    Score,
+    TrainingOptions,
+    autocast,
+    forward,
+    resolve_device,
+    train,
+)
 from mer.training.windows import (
     prediction_batches,
     training_batches,
@@ -289,3 +297,35 @@ class TestPredictionBatches:
                 assert piece.shape[1] == window_length(items[owner].shape[1], window)
                 covered[owner][piece[1]] += 1
         assert all(set(times) <= {1, 2} for times in covered)
+
+
+class TestNarrow:
+    """Weight gradients of bfloat16 convolutions that torch 2.13 leaves uninitialised in parts."""
+
+    @pytest.mark.parametrize("shape", [(8, 16, 1, 1), (2, 8, 2, 1), (8, 16, 4, 1), (8, 16, 1)])
+    @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+    def test_gradients_are_those_of_float32(
+        self, shape: tuple[int, ...], layout: torch.memory_format
+    ) -> None:
+        torch.manual_seed(0)
+        kind: Any = nn.Conv2d if len(shape) == 4 else nn.Conv1d
+        network = kind(shape[1], 16, 3, stride=2, padding=1)
+        x = torch.randn(shape)
+        if kind is nn.Conv2d:
+            network, x = network.to(memory_format=layout), x.to(memory_format=layout)
+        exact = torch.autograd.grad(network(x).square().sum(), network.weight)[0]
+        gradients = []
+        for _ in range(3):
+            used = [torch.full((n,), torch.nan) for n in (10**3, 10**4, 10**5)]
+            del used  # memory that is not initialised holds NaN now
+            output = forward(network, x, CPU)
+            gradients.append(torch.autograd.grad(output.square().sum(), network.weight)[0])
+        assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
+        torch.testing.assert_close(gradients[0], exact, rtol=0.02, atol=0.02)
+
+    def test_others_stay_in_bfloat16(self) -> None:
+        network = nn.Conv2d(4, 8, 3, stride=2, padding=1)
+        with autocast(CPU):
+            kinds = [network(torch.zeros(2, 4, 3, width)).dtype for width in (1, 2)]
+            usual = torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32
+        assert kinds == [torch.float32, usual]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mer.errors import InvalidDataError, ParameterError
 from mer.files import atomic_path
@@ -131,11 +132,39 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def autocast(device: torch.device) -> Any:
+@contextmanager
+def autocast(device: torch.device) -> Iterator[None]:
     """bfloat16 autocast where the processor computes in bfloat16, else a context without effect."""
-    if device.type == "cuda" or torch.cpu._is_avx512_bf16_supported():
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
+    if device.type == "cuda":
+        with torch.autocast("cuda", torch.bfloat16):
+            yield
+    elif torch.cpu._is_avx512_bf16_supported():
+        with torch.autocast("cpu", torch.bfloat16), _NarrowInFloat32():
+            yield
+    else:
+        yield
+
+
+class _NarrowInFloat32(TorchFunctionMode):
+    """Convolutions with strides over inputs of width 1, in float32.
+
+    In bfloat16 on a CPU torch 2.13 leaves a part of their weight gradients uninitialised.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        given = kwargs or {}
+        if func in (torch.conv1d, torch.conv2d) and _is_narrow(*args, **given):
+            with torch.autocast("cpu", enabled=False):
+                tensors = [part.float() if isinstance(part, Tensor) else part for part in args]
+                return func(*tensors, **given)
+        return func(*args, **given)
+
+
+def _is_narrow(x: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, *others: Any) -> bool:
+    step = stride if isinstance(stride, int) else stride[-1]
+    return x.shape[-1] == 1 < step and torch.is_autocast_enabled("cpu")
 
 
 def seed_everything(seed: int) -> None:
