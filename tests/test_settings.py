@@ -128,7 +128,7 @@ class TestReadSettings:
         [
             ("profile", "big", "input should be 'smoke', 'quick', 'cpu' or 'paper'"),
             ("corpus", "emopa", "input should be 'emopia', 'composed', "),
-            ("systems", ["Constant", "X"], "unknown system 'X'; the systems are: Constant, "),
+            ("systems", ["Constant", "X"], "unknown system 'X'; the systems are: Constant; "),
             ("tasks", ["4Q", "Q"], "input should be '4Q', 'A', 'V' or 'cluster'"),
             ("tasks", [], "list should have at least 1 item"),
             ("tasks", ["A", "A"], r"expected each of \['A', 'A'\] once"),
@@ -136,7 +136,7 @@ class TestReadSettings:
             ("seeds", [1, 1], r"expected each of \[1, 1\] once"),
             ("seeds", [-1], "input should be greater than or equal to 0"),
             ("n_jobs", 0, "input should be greater than or equal to 1"),
-            ("overrides", {"X": {}}, "unknown system 'X'; the systems are: Constant, "),
+            ("overrides", {"X": {}}, "unknown system 'X'; the systems are: Constant; "),
             ("transcribers", ["ear"], "input should be 'onsets-frames', "),
             ("separators", ["ear"], "input should be 'small' or 'htdemucs'"),
             ("tests", ["EMOPA"], "input should be 'composed', 'EMOPIA', "),

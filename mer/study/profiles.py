@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,8 +93,34 @@ def get_profile(name: str) -> Profile:
     """
     if name not in NAMES:
         raise ParameterError(f"unknown profile {name!r}; the profiles are: {', '.join(NAMES)}")
-    path = Path(__file__).with_name("profiles") / f"{name}.yaml"
+    path = _path(name)
     try:
         return Profile(**{**yaml.safe_load(path.read_text(encoding="utf-8")), "name": name})
     except (yaml.YAMLError, ValidationError, TypeError) as error:
         raise InvalidDataError(f"{path} is no profile: {error}") from None
+
+
+def check_names(name: str, *, rows: Collection[str], pages: Collection[str]) -> None:
+    """Raise an InvalidDataError if a profile sizes a row or page that does not exist.
+
+    Parameters
+    ----------
+    name : str
+        Of the profile.
+    rows, pages : collection of str
+        Names of all rows, and of all notebooks: a page is a notebook or the paper of some.
+    """
+    profile = get_profile(name)
+    papers = [page.split("_")[0] for page in pages]
+    for kind, given, known in (
+        ("row", profile.rows, rows),
+        ("page", profile.pages, dict.fromkeys([*papers, *pages])),
+    ):
+        for unknown in [entry for entry in given if entry not in known]:
+            raise InvalidDataError(
+                f"{_path(name)}: unknown {kind} {unknown!r}; the {kind}s are: {'; '.join(known)}"
+            )
+
+
+def _path(name: str) -> Path:
+    return Path(__file__).with_name("profiles") / f"{name}.yaml"

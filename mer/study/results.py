@@ -43,11 +43,6 @@ _NO_PREDICTIONS = (
 )
 
 
-def lacks(spec: RunSpec) -> str:
-    """What has to be fetched or trained before a run, and how; empty for nothing."""
-    return spec.built.lacks if spec.built else ""
-
-
 @dataclass
 class Results:
     """Runs of some tables on one split.
@@ -122,7 +117,7 @@ class Results:
         """What was not run and how to get it, in Markdown; empty if everything is there."""
         reasons: dict[str, dict[tuple[str, str], list[str]]] = {}
         for spec in self.missing:
-            tasks = reasons.setdefault(lacks(spec), {}).setdefault((spec.system, spec.split), [])
+            tasks = reasons.setdefault(spec.lacks, {}).setdefault((spec.system, spec.split), [])
             tasks += [spec.task] * (spec.task not in tasks)
         lines = []
         for needed, places in reasons.items():

@@ -99,7 +99,7 @@ class Settings(BaseModel):
         for name in value or ():
             if name not in KNOWN_ROWS:
                 raise ParameterError(
-                    f"unknown system {name!r}; the systems are: {', '.join(KNOWN_ROWS)}"
+                    f"unknown system {name!r}; the systems are: {'; '.join(KNOWN_ROWS)}"
                 )
         return value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ class Table:
     def __post_init__(self) -> None:
         KNOWN_ROWS.update({n: s for n, s in self.all_rows.items() if n not in self.added})
 
-    @property
+    @cached_property
     def all_rows(self) -> dict[str, System]:
         """Those of the paper, then ours."""
         return {**self.rows, **self.own_rows}
@@ -79,10 +80,6 @@ class Table:
     def order(self) -> list[str]:
         """Names of all rows, those that are only quoted included."""
         return [*self.rows, *self.quoted, *self.own_rows]
-
-    def tasks_of(self, row: str) -> tuple[str, ...]:
-        """Tasks that a row is trained for."""
-        return self.only.get(row, self.tasks)
 
     def with_rows(self, rows: Rows) -> Table:
         """The table with further rows of one's own.
