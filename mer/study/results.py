@@ -282,23 +282,15 @@ def read_predictions(store: RunStore, specs: Iterable[RunSpec]) -> pd.DataFrame:
     for spec in specs:
         run = store.read(spec)
         frame = run.predictions
-        place = {
+        columns: dict[str, Any] = {
             **{"system": spec.system, "task": spec.task, "split": spec.split},
             **{"fold": spec.fold, "seed": spec.seed, "audio": run.details["audio"]},
+            **{"id": frame["id"], "group": frame["group"]},
         }
-        columns = {**place, "id": frame["id"], "group": frame["group"], **_answers(frame)}
+        if "target" in frame:
+            answer = class_answers(frame)
+            right = answer == frame["target"]
+            columns |= {"target": frame["target"], "answer": answer, "correct": right}
+        columns |= {str(name): values for name, values in frame.items()}
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True)
-
-
-def _answers(frame: pd.DataFrame) -> dict[str, Any]:
-    """Targets and predictions."""
-    if "target" not in frame:
-        return {c: frame[c] for c in frame.columns if c not in ("id", "group")}
-    answer = class_answers(frame)
-    return {
-        "target": frame["target"],
-        "answer": answer,
-        "correct": answer == frame["target"],
-        **{c: frame[c] for c in frame.columns if c.startswith(("p_", "head_"))},
-    }
