@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mer.clips import Corpus
@@ -112,6 +113,14 @@ def tiny_parts(tiny: Corpus) -> tuple[Corpus, Corpus, Corpus]:
 
 
 @pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What a cell displays."""
+    parts: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", lambda *given: parts.extend(given))
+    return parts
+
+
+@pytest.fixture
 def mer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the command line in this process."""
     from mer.cli import main
@@ -138,6 +147,33 @@ def quadrant_notes(quadrant: int, seed: int, seconds: float = 3.0) -> np.ndarray
     pitches = 60 + rng.choice(scale, len(onsets))
     velocities = rng.integers(95, 115, len(onsets)) - (0 if fast else 55)
     return np.stack([onsets, onsets + 0.12, pitches, velocities], axis=1)
+
+
+def class_predictions(
+    system: str,
+    target: Sequence[int] | np.ndarray,
+    answer: Sequence[int] | np.ndarray,
+    *,
+    task: str = "4Q",
+    seed: int = 0,
+    fold: int = 0,
+    first: int = 0,
+    per_group: int = 2,
+    audio: str = "none",
+) -> pd.DataFrame:
+    """Predictions of a run as `Results.predictions` has them, answers certain, clips by song."""
+    numbers = np.arange(first, first + len(target))
+    target, answer = np.asarray(target), np.asarray(answer)
+    chances = {f"p_{k}": (answer == k).astype(float) for k in range(1, 5 if task == "4Q" else 3)}
+    place = {"system": system, "task": task, "split": "s", "fold": fold, "seed": seed}
+    clips = {
+        "id": [f"clip {k:03d}" for k in numbers],
+        "group": [f"song {k // per_group}" for k in numbers],
+        "target": target,
+        "answer": answer,
+        "correct": answer == target,
+    }
+    return pd.DataFrame({**place, "audio": audio, **clips, **chances})
 
 
 def random_fields(

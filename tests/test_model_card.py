@@ -57,17 +57,11 @@ def study(tmp_path: Path) -> Study:
     return Study(Settings(profile="smoke"), store=RunStore(tmp_path))
 
 
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What is displayed."""
-    found: list[Any] = []
-    monkeypatch.setattr("IPython.display.display", lambda *parts: found.extend(parts))
-    return found
-
-
 class TestLayerTable:
     def test_by_hand(self) -> None:
-        table = model_card.layer_table(Network(), (torch.zeros(1, 3, 10), torch.zeros(1, 2)))
+        network = Network()
+        table = model_card.layer_table(network, (torch.zeros(1, 3, 10), torch.zeros(1, 2)))
+        assert not any(module._forward_hooks for module in network.modules())
         assert table.to_dict("split") == {
             "index": ["whole", "conv", "gate", "inner", "inner.deep", "unused"],
             "columns": ["module", "output", "parameters"],
@@ -80,11 +74,6 @@ class TestLayerTable:
                 ["Dropout", "–", 0],
             ],
         }
-
-    def test_leaves_no_hooks(self) -> None:
-        network = nn.Linear(2, 3)
-        model_card.layer_table(network, torch.zeros(1, 2))
-        assert not network._forward_hooks
 
 
 class TestShow:
@@ -103,7 +92,9 @@ class TestShow:
 
 @pytest.mark.parametrize("row", KINDS.values())
 def test_every_network_has_an_example(row: str) -> None:
-    network, inputs, pictures = small(row).example(model_card.example_clip(4))
+    clip = model_card.example_clip(4)
+    assert clip.labels.quadrant == 4
+    network, inputs, pictures = small(row).example(clip)
     table = model_card.layer_table(network, inputs)
     assert table["parameters"].iloc[0] > 0
     assert ("2" if ROWS[row].regression else "4") in table["output"].iloc[0]
@@ -132,11 +123,6 @@ def test_pictures_are_drawn_by_what_they_are() -> None:
     image: Any = feature.images[0].get_array()
     assert image.shape == (6, 7)
     assert figure.get_figwidth() == plots.WIDTH
-
-
-def test_example_clips() -> None:
-    clips = [model_card.example_clip(quadrant) for quadrant in (1, 2, 3, 4)]
-    assert [clip.labels.quadrant for clip in clips] == [1, 2, 3, 4]
 
 
 def test_a_row_of_a_paper_keeps_its_name() -> None:
