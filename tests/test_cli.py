@@ -80,7 +80,7 @@ def test_mistakes_end_with_one_sentence(
 def test_names_that_a_profile_misspells(
     mer: Run,
     monkeypatch: pytest.MonkeyPatch,
-    arguments: tuple[str, ...],
+    arguments: list[str],
     part: str,
     name: str,
     known: str,

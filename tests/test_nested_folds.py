@@ -24,17 +24,10 @@ FOLDS = Path(__file__).parents[1] / "results" / "folds"
 
 
 def corpus(n: int = 60, clips_per_group: int = 2) -> Corpus:
-    clips = [
-        Clip(f"c{k}", f"g{k // clips_per_group}", meta={"genre": "ab"[k % 4 // 2]})
-        for k in range(n)
-    ]
-    return Corpus(
-        "c",
-        clips,
-        licence="",
-        citation="",
-        splits=regression_splits(lambda clip: str(clip.meta["genre"])),
-    )
+    groups = [f"g{k // clips_per_group}" for k in range(n)]
+    clips = [Clip(f"c{k}", g, meta={"genre": "ab"[k % 4 // 2]}) for k, g in enumerate(groups)]
+    splits = regression_splits(lambda clip: str(clip.meta["genre"]))
+    return Corpus("c", clips, licence="", citation="", splits=splits)
 
 
 class TestFolds:
@@ -99,16 +92,10 @@ class TestFolds:
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize(
-    ("name", "labels"),
-    [
-        ("emotify", "emotify"),
-        ("pmemo", "annotations/pmemo"),
-        ("emotion_in_music", "annotations/emomusic"),
-    ],
-)
+@pytest.mark.parametrize("labels", ["emotify", "annotations/pmemo", "annotations/emomusic"])
 @pytest.mark.filterwarnings("ignore::mer.corpora.annotations.CorpusWarning")
-def test_stored_folds_of_the_project(data_folder: Path, name: str, labels: str) -> None:
+def test_stored_folds_of_the_project(data_folder: Path, labels: str) -> None:
+    name = Path(labels).name.replace("emomusic", "emotion_in_music")
     # Columns: the clip, its outer part, and its inner part while outer part 0 ... 4 is the test
     stored = pd.read_csv(FOLDS / f"{name}.csv", dtype={"id": str}).set_index("id")
     folds = load(name, folder=data_folder / labels).split(NESTED).folds

@@ -178,6 +178,7 @@ def damage(path: Path, how: str) -> None:
         "no spec": "{}",
         "lacks a number": text.replace(",", ",,", 9),
         "text for a number": text.replace("\nclip 0,NA,1,", "\nclip 0,NA,one,"),
+        "probability above 1": text.replace("clip 1,null,2,0", "clip 1,null,2,1", 1),
         "other columns": text.replace("group", "song", 1),
     }
     if how == "missing":
@@ -193,6 +194,7 @@ class TestDamage:
         *(("predictions.csv", how) for how in ("empty", "bytes", "cut in a row", "missing")),
         *(("predictions.csv", how) for how in ("cut after a row", "lacks a number")),
         *(("predictions.csv", how) for how in ("text for a number", "other columns")),
+        ("predictions.csv", "probability above 1"),
         ("history.csv", "cut in a row"),
     )
 

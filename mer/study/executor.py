@@ -41,14 +41,10 @@ def execute(
 
     Parameters
     ----------
-    specs : sequence of RunSpec
-    corpus : Corpus
-    store : RunStore
     n_jobs : int, optional
         Processes; one for each core if None.
     cluster : str, optional
         Address of a dask scheduler whose workers see the same data folder.
-    progress : bool
 
     Returns
     -------

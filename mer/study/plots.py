@@ -49,6 +49,7 @@ QUADRANTS = {
 }
 """Meaning and colour of each quadrant."""
 
+_MOST_COLUMNS = 5
 _HERTZ = (100, 500, 1000, 2000, 5000, 10000)
 
 
@@ -380,16 +381,12 @@ def _curve(
         axis.fill_between(part[x], part[ends[0]], part[ends[1]], **band)
 
 
-def history(runs: Iterable[tuple[str, Sequence[Mapping[str, float]]]], *, wrap: int = 5) -> Figure:
+def history(runs: Iterable[tuple[str, Sequence[Mapping[str, float]]]]) -> Figure:
     """Losses and validation scores while networks are trained: a column a system, a line a run.
 
-    Parameters
-    ----------
-    runs : iterable of tuple
-        System, and a row an epoch: train_loss, and either valid_loss and valid_accuracy, or
-        valid_rmse; then the training loss is the mean squared error, of which the root is drawn.
-    wrap : int
-        Most systems side by side, where RMSE alone is drawn.
+    Runs are pairs of a system and a row an epoch: train_loss, and either valid_loss and
+    valid_accuracy, or valid_rmse; then the training loss is the mean squared error, of which the
+    root is drawn.
     """
     frames = [
         _measures(pd.DataFrame(rows)).assign(system=system.replace(", ", ",\n"), run=run)
@@ -397,7 +394,7 @@ def history(runs: Iterable[tuple[str, Sequence[Mapping[str, float]]]], *, wrap: 
     ]
     table = pd.concat(frames, ignore_index=True)
     measures = list(table["measure"].unique())
-    layout: Layout = {"row": "measure"} if len(measures) > 1 else {"wrap": wrap}
+    layout: Layout = {"row": "measure"} if len(measures) > 1 else {"wrap": _MOST_COLUMNS}
     layout |= {"column": "system", "hue": "part", "ylabel": measures[0], "sharex": "col"}
     return curves(table, "Epoch", "value", units=("run",), mean=False, **layout)
 
@@ -431,14 +428,14 @@ def scatter(
 
 
 def heatmaps(
-    tables: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str, *, wrap: int = 4, **options: Any
+    tables: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str, *, percent: bool = False
 ) -> Figure:
     """Tables with the same rows and columns, by title, as `heatmap` draws them."""
-    wide = min(wrap, len(tables))
+    wide = min(4, len(tables))
     tall = -(-len(tables) // wide)
     figure, axes = panels(tall, wide, 2.3 * tall, sharex=True, sharey=True)
     for axis, (title, table) in zip(axes.flat, tables.items(), strict=False):
-        heatmap(axis, table, **options)
+        heatmap(axis, table, percent=percent)
         axis.set_title(title)
     for axis in axes.flat[len(tables) :]:
         axis.set_axis_off()

@@ -101,25 +101,18 @@ def get_profile(name: str) -> Profile:
 
 
 def check_names(name: str, *, rows: Collection[str], pages: Collection[str]) -> None:
-    """Raise an InvalidDataError if a profile sizes a row or page that does not exist.
+    """Raise an InvalidDataError if a profile names a row or page that does not exist.
 
-    Parameters
-    ----------
-    name : str
-        Of the profile.
-    rows, pages : collection of str
-        Names of all rows, and of all notebooks: a page is a notebook or the paper of some.
+    `pages` are the names of all notebooks; the paper of a notebook counts as a page, too.
     """
     profile = get_profile(name)
-    papers = [page.split("_")[0] for page in pages]
-    for kind, given, known in (
-        ("row", profile.rows, rows),
-        ("page", profile.pages, dict.fromkeys([*papers, *pages])),
-    ):
-        for unknown in [entry for entry in given if entry not in known]:
-            raise InvalidDataError(
-                f"{_path(name)}: unknown {kind} {unknown!r}; the {kind}s are: {'; '.join(known)}"
-            )
+    papers = {page.split("_")[0]: None for page in pages}
+    known = {"row": list(rows), "page": [*papers, *(page for page in pages if page not in papers)]}
+    for kind, given in {"row": profile.rows, "page": profile.pages}.items():
+        if unknown := [entry for entry in given if entry not in known[kind]]:
+            names = "; ".join(known[kind])
+            message = f"unknown {kind} {unknown[0]!r}; the {kind}s are: {names}"
+            raise InvalidDataError(f"{_path(name)}: {message}")
 
 
 def _path(name: str) -> Path:

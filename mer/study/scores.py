@@ -258,7 +258,7 @@ def _high_or_low(quadrants: pd.DataFrame, task: str, p_high: pd.Series) -> pd.Da
     columns = [c for c in quadrants.columns if not c.startswith(("p_", "head_"))]
     target = quadrants["target"].isin(HIGH_QUADRANTS[task]).astype(int) + 1
     values: dict[str, Any] = {"task": task, "target": target, "p_1": 1 - p_high, "p_2": p_high}
-    return _answered(quadrants[columns].assign(**values))
+    return answered(quadrants[columns].assign(**values))
 
 
 def answers(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -303,11 +303,11 @@ def mean_of(predictions: pd.DataFrame, systems: Iterable[str], name: str) -> pd.
     one, other = first[columns], second.loc[first.index, columns]
     means = (one.fillna(other) + other.fillna(one)) / 2
     averaged = first.assign(system=name, **{c: means[c] for c in columns}).reset_index()
-    return _answered(averaged[predictions.columns])
+    return answered(averaged[predictions.columns])
 
 
-def _answered(frame: pd.DataFrame) -> pd.DataFrame:
-    """Predictions with their most probable class and whether it is right."""
+def answered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Predictions with their most probable class (the lower one on a tie), and if it is right."""
     columns = [c for c in frame.columns if c.startswith("p_")]
     answer = np.nanargmax(frame[columns].to_numpy(dtype=float), axis=1) + 1
     return frame.assign(answer=answer, correct=answer == frame["target"])

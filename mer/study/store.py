@@ -249,6 +249,9 @@ def _read_predictions(path: Path, clips: dict[str, int]) -> pd.DataFrame:
     numbers = {name: np.array(columns[name], float) for name in columns if name not in _NAMES}
     if not all(np.isfinite(values).all() for values in numbers.values()):
         raise ValueError(f"{path.name} lacks a number")
+    chances = [values for name, values in numbers.items() if name.startswith("p_")]
+    if chances and (np.min(chances) < 0 or np.abs(np.sum(chances, axis=0) - 1).max() > 1e-3):
+        raise ValueError(f"a row of {path.name} is not a probability distribution")
     if "target" in numbers:
         numbers["target"] = numbers["target"].astype(int)
     return pd.DataFrame({**columns, **numbers})

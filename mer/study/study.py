@@ -150,16 +150,14 @@ class Study:
     ) -> list[RunSpec]:
         """Runs of these rows on a split of the corpus.
 
+        Rows and tasks are those that the parameters `systems` and `tasks` leave.
+
         Parameters
         ----------
-        rows : mapping of str to System
-            Those that the parameter `systems` leaves are planned.
         split : str
             Name of a split, or "single", "cv" or "nested" for the one that the study uses.
-        tasks : sequence of str
-            Those that the parameter `tasks` leaves are planned.
         folds : iterable of int, optional
-            Numbers of the folds; all if None.
+            All if None.
         changes : mapping, optional
             Hyper-parameters of all these rows that differ from the profile's: a variation.
         """
@@ -184,13 +182,7 @@ class Study:
         Rows that cannot be fitted here (their weights are missing) or, where nothing is computed,
         are not stored with all their folds and seeds, are left out: `Results.missing` has them.
 
-        Parameters
-        ----------
-        *what : Table or list of RunSpec
-        split : str
-            Of tables, see `specs`.
-        **options
-            Of tables, see `specs`.
+        `split` and further options are those of tables, see `specs`.
 
         Raises
         ------
@@ -224,14 +216,7 @@ class Study:
     ) -> Results | None:
         """Run further rows beside those of a table; None, with a message, without `compute`.
 
-        They are run whatever the parameter `systems` says.
-
-        Parameters
-        ----------
-        table : Table
-        rows : mapping of str to System
-        split, **options
-            See `specs`.
+        They are run whatever the parameter `systems` says; for `split` and options see `specs`.
         """
         own = table.with_rows(rows)
         if not self.settings.compute:
@@ -271,14 +256,9 @@ class Study:
     def inspect(self, specs: Sequence[RunSpec], function: Callable[..., Any]) -> list[Any]:
         """Results of a function of fitted systems, one entry a run, in the order of the runs.
 
-        Systems that are not in the cache are fitted in parallel; each is stored and put into the
-        cache as soon as it is, so an interrupted call loses only what was running.
-
-        Parameters
-        ----------
-        specs : sequence of RunSpec
-        function : callable
-            Takes the fitted system, its specification, the corpus and the fold.
+        The function takes the fitted system, its specification, the corpus and the fold. Systems
+        that are not in the cache are fitted in parallel; each is stored and put into the cache as
+        soon as it is, so an interrupted call loses only what was running.
         """
         return inspect_fitted(specs, self.corpus, self.store, function, **self._processes)
 
