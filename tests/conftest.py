@@ -7,13 +7,16 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mer.clips import Corpus
+
+if TYPE_CHECKING:
+    from mer.study.store import RunStore
 
 # Networks of tests are so small that threads would only wait for each other; torch, which reads
 # this when it is loaded, is not loaded yet.
@@ -110,6 +113,14 @@ def tiny_parts(tiny: Corpus) -> tuple[Corpus, Corpus, Corpus]:
     """Train, validation and test clips of the tiny EMOPIA."""
     fold = tiny.split("split_cls").folds[0]
     return tiny.select(fold.train), tiny.select(fold.valid), tiny.select(fold.test)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> RunStore:
+    """An empty store of runs."""
+    from mer.study.store import RunStore
+
+    return RunStore(tmp_path / "results")
 
 
 @pytest.fixture

@@ -60,11 +60,6 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return asked
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> RunStore:
-    return RunStore(tmp_path / "results")
-
-
 def planned(corpus: Corpus, systems: Sequence[str], split: str = "cv3") -> list[RunSpec]:
     rows = {name: small(name).configured({"epochs": 5} if name == LSTM else {}) for name in systems}
     place: Any = {"corpus": "emopia", "fingerprint": corpus.fingerprint, "split": split}

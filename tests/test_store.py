@@ -5,9 +5,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +41,6 @@ def make_run(spec: RunSpec = SPEC, *, seed: int = 0) -> Run:
     history = [{"train_loss": 0.5, "valid_accuracy": 0.25}, {"train_loss": 0.25}]
     details = {"metrics": {"accuracy": 0.4}, "clips": {"train": 9, "valid": 3, "test": 5}}
     return Run(spec, frame, history, {**details, "audio": "none"})
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> RunStore:
-    return RunStore(tmp_path / "results")
 
 
 def check_only_run(runs: RunStore, seed: int) -> None:
@@ -250,34 +242,26 @@ class TestInterruption:
         with pytest.raises(MissingDataError, match=r"cannot store the run in .*Not a directory"):
             RunStore(tmp_path / "results").write(make_run())
 
-    @pytest.mark.parametrize("moment", ["first file", "last file", "renaming"])
-    def test_kill_leaves_stored_runs_whole(self, runs: RunStore, moment: str) -> None:
+    @pytest.mark.parametrize(
+        ("where", "name"), [(pd.DataFrame, "to_csv"), (Path, "write_text"), (Path, "rename")]
+    )
+    def test_kill_leaves_stored_runs_whole(self, runs: RunStore, where: Any, name: str) -> None:
         other = dataclasses.replace(SPEC, seed=2)
         runs.write(make_run(other))
-        program = f"""
-            import os
-            from pathlib import Path
-            import pandas as pd
-            import test_store as t
 
-            def killed(*args, **options):
-                os._exit(9)
+        def end_halfway(path: Any, *args: Any, **options: Any) -> None:
+            if name == "write_text":
+                path.write_bytes(args[0][:50].encode())
+            os._exit(9)
 
-            def cut(path, text, **options):
-                with open(path, "w") as file:
-                    file.write(text[:50])
-                os._exit(9)
-
-            where, name, how = {{
-                "first file": (pd.DataFrame, "to_csv", killed),
-                "last file": (Path, "write_text", cut),
-                "renaming": (Path, "rename", killed),
-            }}[{moment!r}]
-            setattr(where, name, how)
-            t.RunStore(Path({str(runs.root)!r})).write(t.make_run())
-        """
-        command = [sys.executable, "-c", textwrap.dedent(program)]
-        assert subprocess.run(command, cwd=Path(__file__).parent, check=False).returncode == 9
+        child = os.fork()
+        if not child:
+            try:
+                setattr(where, name, end_halfway)
+                runs.write(make_run())
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
         assert SPEC not in runs
         assert runs.read(other).spec == other
         runs.write(make_run())
