@@ -59,7 +59,7 @@ def all_figures(clip: Clip) -> dict[str, Figure]:
         "history": plots.history([("a, b", [row] * 3)]),
         "scatter": plots.scatter(scores(), "low", "high", hue="task", diagonal=True),
         "heatmaps": plots.heatmaps({"one": table}, "Answer", "Label"),
-        "excerpt": plots.excerpt(clip, seconds=1.0),
+        "excerpt": plots.excerpt(clip),
     }
 
 
@@ -321,9 +321,9 @@ def test_spectrogram_places_a_tone_at_its_frequency() -> None:
 
 
 def test_excerpt_shows_notes_and_spectrogram_on_one_time_axis(tiny: Corpus) -> None:
-    figure = plots.excerpt(tiny[0], seconds=2.0)
+    figure = plots.excerpt(tiny[0])
     roll, spectrogram = figure.axes[:2]
-    assert roll.get_xlim() == spectrogram.get_xlim() == (0.0, 2.0)
+    assert roll.get_xlim() == spectrogram.get_xlim() == (0.0, 10.0)
     image: Any = spectrogram.images[0].get_array()
     assert image.shape[0] == 128
     assert len(roll.patches) > 0

@@ -64,7 +64,6 @@ def test_estimate(values: tuple[float, ...], options: dict[str, Any], expected: 
 )
 def test_listing(names: list[Any], expected: str) -> None:
     assert listing(names) == expected
-    assert listing(names, "or") == expected.replace("and", "or")
 
 
 def test_captioned_table_formats_cells() -> None:

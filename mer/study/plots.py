@@ -444,18 +444,11 @@ def heatmaps(
     return figure
 
 
-def heatmap(
-    axis: Axes,
-    table: pd.DataFrame,
-    *,
-    percent: bool = False,
-    decimals: int | None = None,
-    vmax: float = 1.0,
-) -> None:
-    """A table as colours from 0 to `vmax`, with its numbers; percent without their sign."""
-    decimals = (0 if percent else 2) if decimals is None else decimals
+def heatmap(axis: Axes, table: pd.DataFrame, *, percent: bool = False) -> None:
+    """A table as colours from 0 to 1, with its numbers; percent without their sign."""
+    decimals = 0 if percent else 2
     text = table.map(lambda v: number(v, decimals, percent=percent).removesuffix("%"))
-    style = {"cmap": "Blues", "vmin": 0, "vmax": vmax, "cbar": False}
+    style = {"cmap": "Blues", "vmin": 0, "vmax": 1, "cbar": False}
     sns.heatmap(table, annot=text, fmt="", ax=axis, **style)
     axis.set(xlabel="", ylabel="")
     axis.tick_params(length=0, labelrotation=0)
@@ -526,10 +519,10 @@ def mel_levels(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.nd
     return levels, edges[1:-1], levels.shape[1] * hop / sample_rate
 
 
-def excerpt(clip: Clip, *, seconds: float = 10.0, sample_rate: int = 22050) -> Figure:
-    """Piano roll and log-mel spectrogram of the beginning of a clip, on one time axis.
+def excerpt(clip: Clip) -> Figure:
+    """Piano roll and log-mel spectrogram of the first ten seconds of a clip, on one time axis.
 
-    Audio is rendered from the MIDI if there is none, and analysed at `sample_rate`, in Hz.
+    Audio is rendered from the MIDI if there is none.
 
     Raises
     ------
@@ -539,17 +532,18 @@ def excerpt(clip: Clip, *, seconds: float = 10.0, sample_rate: int = 22050) -> F
     if clip.midi is None:
         raise MissingDataError(f"clip {clip.id!r} has no MIDI file, which a piano roll needs")
     figure, ((top,), (bottom,)) = panels(2, 1, 3.6, sharex=True)
+    sample_rate, seconds = 22050, 10
     piano_roll(top, read_notes(clip.midi))
-    samples = crop(waveform(clip, sample_rate), int(seconds * sample_rate))
+    samples = crop(waveform(clip, sample_rate), seconds * sample_rate)
     image = spectrogram(bottom, *mel_levels(samples, sample_rate))
     figure.colorbar(image, ax=bottom, label="dB", pad=0.01)
     bottom.set(xlim=(0, seconds), xlabel="Time (s)")
     return figure
 
 
-def player(clip: Clip, *, seconds: float = 10.0, sample_rate: int = 16000) -> Audio:
+def player(clip: Clip) -> Audio:
     """A player of the beginning of a clip, of a corpus whose sound may be given on."""
-    return sound(waveform(clip, sample_rate), sample_rate, seconds=seconds)
+    return sound(waveform(clip, 16000), 16000)
 
 
 def sound(samples: np.ndarray, sample_rate: int, *, seconds: float = 10.0) -> Audio:

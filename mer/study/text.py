@@ -82,10 +82,10 @@ def estimate_table(
     return pd.DataFrame(cells)
 
 
-def listing(names: Iterable[Any], last: str = "and") -> str:
+def listing(names: Iterable[Any]) -> str:
     """Names in a sentence: "A, B and C"."""
     *rest, final = [*map(str, names)] or [""]
-    return f"{', '.join(rest)} {last} {final}" if rest else final
+    return f"{', '.join(rest)} and {final}" if rest else final
 
 
 def captioned(frame: pd.DataFrame, caption: str) -> Styler:
