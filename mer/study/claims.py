@@ -177,10 +177,9 @@ def verdict(claim: Claim, judged: pd.DataFrame, place: str) -> str:
     verdicts = _rows(claim, judged, place)["verdict"]
     if verdicts.empty:
         return NOT_RUN
-    if (verdicts == FAILS).any():
-        return FAILS
-    if (verdicts == OPEN).any():
-        return OPEN
+    for decisive in (FAILS, OPEN):
+        if decisive in set(verdicts):
+            return decisive
     return HOLDS if len(verdicts) == len(claim.comparisons) else HOLDS_IN_PART
 
 

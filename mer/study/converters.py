@@ -115,7 +115,13 @@ class Evaluation:
         return frame
 
     def collected(self, study: Study, chosen: Sequence[str]) -> pd.DataFrame:
-        """Scores of all references and chosen converters; of others where they are stored."""
+        """Scores of all references and chosen converters; of others where they are stored.
+
+        Raises
+        ------
+        MissingDataError
+            As `scores`.
+        """
         of_page = study.profile.of_page(self.name).get("tests")
         wanted = (*self.references, *chosen)
         others = [name for name in self.converters if name not in chosen]
