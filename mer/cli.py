@@ -6,9 +6,8 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,16 +64,16 @@ def study(
 ) -> None:
     """Run the notebooks: compute what is not stored, and store it."""
     from mer.study.book import execute_notebooks
+    from mer.study.profiles import NAMES
     from mer.study.settings import parse_assignments
 
-    import_module("mer.papers.overview")  # so that the rows of all papers are known
+    if profile in NAMES:
+        _check_profiles(profile)
     parameters = parse_assignments(parameter or [])
     if "profile" in parameters:
         raise ParameterError("profile stands among the parameters; use --profile")
-    if cluster is not None:
-        parameters["cluster"] = cluster
-    if n_jobs is not None:
-        parameters["n_jobs"] = n_jobs
+    own = {"cluster": cluster, "n_jobs": n_jobs}
+    parameters |= {name: value for name, value in own.items() if value is not None}
     for path in execute_notebooks(profile, parameters=parameters, names=notebook):
         typer.echo(f"wrote {path}")
 
@@ -84,8 +83,19 @@ def book() -> None:
     """Build the book from stored runs."""
     from mer.papers.overview import write_tables
     from mer.study.book import build_book
+    from mer.study.profiles import NAMES
 
+    _check_profiles(*NAMES)
     typer.echo(f"wrote {build_book(write_tables)}")
+
+
+def _check_profiles(*names: str) -> None:
+    from mer.papers.overview import KNOWN_ROWS  # those of all papers
+    from mer.study.book import NOTEBOOKS
+    from mer.study.profiles import check_names
+
+    for name in names:
+        check_names(name, rows=KNOWN_ROWS, pages=NOTEBOOKS)
 
 
 @app.command()
@@ -120,19 +130,12 @@ def transcribe(
     expected = audio_seconds(audio)
     target = _midi_target(audio, output)
     listener = get_transcriber(transcriber)
-    heard = 0.0
-    with _audio_bar(expected) as bar:
-
-        def on_block(seconds: float) -> None:
-            nonlocal heard
-            heard += seconds
-            bar.update(seconds)
-
+    with _audio_bar(expected) as (on_block, blocks):
         notes = transcribe_file(audio, listener, on_block=on_block)
     write_midi(notes, target)
     counts = {0: "no note was found", 1: "1 note"}
     found = counts.get(len(notes), f"{len(notes)} notes")
-    typer.echo(f"wrote {target}: {found} in {_duration(heard)} of audio")
+    typer.echo(f"wrote {target}: {found} in {_duration(sum(blocks))} of audio")
 
 
 @app.command()
@@ -158,24 +161,16 @@ def separate(
     expected, channels = audio_seconds(audio), audio_channels(audio)
     target = _stem_target(audio, output)
     splitter = get_separator(separator)
-    heard = 0.0
-    with _audio_bar(expected) as bar, _new_folder(target):
-
-        def on_block(seconds: float) -> None:
-            nonlocal heard
-            heard += seconds
-            bar.update(seconds)
-
-        with stem_files(
-            target,
-            sample_rate=splitter.sample_rate,
-            channels=channels,
-            separator=separator,
-            seconds=expected,
-        ) as write:
-            for stems in separate_file(audio, splitter, on_block=on_block):
-                write(stems)
-    made = f"{_duration(heard)} at {splitter.sample_rate} Hz, by separator {separator}"
+    rate = splitter.sample_rate
+    form: dict[str, Any] = {"sample_rate": rate, "channels": channels, "seconds": expected}
+    with (
+        _audio_bar(expected) as (on_block, blocks),
+        _new_folder(target),
+        stem_files(target, separator=separator, **form) as write,
+    ):
+        for stems in separate_file(audio, splitter, on_block=on_block):
+            write(stems)
+    made = f"{_duration(sum(blocks))} at {rate} Hz, by separator {separator}"
     typer.echo(f"wrote {', '.join(SOURCES)} in {target}: {made}")
 
 
@@ -242,12 +237,21 @@ def _new_folder(folder: Path) -> Iterator[None]:
         raise
 
 
-def _audio_bar(seconds: float) -> Any:
+@contextmanager
+def _audio_bar(seconds: float) -> Iterator[tuple[Callable[[float], None], list[float]]]:
+    """What to call with the seconds of each block of audio, and those of all so far."""
     from tqdm import tqdm
 
+    blocks: list[float] = []
     form = "{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s of audio [{elapsed}<{remaining}]"
     # Hidden where nobody looks (disable=None), and for what is done in two seconds
-    return tqdm(total=seconds, bar_format=form, delay=2, leave=False, disable=None)
+    with tqdm(total=seconds, bar_format=form, delay=2, leave=False, disable=None) as bar:
+
+        def on_block(block: float) -> None:
+            blocks.append(block)
+            bar.update(block)
+
+        yield on_block, blocks
 
 
 def _duration(seconds: float) -> str:

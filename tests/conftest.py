@@ -7,13 +7,17 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import ArrayLike
 
 from mer.clips import Clip, Corpus
+
+if TYPE_CHECKING:
+    from mer.study.store import RunStore
 
 # Networks of tests are so small that threads would only wait for each other; torch, which reads
 # this when it is loaded, is not loaded yet.
@@ -142,6 +146,22 @@ def perfect_transcriber(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def runs(tmp_path: Path) -> RunStore:
+    """An empty store of runs."""
+    from mer.study.store import RunStore
+
+    return RunStore(tmp_path / "results")
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What a cell displays."""
+    parts: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", lambda *given: parts.extend(given))
+    return parts
+
+
+@pytest.fixture
 def mer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the command line in this process."""
     from mer.cli import main
@@ -194,6 +214,33 @@ def notes_at(
     ends = np.add(onsets, lengths)
     columns = np.broadcast_arrays(onsets, ends, pitches, velocities)
     return np.stack(columns, axis=1).astype(float)
+
+
+def class_predictions(
+    system: str,
+    target: Sequence[int] | np.ndarray,
+    answer: Sequence[int] | np.ndarray,
+    *,
+    task: str = "4Q",
+    seed: int = 0,
+    fold: int = 0,
+    first: int = 0,
+    per_group: int = 2,
+    audio: str = "none",
+) -> pd.DataFrame:
+    """Predictions of a run as `Results.predictions` has them, answers certain, clips by song."""
+    numbers = np.arange(first, first + len(target))
+    target, answer = np.asarray(target), np.asarray(answer)
+    chances = {f"p_{k}": (answer == k).astype(float) for k in range(1, 5 if task == "4Q" else 3)}
+    place = {"system": system, "task": task, "split": "s", "fold": fold, "seed": seed}
+    clips = {
+        "id": [f"clip {k:03d}" for k in numbers],
+        "group": [f"song {k // per_group}" for k in numbers],
+        "target": target,
+        "answer": answer,
+        "correct": answer == target,
+    }
+    return pd.DataFrame({**place, "audio": audio, **clips, **chances})
 
 
 def random_fields(

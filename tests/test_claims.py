@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import class_predictions
 from rows import ROWS
 
 from mer.evaluation.resampling import group_bootstrap
@@ -23,33 +24,14 @@ TARGET = np.arange(N) % 4 + 1
 
 
 def predicted(
-    system: str,
-    right: float,
-    *,
-    heads: Sequence[str] = (),
-    seeds: Sequence[int] = (0,),
-    audio: str = "rendered",
+    system: str, right: float, *, heads: str = "", seeds: Sequence[int] = (0,), **place: Any
 ) -> pd.DataFrame:
     """Four-quadrant answers that are right for that share of clips; heads are always right."""
     answer = np.where(np.arange(N) < right * N, TARGET, TARGET % 4 + 1)
-    frame = pd.DataFrame(
-        {
-            "system": system,
-            "task": "4Q",
-            "split": "s",
-            "fold": 0,
-            "audio": audio,
-            "id": [f"clip {k}" for k in range(N)],
-            "group": [f"song {k // 2}" for k in range(N)],
-            "target": TARGET,
-            "answer": answer,
-            "correct": answer == TARGET,
-            **{f"p_{k}": (answer == k).astype(float) for k in (1, 2, 3, 4)},
-        }
-    )
     high = {"A": np.isin(TARGET, (1, 2)), "V": np.isin(TARGET, (1, 4))}
-    frame = frame.assign(**{f"head_{name}": high[name].astype(float) for name in heads})
-    return pd.concat([frame.assign(seed=seed) for seed in seeds], ignore_index=True)
+    columns: dict[str, Any] = {f"head_{name}": high[name].astype(float) for name in heads}
+    frames = [class_predictions(system, TARGET, answer, seed=seed, **place) for seed in seeds]
+    return pd.concat([frame.assign(**columns) for frame in frames], ignore_index=True)
 
 
 def places(*frames: pd.DataFrame) -> dict[str, claims.Answers]:
@@ -57,18 +39,26 @@ def places(*frames: pd.DataFrame) -> dict[str, claims.Answers]:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "expected"),
+    ("first", "second", "margin", "expected"),
     [
-        (0.9, 0.5, claims.HOLDS),
-        (0.5, 0.9, claims.FAILS),
-        (0.5, 0.505, claims.OPEN),
-        (0.5, 0.5, claims.OPEN),
+        (0.9, 0.5, None, claims.HOLDS),
+        (0.5, 0.9, None, claims.FAILS),
+        (0.5, 0.505, None, claims.OPEN),
+        (0.5, 0.5, None, claims.OPEN),
+        (0.7, 0.7, 0.02, claims.HOLDS),
+        (0.7, 0.69, 0.1, claims.HOLDS),
+        (0.9, 0.5, 0.1, claims.FAILS),
+        (0.5, 0.9, 0.1, claims.FAILS),
+        (0.7, 0.6, 0.1, claims.OPEN),
     ],
 )
-def test_the_interval_decides(first: float, second: float, expected: str) -> None:
-    claim = Claim("a is better", "1", (Comparison("a", "b"),))
+def test_the_interval_decides_which_is_better_or_that_none_is(
+    first: float, second: float, margin: float | None, expected: str
+) -> None:
+    claim = Claim("a against b", "1", (Comparison("a", "b", margin=margin),))
     judged = judge([claim], places(predicted("a", first), predicted("b", second)), {})
     assert verdict(claim, judged, "here") == expected
+    assert "a minus b, 4Q" in paragraphs([claim], judged, ["here"])
     row = judged.iloc[0]
     assert row["difference"] == pytest.approx(first - second)
     assert row["low"] <= row["difference"] <= row["high"]
@@ -78,7 +68,7 @@ def test_the_interval_decides(first: float, second: float, expected: str) -> Non
 def seeded(system: str, right: dict[int, np.ndarray]) -> pd.DataFrame:
     """Predictions of several seeds, with the clips that each has right."""
     frames = [
-        predicted(system, 1.0).assign(seed=seed, correct=values) for seed, values in right.items()
+        predicted(system, 1.0, seeds=[seed]).assign(correct=clips) for seed, clips in right.items()
     ]
     return pd.concat(frames, ignore_index=True)
 
@@ -154,23 +144,6 @@ def test_claims_of_the_paper_are_about_known_rows_and_published_gains() -> None:
             assert named <= {*KNOWN_ROWS}
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "margin", "expected"),
-    [
-        (0.7, 0.7, 0.02, claims.HOLDS),
-        (0.7, 0.69, 0.1, claims.HOLDS),
-        (0.9, 0.5, 0.1, claims.FAILS),
-        (0.5, 0.9, 0.1, claims.FAILS),
-        (0.7, 0.6, 0.1, claims.OPEN),
-    ],
-)
-def test_as_good_as_each_other(first: float, second: float, margin: float, expected: str) -> None:
-    claim = Claim("alike", None, (Comparison("a", "b", margin=margin),))
-    judged = judge([claim], places(predicted("a", first), predicted("b", second)), {})
-    assert verdict(claim, judged, "here") == expected
-    assert "a minus b, 4Q" in paragraphs([claim], judged, ["here"])
-
-
 def test_published_rows_are_those_of_the_paper() -> None:
     cells = {key[:2]: value for key, value in zhu2023.PUBLISHED.items()}
     assert cells[zhu2023.PROPOSED, "4Q"] == published_value("zhu2023", "2", "proposed model", "4Q")
@@ -186,9 +159,10 @@ def test_published_rows_are_those_of_the_paper() -> None:
 
 
 def test_table_tells_heads_models_and_implied_answers_apart() -> None:
-    own = predicted("Symbolic-LR", 0.7, audio="none")
+    own = predicted("Symbolic-LR", 0.7)
     arousal = own.assign(task="A", target=1, answer=1, correct=True)
-    frames = [own, arousal, predicted(zhu2023.PROPOSED, 0.6, heads="AV", seeds=(0, 1))]
+    heard = predicted(zhu2023.PROPOSED, 0.6, heads="AV", seeds=(0, 1), audio="rendered")
+    frames = [own, arousal, heard]
     given = answers(pd.concat(frames, ignore_index=True))
     shared: dict[str, Any] = {"published": zhu2023.PUBLISHED, "quoted": zhu2023.TABLE_2.quoted}
     table = task_table(given, "A", zhu2023.TABLE_2.order, **shared)
@@ -222,24 +196,14 @@ def test_late_average_joins_where_both_branches_are_there() -> None:
     assert zhu2023.with_late_average(symbolic) is symbolic
 
 
-@pytest.mark.parametrize(
-    ("used", "expected"),
-    [
-        (
-            {"LSTM-Attn + REMI": {"hidden": 64, "hops": 14}, "Constant": {}},
-            [["LSTM-Attn + REMI", "hidden", "128", "64"]],
-        ),
-        (
-            {"Single-loss": {"pool": 6}, "STFT-input": {"pool": 6, "n_fft": 512}},
-            [
-                ["Single-loss; STFT-input", "pool", "2", "6"],
-                ["STFT-input", "n_fft", "1024", "512"],
-            ],
-        ),
-    ],
-)
-def test_deviations_that_rows_share_stand_once(
-    used: dict[str, dict[str, Any]], expected: list[list[str]]
-) -> None:
+def test_deviations_that_rows_share_stand_once() -> None:
+    used: dict[str, dict[str, Any]] = {
+        **{"Constant": {}, "LSTM-Attn + REMI": {"hidden": 64, "hops": 14}},
+        **{"Single-loss": {"pool": 6}, "STFT-input": {"pool": 6, "n_fft": 512}},
+    }
     rows = {name: ROWS[name].configured(changes) for name, changes in used.items()}
-    assert deviations(rows, ROWS).to_numpy().tolist() == expected
+    assert deviations(rows, ROWS).to_numpy().tolist() == [
+        ["LSTM-Attn + REMI", "hidden", "128", "64"],
+        ["Single-loss; STFT-input", "pool", "2", "6"],
+        ["STFT-input", "n_fft", "1024", "512"],
+    ]

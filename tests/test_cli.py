@@ -8,6 +8,7 @@ import pytest
 from conftest import Run, write_table
 
 from mer import __version__
+from mer.study import profiles
 
 
 def test_version(mer: Run) -> None:
@@ -55,7 +56,7 @@ def test_what_a_corpus_warns_of_is_a_sentence(
             "parameter 'profile' is 'cpuu': input should be 'smoke', ",
         ),
         (("study", "-p", "sedes=[0]"), "unknown parameter 'sedes'; the parameters are: profile"),
-        (("study", "-p", "systems=['X']"), "unknown system 'X'; the systems are: Constant, Song"),
+        (("study", "-p", "systems=['X']"), "unknown system 'X'; the systems are: Constant; Song"),
         (("study", "-p", "seeds"), "found 'seeds'; expected name=value"),
         (("study", "-p", "seeds=zero"), "parameter 'seeds' is 'zero'"),
         (("study", "--notebook", "baseline"), "unknown notebook 'baseline'; the notebooks are:"),
@@ -69,6 +70,28 @@ def test_mistakes_end_with_one_sentence(
     assert err.startswith(f"mer: {expected}")
     assert err.count("\n") == 1
     assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize("arguments", [("study", "--profile", "smoke"), ("book",)])
+@pytest.mark.parametrize(
+    ("part", "name", "known"),
+    [("rows", "STFT input", "Constant; "), ("pages", "zhao23", "corpora; ")],
+)
+def test_names_that_a_profile_misspells(
+    mer: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    part: str,
+    name: str,
+    known: str,
+) -> None:
+    wrong = profiles.get_profile("smoke").model_copy(update={part: {name: {}}})
+    monkeypatch.setattr(profiles, "get_profile", {"smoke": wrong}.__getitem__)
+    status, _, err = mer(*arguments)
+    assert status == 1
+    kind = part.removesuffix("s")
+    assert f"smoke.yaml: unknown {kind} {name!r}; the {part} are: {known}" in err
+    assert err.count("\n") == 1
 
 
 def test_missing_data_folder_says_what_to_do(

@@ -28,7 +28,6 @@ from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.evaluation.metrics import classification_report
 from mer.paths import cache_folder
 from mer.study import executor
-from mer.study.executor import execute
 from mer.study.settings import Settings
 from mer.study.specs import RunSpec, plan
 from mer.study.store import RunStore
@@ -37,19 +36,15 @@ from mer.study.study import Study
 LSTM = "LSTM-Attn + MIDI-like"
 
 
+execute = partial(executor.execute, n_jobs=1, progress=False)
+
+
 def toy(folder: Path) -> Corpus:
     """The tiny EMOPIA with its published split and three folds."""
     corpus = emopia.load(folder)
-    return Corpus(
-        "emopia",
-        corpus.clips,
-        licence="-",
-        citation="-",
-        splits={
-            "split_cls": lambda _: corpus.split("split_cls"),
-            "cv3": partial(cross_validation, n_folds=3),
-        },
-    )
+    splits = {"split_cls": lambda _: corpus.split("split_cls")}
+    splits["cv3"] = partial(cross_validation, n_folds=3)
+    return Corpus("emopia", corpus.clips, licence="-", citation="-", splits=splits)
 
 
 @pytest.fixture(scope="module")
@@ -65,22 +60,11 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return asked
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> RunStore:
-    return RunStore(tmp_path / "results")
-
-
 def planned(corpus: Corpus, systems: Sequence[str], split: str = "cv3") -> list[RunSpec]:
     rows = {name: small(name).configured({"epochs": 5} if name == LSTM else {}) for name in systems}
-    return plan(
-        rows,
-        ["4Q"],
-        corpus="emopia",
-        fingerprint=corpus.fingerprint,
-        split=split,
-        folds=range(len(corpus.split(split).folds)),
-        seeds=[0, 1],
-    )
+    place: Any = {"corpus": "emopia", "fingerprint": corpus.fingerprint, "split": split}
+    folds = range(len(corpus.split(split).folds))
+    return plan(rows, ["4Q"], folds=folds, seeds=[0, 1], **place)
 
 
 def stored_times(runs: RunStore) -> dict[Path, int]:
@@ -96,17 +80,19 @@ def check_same_predictions(a: RunStore, b: RunStore, specs: list[RunSpec]) -> No
 class TestExecute:
     def test_runs_only_what_is_missing(self, corpus: Corpus, runs: RunStore) -> None:
         specs = planned(corpus, ["Constant", "Song-lookup"])
-        assert execute(specs, corpus, runs, n_jobs=1, progress=False) == 6
+        assert execute(specs, corpus, runs) == 6
         times = stored_times(runs)
         assert len(times) == 6
-        assert execute(specs, corpus, runs, n_jobs=1, progress=False) == 0
+        assert execute(specs, corpus, runs) == 0
         more = specs + planned(corpus, ["Constant"], "split_cls")
-        assert execute(more, corpus, runs, n_jobs=1, progress=False) == 1
+        assert execute(more, corpus, runs) == 1
         assert times.items() < stored_times(runs).items()
+        tested = [tuple(runs.read(spec).predictions["id"]) for spec in specs]
+        assert tested == [fold.test for fold in corpus.split("cv3").folds] * 2
 
     def test_what_is_stored(self, corpus: Corpus, runs: RunStore) -> None:
         specs = planned(corpus, ["Constant", "Symbolic-LR", "Audio-LR"], "split_cls")
-        execute(specs, corpus, runs, n_jobs=1, progress=False)
+        execute(specs, corpus, runs)
         for spec, audio in zip(specs, ("none", "none", "rendered"), strict=True):
             run = runs.read(spec)
             frame = run.predictions
@@ -127,26 +113,20 @@ class TestExecute:
     def test_one_process_may_use_all_cores(
         self, corpus: Corpus, runs: RunStore, threads: list[int]
     ) -> None:
-        execute(planned(corpus, ["Constant"], "split_cls"), corpus, runs, progress=False)
+        execute(planned(corpus, ["Constant"], "split_cls"), corpus, runs, n_jobs=None)
         assert threads == [cpu_count()]
-
-    def test_folds_are_those_of_the_split(self, corpus: Corpus, runs: RunStore) -> None:
-        specs = planned(corpus, ["Constant"])
-        execute(specs, corpus, runs, n_jobs=1, progress=False)
-        tested = [runs.read(spec).predictions["id"].tolist() for spec in specs]
-        assert [tuple(ids) for ids in tested] == [fold.test for fold in corpus.split("cv3").folds]
 
     def test_processes_give_the_same(self, corpus: Corpus, runs: RunStore, tmp_path: Path) -> None:
         specs = planned(corpus, ["Symbolic-LR", "Song-lookup"], "split_cls")
         alone = RunStore(tmp_path / "alone")
-        execute(specs, corpus, alone, n_jobs=1, progress=False)
-        assert execute(specs, corpus, runs, n_jobs=2, progress=False) == 2
+        execute(specs, corpus, alone)
+        assert execute(specs, corpus, runs, n_jobs=2) == 2
         check_same_predictions(alone, runs, specs)
 
     def test_shows_progress(
         self, corpus: Corpus, runs: RunStore, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        execute(planned(corpus, ["Constant"], "split_cls"), corpus, runs, n_jobs=1)
+        execute(planned(corpus, ["Constant"], "split_cls"), corpus, runs, progress=True)
         assert re.search(
             r"1/1 .*Constant, 4Q split_cls fold 0 seed 0: accuracy 0\.250", capsys.readouterr().out
         )
@@ -158,30 +138,18 @@ class TestExecute:
         (emopia_copy / "midis" / f"{PARTS['train'][0]}.mid").write_bytes(b"damaged")
         corpus = toy(emopia_copy)
         specs = planned(corpus, ["Constant"], "split_cls")
-        assert execute(specs, corpus, runs, n_jobs=1, progress=False) == 1
+        assert execute(specs, corpus, runs) == 1
         specs += planned(corpus, ["Symbolic-LR", "Symbolic-SVM"], "split_cls")
         with pytest.raises(InvalidDataError, match=rf"{PARTS['train'][0]}\.mid is not a readable"):
-            execute(specs, corpus, runs, n_jobs=n_jobs, progress=False)
+            execute(specs, corpus, runs, n_jobs=n_jobs)
         assert runs.missing(specs) == specs[1:]
-
-    def test_full_disk(
-        self, corpus: Corpus, runs: RunStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def no_space(*args: Any, **options: Any) -> None:
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(pd.DataFrame, "to_csv", no_space)
-        with pytest.raises(MissingDataError, match=r"cannot store the run in .*No space left"):
-            execute(planned(corpus, ["Constant"]), corpus, runs, n_jobs=1, progress=False)
-        assert not stored_times(runs)
 
 
 def run_until_killed(program: str, emopia_folder: Path, runs: RunStore) -> None:
     """Execute all planned runs in another process that `program` has taught when to die."""
     head = f"""
-        import os, signal, sys
+        import os, signal
         from pathlib import Path
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
         import test_executor as t
         from mer.study import executor
 
@@ -193,52 +161,46 @@ def run_until_killed(program: str, emopia_folder: Path, runs: RunStore) -> None:
         store = t.RunStore(Path({str(runs.root)!r}))
     """
     text = textwrap.dedent(head) + textwrap.dedent(program)
-    result = subprocess.run([sys.executable, "-c", text], capture_output=True, check=False)
+    command, here = [sys.executable, "-c", text], Path(__file__).parent
+    result = subprocess.run(command, capture_output=True, cwd=here, check=False)
     assert result.returncode == -signal.SIGKILL, result.stderr.decode()
 
 
-class TestMemoryOfWorkers:
-    def test_settings_reach_workers_and_yield_to_the_user(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        from joblib import Parallel, delayed
-        from joblib.externals.loky import get_reusable_executor
+def test_memory_settings_reach_workers_and_yield_to_the_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
 
-        names = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
-        monkeypatch.delenv(names[0], raising=False)
-        monkeypatch.setenv(names[1], "4096")
-        get_reusable_executor().shutdown()
-        with executor._kept_memory():
-            found = Parallel(n_jobs=2)(delayed(os.getenv)(name) for name in names)
-        assert found == [str(2**33), "4096"]
-        assert [os.getenv(name) for name in names] == [None, "4096"]
+    names = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
+    monkeypatch.delenv(names[0], raising=False)
+    monkeypatch.setenv(names[1], "4096")
+    get_reusable_executor().shutdown()
+    with executor._kept_memory():
+        found = Parallel(n_jobs=2)(delayed(os.getenv)(name) for name in names)
+    assert found == [str(2**33), "4096"]
+    assert [os.getenv(name) for name in names] == [None, "4096"]
 
 
-class TestKill:
-    def test_stored_runs_are_not_computed_again(
-        self, corpus: Corpus, emopia_folder: Path, runs: RunStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        program = """
-            whole = executor.run
-            done = []
+def test_stored_runs_are_not_computed_again_after_a_kill(
+    corpus: Corpus, emopia_folder: Path, runs: RunStore
+) -> None:
+    program = """
+        whole = executor.run
+        done = []
 
-            def run(spec, *args, **options):
-                done.append(spec)
-                return die() if len(done) == 5 else whole(spec, *args, **options)
+        def run(spec, *args, **options):
+            done.append(spec)
+            return die() if len(done) == 5 else whole(spec, *args, **options)
 
-            executor.run = run
-            specs = t.planned(corpus, ["Constant", "Song-lookup"])
-            executor.execute(specs, corpus, store, n_jobs=1)
-        """
-        run_until_killed(program, emopia_folder, runs)
-        specs = planned(corpus, ["Constant", "Song-lookup"])
-        times = stored_times(runs)
-        assert runs.missing(specs) == specs[4:]
-        computed: list[RunSpec] = []
-        monkeypatch.setattr(executor, "run", spy(executor.run, computed))
-        assert execute(specs, corpus, runs, n_jobs=1, progress=False) == 2
-        assert computed == specs[4:]
-        assert times.items() < stored_times(runs).items()
+        executor.run = run
+        t.execute(t.planned(corpus, ["Constant", "Song-lookup"]), corpus, store)
+    """
+    run_until_killed(program, emopia_folder, runs)
+    specs, times = planned(corpus, ["Constant", "Song-lookup"]), stored_times(runs)
+    assert runs.missing(specs) == specs[4:]
+    assert execute(specs, corpus, runs) == 2
+    assert times.items() < stored_times(runs).items()
 
 
 class TestNetworkInterrupted:
@@ -251,14 +213,14 @@ class TestNetworkInterrupted:
     @pytest.fixture
     def whole(self, corpus: Corpus, spec: RunSpec, tmp_path: Path) -> RunStore:
         store = RunStore(tmp_path / "whole")
-        execute([spec], corpus, store, n_jobs=1, progress=False)
+        execute([spec], corpus, store)
         return store
 
     def check_resumes(self, spec: RunSpec, corpus: Corpus, runs: RunStore, whole: RunStore) -> None:
         checkpoint = cache_folder() / "checkpoints" / f"{spec.key[:32]}.pt"
         assert checkpoint.is_file()
         assert not stored_times(runs)
-        execute([spec], corpus, runs, n_jobs=1, progress=False)
+        execute([spec], corpus, runs)
         assert not checkpoint.exists()
         check_same_predictions(whole, runs, [spec])
         assert runs.read(spec).history == whole.read(spec).history
@@ -283,7 +245,7 @@ class TestNetworkInterrupted:
         with monkeypatch.context() as patch:
             patch.setattr(supervised._State, "save", save_and_stop)
             with pytest.raises(KeyboardInterrupt):
-                execute([spec], corpus, runs, n_jobs=1, progress=False)
+                execute([spec], corpus, runs)
         self.check_resumes(spec, corpus, runs, whole)
 
     def test_by_a_kill(
@@ -300,18 +262,10 @@ class TestNetworkInterrupted:
                     die()
 
             supervised._State.save = save_and_die
-            executor.execute(t.planned(corpus, [t.LSTM], "split_cls")[:1], corpus, store, n_jobs=1)
+            t.execute(t.planned(corpus, [t.LSTM], "split_cls")[:1], corpus, store)
         """
         run_until_killed(program, emopia_folder, runs)
         self.check_resumes(spec, corpus, runs, whole)
-
-
-def spy(function: Any, calls: list[RunSpec]) -> Any:
-    def wrapped(spec: RunSpec, *args: Any, **options: Any) -> Any:
-        calls.append(spec)
-        return function(spec, *args, **options)
-
-    return wrapped
 
 
 @pytest.fixture
@@ -348,23 +302,19 @@ class TestCluster:
 
         specs = planned(corpus, ["Constant", "Symbolic-LR", LSTM], "split_cls")
         alone = RunStore(tmp_path / "alone")
-        execute(specs, corpus, alone, n_jobs=1, progress=False)
+        execute(specs, corpus, alone)
         with Client(scheduler) as client:
             client.wait_for_workers(2, timeout=60)
-        assert execute(specs, corpus, runs, cluster=scheduler, progress=False) == 4
+        assert execute(specs, corpus, runs, n_jobs=None, cluster=scheduler) == 4
         check_same_predictions(alone, runs, specs)
-        assert execute(specs, corpus, runs, cluster=scheduler, progress=False) == 0
+        assert execute(specs, corpus, runs, cluster=scheduler) == 0
 
-    def test_address_of_the_wrong_kind(self, corpus: Corpus, runs: RunStore) -> None:
-        specs = planned(corpus, ["Constant"])
-        with pytest.raises(ParameterError, match=r"no dask scheduler answers at 'ftp://nowhere:1'"):
-            execute(specs, corpus, runs, cluster="ftp://nowhere:1", progress=False)
-
-    @pytest.mark.slow
-    def test_no_scheduler_there(self, corpus: Corpus, runs: RunStore) -> None:
-        specs = planned(corpus, ["Constant"])
-        with pytest.raises(ParameterError, match=r"no dask scheduler answers at 'tcp://127\.0"):
-            execute(specs, corpus, runs, cluster="tcp://127.0.0.1:9", progress=False)
+    @pytest.mark.parametrize(
+        "address", ["ftp://nowhere:1", pytest.param("tcp://127.0.0.1:9", marks=pytest.mark.slow)]
+    )
+    def test_no_scheduler_there(self, corpus: Corpus, runs: RunStore, address: str) -> None:
+        with pytest.raises(ParameterError, match=f"no dask scheduler answers at '{address}'"):
+            execute(planned(corpus, ["Constant"]), corpus, runs, cluster=address)
 
 
 class TestStoredStudy:
@@ -381,7 +331,7 @@ class TestStoredStudy:
         specs = study.specs({name: ROWS[name] for name in ("Constant", "Symbolic-LR")})
         found = [(spec.system, spec.task) for spec in specs]
         assert found == [("Constant", "4Q"), ("Constant", "A")]
-        execute(specs, corpus, study.store, n_jobs=1, progress=False)
+        execute(specs, corpus, study.store)
         predictions = study.run(specs).predictions
         assert predictions["id"].tolist() == PARTS["test"] * 2
         assert predictions.loc[predictions["task"] == "A", "target"].tolist() == [2, 2, 1, 1]
@@ -392,7 +342,7 @@ class TestStoredStudy:
         specs = study.specs(rows, tasks=["4Q"])
         with pytest.raises(MissingDataError, match=r"none of 2 runs is stored, .*Constant, 4Q"):
             study.run(specs)
-        execute(specs[:1], corpus, study.store, n_jobs=1, progress=False)
+        execute(specs[:1], corpus, study.store)
         results = study.run(specs)
         assert results.missing == specs[1:]
         assert results.missing_text == "- Song-lookup (split_cls: 4Q): **was not run**."
@@ -407,13 +357,12 @@ def level(fitted: Any, spec: RunSpec, corpus: Corpus, fold: Any) -> float:
     return float(fitted.predict(corpus.select(fold.test)).iloc[0, 1:].max())
 
 
-class TestInspect:
-    def test_fits_once_and_asks_again(
-        self, corpus: Corpus, runs: RunStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        specs = planned(corpus, ["Constant"])
-        values = executor.inspect_fitted(specs, corpus, runs, level, n_jobs=1)
-        assert len(values) == 3
-        assert not runs.missing(specs)
-        monkeypatch.setattr(executor, "fit", None)
-        assert executor.inspect_fitted(specs, corpus, runs, level, n_jobs=1) == values
+def test_systems_are_fitted_once_and_asked_again(
+    corpus: Corpus, runs: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = planned(corpus, ["Constant"])
+    values = executor.inspect_fitted(specs, corpus, runs, level, n_jobs=1)
+    assert len(values) == 3
+    assert not runs.missing(specs)
+    monkeypatch.setattr(executor, "fit", None)
+    assert executor.inspect_fitted(specs, corpus, runs, level, n_jobs=1) == values

@@ -20,7 +20,6 @@ from mer.study.settings import Settings
 from mer.study.store import RunStore
 from mer.study.study import Study
 from mer.study.tables import KNOWN_ROWS
-from mer.systems.base import System
 
 LSTM = "LSTM-Attn + MIDI-like"
 KINDS = {(s.family, type(s), s.inputs): name for name, s in ROWS.items() if s.family}
@@ -57,69 +56,51 @@ def study(tmp_path: Path) -> Study:
     return Study(Settings(profile="smoke"), store=RunStore(tmp_path))
 
 
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What is displayed."""
-    found: list[Any] = []
-    monkeypatch.setattr("IPython.display.display", lambda *parts: found.extend(parts))
-    return found
+def test_layers_by_hand() -> None:
+    network = Network()
+    table = model_card.layer_table(network, (torch.zeros(1, 3, 10), torch.zeros(1, 2)))
+    assert not any(module._forward_hooks for module in network.modules())
+    assert table.to_dict("split") == {
+        "index": ["whole", "conv", "gate", "inner", "inner.deep", "unused"],
+        "columns": ["module", "output", "parameters"],
+        "data": [
+            ["Network", "label (2,), A ()", 50 + 10 + 12],
+            ["Conv1d", "(5, 8)", 3 * 5 * 3 + 5],
+            ["Linear", "(5,)", 2 * 5],
+            ["Inner", "label (2,), A ()", 12],
+            ["Sequential", "(2,)", 5 * 2 + 2],
+            ["Dropout", "–", 0],
+        ],
+    }
 
 
-class TestLayerTable:
-    def test_by_hand(self) -> None:
-        table = model_card.layer_table(Network(), (torch.zeros(1, 3, 10), torch.zeros(1, 2)))
-        assert table.to_dict("split") == {
-            "index": ["whole", "conv", "gate", "inner", "inner.deep", "unused"],
-            "columns": ["module", "output", "parameters"],
-            "data": [
-                ["Network", "label (2,), A ()", 50 + 10 + 12],
-                ["Conv1d", "(5, 8)", 3 * 5 * 3 + 5],
-                ["Linear", "(5,)", 2 * 5],
-                ["Inner", "label (2,), A ()", 12],
-                ["Sequential", "(2,)", 5 * 2 + 2],
-                ["Dropout", "–", 0],
-            ],
-        }
-
-    def test_leaves_no_hooks(self) -> None:
-        network = nn.Linear(2, 3)
-        model_card.layer_table(network, torch.zeros(1, 2))
-        assert not network._forward_hooks
-
-
-class TestShow:
-    def test_network(self, study: Study, shown: list[Any]) -> None:
-        model_card.show(study, LSTM)
-        table, figure = shown
-        n = int(table.data["parameters"].iloc[0])
-        assert n == model_card.parameter_counts(study, {LSTM: ROWS[LSTM]}).loc[LSTM, "here"]
-        assert f"{LSTM}, profile smoke: {n:,} parameters" in table.to_html()
-        assert [axis.get_title() for axis in figure.axes] == ["input"]
-
-    def test_system_without_a_network(self, study: Study) -> None:
-        with pytest.raises(ParameterError, match="DescriptorClassifier has no network to show"):
-            model_card.show(study, "Symbolic-SVM")
+def test_a_network_is_shown_with_its_parameters(study: Study, shown: list[Any]) -> None:
+    model_card.show(study, LSTM)
+    table, figure = shown
+    n = int(table.data["parameters"].iloc[0])
+    assert f"{LSTM}, profile smoke: {n:,} parameters" in table.to_html()
+    assert [axis.get_title() for axis in figure.axes] == ["input"]
+    counts = model_card.parameter_counts(study, {LSTM: ROWS[LSTM]})
+    sizes = study.sized({LSTM: ROWS[LSTM]})[LSTM].parameters
+    names = ("embedding", "hidden", "attention", "hops", "classifier")
+    here = LSTMAttn(sizes["vocabulary"], 4, **{name: sizes[name] for name in names})
+    assert counts.loc[LSTM, "here"] == n == sum(p.numel() for p in here.parameters())
+    assert counts["default"].gt(counts["here"]).all()
+    with pytest.raises(ParameterError, match="DescriptorClassifier has no network to show"):
+        model_card.show(study, "Symbolic-SVM")
 
 
 @pytest.mark.parametrize("row", KINDS.values())
 def test_every_network_has_an_example(row: str) -> None:
-    network, inputs, pictures = small(row).example(model_card.example_clip(4))
+    clip = model_card.example_clip(4)
+    assert clip.labels.quadrant == 4
+    network, inputs, pictures = small(row).example(clip)
     table = model_card.layer_table(network, inputs)
     assert table["parameters"].iloc[0] > 0
     assert ("2" if ROWS[row].regression else "4") in table["output"].iloc[0]
     figure = model_card.feature_figure(pictures)
     assert [axis.get_title() for axis in figure.axes] == list(pictures)
     figure.savefig(io.BytesIO(), dpi=40)
-
-
-def test_parameters_are_counted(study: Study) -> None:
-    rows: dict[str, System] = {LSTM: ROWS[LSTM]}
-    counts = model_card.parameter_counts(study, rows)
-    sizes = study.sized(rows)[LSTM].parameters
-    names = ("embedding", "hidden", "attention", "hops", "classifier")
-    here = LSTMAttn(sizes["vocabulary"], 4, **{name: sizes[name] for name in names})
-    assert counts.loc[LSTM, "here"] == sum(p.numel() for p in here.parameters())
-    assert counts["default"].gt(counts["here"]).all()
 
 
 def test_pictures_are_drawn_by_what_they_are() -> None:
@@ -132,11 +113,6 @@ def test_pictures_are_drawn_by_what_they_are() -> None:
     image: Any = feature.images[0].get_array()
     assert image.shape == (6, 7)
     assert figure.get_figwidth() == plots.WIDTH
-
-
-def test_example_clips() -> None:
-    clips = [model_card.example_clip(quadrant) for quadrant in (1, 2, 3, 4)]
-    assert [clip.labels.quadrant for clip in clips] == [1, 2, 3, 4]
 
 
 def test_a_row_of_a_paper_keeps_its_name() -> None:

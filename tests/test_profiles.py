@@ -14,6 +14,7 @@ from mer.corpora import LABELLED
 from mer.errors import InvalidDataError, ParameterError
 from mer.papers.emopia.systems import TokenNetwork
 from mer.study import profiles
+from mer.study.book import NOTEBOOKS
 from mer.study.profiles import NAMES, Profile, get_profile
 
 LSTM = "LSTM-Attn + MIDI-like"
@@ -40,7 +41,7 @@ class TestFiles:
     def test_every_row_of_the_papers_has_its_size(self, name: str) -> None:
         found = get_profile(name)
         assert {system.family for system in NETWORKS.values()} == set(found.families)
-        assert set(found.rows) <= set(ROWS)
+        profiles.check_names(name, rows=ROWS, pages=NOTEBOOKS)
         for row, system in ROWS.items():
             found.sized(row, system)
 

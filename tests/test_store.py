@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
-import json
 import os
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -38,24 +33,20 @@ SPEC = RunSpec(
 
 
 def make_run(spec: RunSpec = SPEC, *, seed: int = 0) -> Run:
-    rng = np.random.default_rng(seed)
-    values = rng.dirichlet([1, 1, 1, 1], 5).round(5)
-    frame = pd.DataFrame(
-        {
-            "id": [f"clip {k}" for k in range(4)] + ["007"],
-            "group": ["NA", "null", "1", "b,c", "ü"],
-            "target": [1, 2, 3, 4, 1],
-            **{f"p_{k + 1}": values[:, k] for k in range(4)},
-        }
-    )
+    values = np.random.default_rng(seed).dirichlet([1, 1, 1, 1], 5).round(5)
+    frame = pd.DataFrame(values, columns=["p_1", "p_2", "p_3", "p_4"])
+    frame.insert(0, "id", ["clip 0", "clip 1", "clip 2", "clip 3", "007"])
+    frame.insert(1, "group", ["NA", "null", "1", "b,c", "ü"])
+    frame.insert(2, "target", [1, 2, 3, 4, 1])
     history = [{"train_loss": 0.5, "valid_accuracy": 0.25}, {"train_loss": 0.25}]
     details = {"metrics": {"accuracy": 0.4}, "clips": {"train": 9, "valid": 3, "test": 5}}
     return Run(spec, frame, history, {**details, "audio": "none"})
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> RunStore:
-    return RunStore(tmp_path / "results")
+def check_only_run(runs: RunStore, seed: int) -> None:
+    expected = make_run(seed=seed).predictions
+    pd.testing.assert_frame_equal(runs.read(SPEC).predictions, expected, check_dtype=False)
+    assert len(list(runs.folder(SPEC).parent.iterdir())) == 1
 
 
 def files(folder: Path) -> list[str]:
@@ -66,10 +57,6 @@ class TestKey:
     def test_reference_value(self) -> None:
         # Stored runs are found by their key: a change here makes all of them useless.
         assert SPEC.key == "eb9f79097b94d58555762fca0e287c9f7aa457b205a93444e4c981afd7d83d1b"
-
-    def test_is_the_digest_of_canonical_json(self) -> None:
-        text = json.dumps(SPEC.facts, sort_keys=True, separators=(",", ":"))
-        assert hashlib.sha256(text.encode()).hexdigest() == SPEC.key
 
     @pytest.mark.parametrize(
         ("field", "value"),
@@ -94,36 +81,36 @@ class TestKey:
         turned = dict(reversed(SPEC.parameters.items()))
         assert dataclasses.replace(SPEC, parameters=turned).key == SPEC.key
 
-    def test_fields_are_all_covered(self) -> None:
-        assert len(SPEC.facts) == 9
-
 
 class TestPlan:
-    def plan(self, systems: list[str], tasks: list[str], **more: Any) -> list[RunSpec]:
-        settings = {"corpus": "emopia", "fingerprint": "0", "split": "cv10", "folds": range(2)}
+    def plan(self, systems: list[str], tasks: list[str]) -> list[RunSpec]:
+        place: Any = {"corpus": "emopia", "fingerprint": "0", "split": "cv10"}
         rows = {name: ROWS[name] for name in systems}
-        return plan(rows, tasks, **{**settings, "seeds": [0, 1], **more})
+        return plan(rows, tasks, folds=range(2), seeds=[0, 1], **place)
 
     def test_seeds_only_where_they_matter(self) -> None:
-        specs = self.plan(["Constant", "LSTM-Attn + REMI"], ["4Q", "A"])
+        specs = self.plan(["Constant", SPEC.system], ["4Q", "A"])
         found = [(s.system, s.task, s.seed, s.fold) for s in specs if s.task == "A"]
-        lstm = "LSTM-Attn + REMI"
         assert found == [
             *(("Constant", "A", 0, fold) for fold in (0, 1)),
-            *((lstm, "A", seed, fold) for seed in (0, 1) for fold in (0, 1)),
+            *((SPEC.system, "A", seed, fold) for seed in (0, 1) for fold in (0, 1)),
         ]
         assert len({spec.key for spec in specs}) == len(specs) == 12
 
     def test_parameters_are_resolved_and_json_native(self) -> None:
-        (spec,) = self.plan(["Symbolic-LR"], ["V"], folds=[0])
+        spec, _ = self.plan(["Symbolic-LR"], ["V"])
         grid = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
         facts = {"features": ["symbolic"], "classifier": "logistic", "c_grid": grid}
         assert spec.parameters == facts
         assert set(spec.revisions) == {"notes", "symbolic"}
 
-    def test_unknown_task(self) -> None:
-        with pytest.raises(ParameterError, match="unknown task 'Q'"):
-            self.plan(["Constant"], ["Q"])
+    @pytest.mark.parametrize(
+        ("task", "message"),
+        [("Q", "unknown task 'Q'"), ("VA", "answers with class probabilities, which is not task")],
+    )
+    def test_tasks_that_cannot_be_run(self, task: str, message: str) -> None:
+        with pytest.raises(ParameterError, match=message):
+            self.plan(["Constant"], [task])
 
 
 class TestRoundTrip:
@@ -131,15 +118,11 @@ class TestRoundTrip:
         run = make_run()
         assert SPEC not in runs
         runs.write(run)
-        assert SPEC in runs
         again = runs.read(SPEC)
         pd.testing.assert_frame_equal(again.predictions, run.predictions, check_dtype=False)
         assert again.spec == SPEC
         assert again.details == run.details
         assert again.history[0] == run.history[0]
-
-    def test_files(self, runs: RunStore) -> None:
-        runs.write(make_run())
         folder = f"runs/emopia/lstm-attn-remi/{SPEC.key[:20]}"
         names = ("history.csv", "predictions.csv", "run.json")
         assert files(runs.root) == [f"{folder}/{name}" for name in names]
@@ -160,9 +143,7 @@ class TestRoundTrip:
     def test_stored_run_is_not_replaced(self, runs: RunStore) -> None:
         runs.write(make_run(seed=0))
         runs.write(make_run(seed=1))
-        expected = make_run(seed=0).predictions
-        pd.testing.assert_frame_equal(runs.read(SPEC).predictions, expected, check_dtype=False)
-        assert len(list(runs.folder(SPEC).parent.iterdir())) == 1
+        check_only_run(runs, seed=0)
 
     def test_predictions_for_tables(self, runs: RunStore) -> None:
         specs = [dataclasses.replace(SPEC, seed=seed) for seed in (0, 1)]
@@ -189,18 +170,24 @@ def damage(path: Path, how: str) -> None:
         "no spec": "{}",
         "lacks a number": text.replace(",", ",,", 9),
         "text for a number": text.replace("\nclip 0,NA,1,", "\nclip 0,NA,one,"),
+        "probability above 1": text.replace("clip 1,null,2,0", "clip 1,null,2,1", 1),
         "other columns": text.replace("group", "song", 1),
     }
-    path.write_bytes(b"\xff\x00\x80" if how == "bytes" else changed[how].encode())
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(b"\xff\x00\x80" if how == "bytes" else changed[how].encode())
 
 
 class TestDamage:
     CASES = (
         *(("run.json", how) for how in ("empty", "bytes", "cut in a row", "list", "string")),
         *(("run.json", how) for how in ("null", "other fields", "no spec")),
-        *(("predictions.csv", how) for how in ("empty", "bytes", "cut in a row")),
+        *(("predictions.csv", how) for how in ("empty", "bytes", "cut in a row", "missing")),
         *(("predictions.csv", how) for how in ("cut after a row", "lacks a number")),
         *(("predictions.csv", how) for how in ("text for a number", "other columns")),
+        ("predictions.csv", "probability above 1"),
+        ("history.csv", "cut in a row"),
     )
 
     @pytest.mark.parametrize(("name", "how"), CASES)
@@ -212,12 +199,6 @@ class TestDamage:
         with pytest.raises(InvalidDataError, match=rf"{SPEC.key[:20]} is damaged .*; remove the f"):
             runs.read(SPEC)
         assert runs.read(other).spec == other
-
-    def test_missing_predictions(self, runs: RunStore) -> None:
-        runs.write(make_run())
-        (runs.folder(SPEC) / "predictions.csv").unlink()
-        with pytest.raises(InvalidDataError, match="is damaged"):
-            runs.read(SPEC)
 
     def test_run_of_another_spec(self, runs: RunStore) -> None:
         other = dataclasses.replace(SPEC, seed=2)
@@ -254,43 +235,33 @@ class TestInterruption:
             with pytest.raises(MissingDataError, match=r"cannot store the run in .*No space left"):
                 runs.write(make_run())
         assert files(runs.root) == before
-        assert SPEC not in runs
         assert runs.read(other).spec == other
 
     def test_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
         (tmp_path / "results").write_text("a file")
-        with pytest.raises(MissingDataError, match="cannot store runs in"):
+        with pytest.raises(MissingDataError, match=r"cannot store the run in .*Not a directory"):
             RunStore(tmp_path / "results").write(make_run())
 
-    @pytest.mark.parametrize("moment", ["first file", "last file", "renaming"])
-    def test_kill_leaves_stored_runs_whole(self, runs: RunStore, moment: str) -> None:
+    @pytest.mark.parametrize(
+        ("where", "name"), [(pd.DataFrame, "to_csv"), (Path, "write_text"), (Path, "rename")]
+    )
+    def test_kill_leaves_stored_runs_whole(self, runs: RunStore, where: Any, name: str) -> None:
         other = dataclasses.replace(SPEC, seed=2)
         runs.write(make_run(other))
-        program = f"""
-            import os, sys
-            from pathlib import Path
-            sys.path.insert(0, {str(Path(__file__).parent)!r})
-            import pandas as pd
-            import test_store as t
 
-            def killed(*args, **options):
-                os._exit(9)
+        def end_halfway(path: Any, *args: Any, **options: Any) -> None:
+            if name == "write_text":
+                path.write_bytes(args[0][:50].encode())
+            os._exit(9)
 
-            def cut(path, text, **options):
-                with open(path, "w") as file:
-                    file.write(text[:50])
-                os._exit(9)
-
-            where, name, how = {{
-                "first file": (pd.DataFrame, "to_csv", killed),
-                "last file": (Path, "write_text", cut),
-                "renaming": (Path, "rename", killed),
-            }}[{moment!r}]
-            setattr(where, name, how)
-            t.RunStore(Path({str(runs.root)!r})).write(t.make_run())
-        """
-        command = [sys.executable, "-c", textwrap.dedent(program)]
-        assert subprocess.run(command, check=False).returncode == 9
+        child = os.fork()
+        if not child:
+            try:
+                setattr(where, name, end_halfway)
+                runs.write(make_run())
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
         assert SPEC not in runs
         assert runs.read(other).spec == other
         runs.write(make_run())
@@ -308,36 +279,25 @@ class TestInterruption:
 
         monkeypatch.setattr(store_module, "_write_files", slow)
         runs.write(make_run(seed=0))
-        expected = make_run(seed=1).predictions
-        pd.testing.assert_frame_equal(runs.read(SPEC).predictions, expected, check_dtype=False)
-        assert len(list(runs.folder(SPEC).parent.iterdir())) == 1
+        check_only_run(runs, seed=1)
 
 
-class TestCard:
-    def test_round_trip(self, runs: RunStore) -> None:
-        runs.write_card("emopia", {"name": "emopia", "splits": {"cv10": {"folds": 10}}})
-        assert runs.read_card("emopia")["splits"]["cv10"]["folds"] == 10
-
-    def test_missing_and_damaged(self, runs: RunStore) -> None:
-        with pytest.raises(MissingDataError, match="nothing is stored of corpus 'emopia'"):
-            runs.read_card("emopia")
-        runs.write_card("emopia", {"name": "emopia"})
-        (runs.root / "corpora" / "emopia.json").write_text('{"name": "emo')
-        with pytest.raises(InvalidDataError, match=r"emopia\.json is damaged"):
-            runs.read_card("emopia")
-
-    def test_full_disk_keeps_the_old_card(
-        self, runs: RunStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        runs.write_card("emopia", {"name": "old"})
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, "write_text", no_space)
-            with pytest.raises(MissingDataError, match="No space left"):
-                runs.write_card("emopia", {"name": "new"})
-        assert runs.read_card("emopia") == {"name": "old"}
+def test_cards(runs: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MissingDataError, match="nothing is stored of corpus 'emopia'"):
+        runs.read_card("emopia")
+    card = {"name": "emopia", "splits": {"cv10": {"folds": 10}}}
+    runs.write_card("emopia", card)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", no_space)
+        with pytest.raises(MissingDataError, match="No space left"):
+            runs.write_card("emopia", {"name": "new"})
+    assert runs.read_card("emopia") == card
+    (runs.root / "corpora" / "emopia.json").write_text('{"name": "emo')
+    with pytest.raises(InvalidDataError, match=r"emopia\.json is damaged"):
+        runs.read_card("emopia")
 
 
 def test_names_in_tables_that_look_like_numbers_stay_names(runs: RunStore) -> None:
     frame = pd.DataFrame({"id": ["007"], "group": ["1e3"], "p_1": [0.5]})
-    table = runs.table("songs", {}, lambda: (frame, {}))
+    table = runs.table("songs", {}, lambda: frame)
     assert table.iloc[0].tolist() == ["007", "1e3", 0.5]

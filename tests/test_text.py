@@ -66,22 +66,11 @@ def test_listing(names: list[Any], expected: str) -> None:
     assert listing(names) == expected
 
 
-def test_listing_of_alternatives() -> None:
-    assert listing("AB", "or") == "A or B"
-
-
 def test_captioned_table_formats_cells() -> None:
-    table = pd.DataFrame(
-        {
-            "accuracy": [0.5, -0.25],
-            "n": [1078, 86],
-            "right": [True, False],
-            "mixed": [None, 0.5],
-            "p": [np.nan, 1.0],
-            "text": [".7 ± .1 [.6, -.8]", "a, b [51%, 75%]"],
-        },
-        index=pd.Index(["a", "b"], name="system"),
-    )
+    columns: dict[str, Any] = {"accuracy": [0.5, -0.25], "n": [1078, 86], "right": [True, False]}
+    columns |= {"mixed": [None, 0.5], "p": [NAN, 1.0]}
+    columns["text"] = [".7 ± .1 [.6, -.8]", "a, b [51%, 75%]"]
+    table = pd.DataFrame(columns, index=pd.Index(["a", "b"], name="system"))
     html = captioned(table, "A caption").to_html()
     space = "\N{NO-BREAK SPACE}"
     estimates = (f".7{space}±{space}.1 [.6,{space}-.8]", f"a, b [51%,{space}75%]")

@@ -16,6 +16,13 @@ from mer.features.notes import read_notes
 from mer.study import plots
 from mer.study.text import number
 
+_NOTE_STATISTICS = {
+    "duration_s": "Duration (s)",
+    "notes_per_s": "Notes per second",
+    "mean_velocity": "Mean velocity (1-127)",
+    "mean_pitch": "Mean pitch (MIDI)",
+}
+
 
 def describe(corpus: Corpus) -> dict[str, Any]:
     """Counts and statistics of a corpus, JSON-native.
@@ -45,16 +52,17 @@ def describe(corpus: Corpus) -> dict[str, Any]:
 def _describe_split(corpus: Corpus, split: Split) -> dict[str, Any]:
     group = dict(zip(corpus.ids, corpus.groups, strict=True))
     first = split.folds[0]
-    trained = {group[clip_id] for clip_id in first.train}
+    groups = {
+        part: [group[clip_id] for clip_id in getattr(first, part)]
+        for part in ("train", "valid", "test")
+    }
+    trained = set(groups["train"])
     return {
         "folds": len(split.folds),
         "leaky": split.leaky,
-        "clips": {part: len(getattr(first, part)) for part in ("train", "valid", "test")},
-        "groups": {
-            part: len({group[i] for i in getattr(first, part)})
-            for part in ("train", "valid", "test")
-        },
-        "test_clips_with_sibling_in_train": sum(group[i] in trained for i in first.test),
+        "clips": {part: len(names) for part, names in groups.items()},
+        "groups": {part: len(set(names)) for part, names in groups.items()},
+        "test_clips_with_sibling_in_train": sum(name in trained for name in groups["test"]),
     }
 
 
@@ -85,34 +93,24 @@ def label_agreement(corpus: Corpus) -> dict[str, float]:
 
 def _describe_notes(corpus: Corpus) -> dict[str, dict[str, list[float]]]:
     """By quadrant: 5 %, 50 % and 95 % quantiles of duration (s), notes/s, velocity and pitch."""
-    values: dict[str, dict[str, list[float]]] = {}
+    rows = []
     for clip in corpus:
         if clip.midi is None or clip.labels.quadrant is None:
             continue
         notes = read_notes(clip.midi)
-        if not len(notes):
-            continue
-        row = values.setdefault(f"Q{clip.labels.quadrant}", {})
-        duration = float(notes[:, 1].max())
-        row.setdefault("duration_s", []).append(duration)
-        row.setdefault("notes_per_s", []).append(len(notes) / duration)
-        row.setdefault("mean_velocity", []).append(float(notes[:, 3].mean()))
-        row.setdefault("mean_pitch", []).append(float(notes[:, 2].mean()))
+        if len(notes):
+            end, (pitch, velocity) = notes[:, 1].max(), notes[:, 2:4].mean(axis=0)
+            values = (end, len(notes) / end, velocity, pitch)
+            row = dict(zip(_NOTE_STATISTICS, values, strict=True))
+            rows.append({"quadrant": f"Q{clip.labels.quadrant}", **row})
+    table = pd.DataFrame(rows, columns=["quadrant", *_NOTE_STATISTICS])
     return {
-        quadrant: {
-            name: np.round(np.percentile(numbers, [5, 50, 95]), 3).tolist()
-            for name, numbers in sorted(row.items())
+        str(quadrant): {
+            name: np.round(np.percentile(part[name], [5, 50, 95]), 3).tolist()
+            for name in sorted(_NOTE_STATISTICS)
         }
-        for quadrant, row in sorted(values.items())
+        for quadrant, part in table.groupby("quadrant")
     }
-
-
-_NOTE_STATISTICS = {
-    "duration_s": "Duration (s)",
-    "notes_per_s": "Notes per second",
-    "mean_velocity": "Mean velocity (1-127)",
-    "mean_pitch": "Mean pitch (MIDI)",
-}
 
 
 def label_figure(card: Mapping[str, Any]) -> Figure:
@@ -128,25 +126,14 @@ def label_figure(card: Mapping[str, Any]) -> Figure:
 def note_figure(card: Mapping[str, Any]) -> Figure:
     """Median and 5-95 % range over clips of plain note statistics, by quadrant."""
     rows = [
-        {
-            "quadrant": quadrant,
-            "statistic": label,
-            **dict(zip(("low", "mean", "high"), v, strict=True)),
-        }
+        (quadrant, label, *values[name])
         for quadrant, values in card["notes"].items()
         for name, label in _NOTE_STATISTICS.items()
-        for v in [values[name]]
     ]
-    palette = {quadrant: colour for quadrant, (_, colour) in plots.QUADRANTS.items()}
-    return plots.forest(
-        pd.DataFrame(rows),
-        "quadrant",
-        column="statistic",
-        hue="quadrant",
-        palette=palette,
-        sharex=False,
-        xlabel="",
-    )
+    frame = pd.DataFrame(rows, columns=["quadrant", "statistic", "low", "mean", "high"])
+    layout: plots.Layout = {"column": "statistic", "hue": "quadrant", "sharex": False, "xlabel": ""}
+    layout["palette"] = {quadrant: colour for quadrant, (_, colour) in plots.QUADRANTS.items()}
+    return plots.forest(frame, "quadrant", **layout)
 
 
 def summary(card: Mapping[str, Any]) -> str:

@@ -103,22 +103,11 @@ class Comparison:
         published: float = np.nan,
     ) -> dict[str, Any]:
         """A row of `judge` on this difference."""
-        covers = (
-            None if np.isnan(published) else bool(difference.low <= published <= difference.high)
-        )
-        values = (
-            *(claim, place, self.better, self.worse, self.measured, by),
-            *(
-                difference.mean,
-                difference.low,
-                difference.high,
-                n,
-                published,
-                covers,
-                self.verdict(difference),
-            ),
-        )
-        return dict(zip(COLUMNS, values, strict=True))
+        inside = bool(difference.low <= published <= difference.high)
+        covers = None if np.isnan(published) else inside
+        compared = (claim, place, self.better, self.worse, self.measured, by)
+        found = (*difference, n, published, covers, self.verdict(difference))
+        return dict(zip(COLUMNS, (*compared, *found), strict=True))
 
 
 @dataclass(frozen=True)
@@ -144,12 +133,7 @@ def judge(
 ) -> pd.DataFrame:
     """All differences that the claims are about.
 
-    Parameters
-    ----------
-    claims : iterable of Claim
-    places : mapping of str to Answers
-        Predictions, by the name of the split (or the folds of it) that they are of.
-    published : mapping
+    `places` are predictions by the name of the split (or the folds of it) that they are of.
 
     Returns
     -------
@@ -193,10 +177,9 @@ def verdict(claim: Claim, judged: pd.DataFrame, place: str) -> str:
     verdicts = _rows(claim, judged, place)["verdict"]
     if verdicts.empty:
         return NOT_RUN
-    if (verdicts == FAILS).any():
-        return FAILS
-    if (verdicts == OPEN).any():
-        return OPEN
+    for decisive in (FAILS, OPEN):
+        if decisive in set(verdicts):
+            return decisive
     return HOLDS if len(verdicts) == len(claim.comparisons) else HOLDS_IN_PART
 
 
@@ -207,16 +190,9 @@ def paragraphs(
     *,
     published_on: str | None = None,
 ) -> str:
-    """A paragraph a claim in Markdown: verdicts, and the differences that they come from.
+    """A paragraph a claim in Markdown: verdicts, and the differences (of `judge`) behind them.
 
-    Parameters
-    ----------
-    claims : sequence of Claim
-    judged : DataFrame
-        From `judge`.
-    places : iterable of str
-    published_on : str, optional
-        What the published values were measured on, if it is not what these were.
+    `published_on` is what the published values were measured on, if it is not what these were.
     """
     places = list(places)
     blocks = []
@@ -263,18 +239,10 @@ def _difference(row: Any) -> str:
 
 
 def differences_text(judged: pd.DataFrame) -> pd.DataFrame:
-    """Judged differences for reading, each once: one row a difference.
+    """Rows of `judge` as text, each difference once, indexed by "better minus worse".
 
-    Parameters
-    ----------
-    judged : DataFrame
-        Rows of `judge`.
-
-    Returns
-    -------
-    DataFrame
-        Text, indexed by "better minus worse": place, of (task, or metric and dimension),
-        difference [95 % interval], published (where there is any) and verdict.
+    Columns place, of (task, or metric and dimension), difference [95 % interval], published (where
+    there is any) and verdict.
     """
     rows = judged.drop_duplicates(["place", "better", "worse", "task"])
     table = pd.DataFrame(
@@ -292,13 +260,7 @@ def differences_text(judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def against(predictions: pd.DataFrame, reference: str, task: str) -> pd.DataFrame:
-    """Difference of a reference from every other system on the same clips.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        Of one split.
-    reference, task : str
+    """Difference of a reference from every other system on the same clips of one split.
 
     Returns
     -------

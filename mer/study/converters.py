@@ -72,13 +72,12 @@ class Evaluation:
     score: Callable[[Any, str], list[dict[str, Any]]]
     references: Sequence[str] = ()
 
-    def scores(self, study: Study, test: str, converter: str) -> pd.DataFrame:
+    def scores(
+        self, study: Study, test: str, converter: str, *, compute: bool = True
+    ) -> pd.DataFrame:
         """Scores of a converter on one test, from the store where they are there.
 
-        Returns
-        -------
-        DataFrame
-            Columns test, the kind of converter, and those of `score`.
+        Columns test, the kind of converter, and those of `score`.
 
         Raises
         ------
@@ -87,24 +86,18 @@ class Evaluation:
         MissingDataError
             If the scores are not stored and not to be computed, or data or weights are missing.
         """
-        return study.table(
-            self._title(test, converter),
-            self._key(study, test, converter),
-            partial(self._compute, study, test, converter),
-        )
-
-    def _title(self, test: str, converter: str) -> str:
-        return f"{self.name} {test} {converter}"
-
-    def _key(self, study: Study, test: str, converter: str) -> dict[str, Any]:
         _check_name("test", test, self.tests)
         _check_name(self.converter, converter, (*self.converters, *self.references))
-        return {
+        name = f"{self.name} {test} {converter}"
+        key = {
             "test": test,
             self.converter: converter,
             "revisions": self.revisions(converter),
             **self.tests[test].options(study.profile),
         }
+        if not compute:
+            return study.store.table(name, key, None)
+        return study.table(name, key, partial(self._compute, study, test, converter))
 
     def _compute(self, study: Study, test: str, converter: str) -> pd.DataFrame:
         from joblib import Parallel, delayed
@@ -140,8 +133,7 @@ class Evaluation:
             frames += [self.scores(study, test, name) for name in wanted]
             for name in others:
                 with suppress(MissingDataError):
-                    key = self._key(study, test, name)
-                    frames.append(study.store.table(self._title(test, name), key, None))
+                    frames.append(self.scores(study, test, name, compute=False))
         return pd.concat(frames, ignore_index=True)
 
     def descriptions(self, scores: pd.DataFrame) -> Styler:

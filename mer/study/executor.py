@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import resource
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mer import __version__
 from mer.audio import audio_source
 from mer.clips import Corpus, Fold
 from mer.errors import ParameterError
@@ -24,7 +20,7 @@ from mer.evaluation.metrics import classification_report, regression_report
 from mer.files import atomic_folder
 from mer.paths import cache_folder
 from mer.study.specs import RunSpec
-from mer.study.store import PREDICTION_DECIMALS, Run, RunStore
+from mer.study.store import PREDICTION_DECIMALS, Run, RunStore, environment
 from mer.systems.base import FITTED_FILE, Context, Fitted
 from mer.tasks import AnyTask, RegressionTask, get_task
 
@@ -45,14 +41,10 @@ def execute(
 
     Parameters
     ----------
-    specs : sequence of RunSpec
-    corpus : Corpus
-    store : RunStore
     n_jobs : int, optional
         Processes; one for each core if None.
     cluster : str, optional
         Address of a dask scheduler whose workers see the same data folder.
-    progress : bool
 
     Returns
     -------
@@ -84,18 +76,8 @@ def in_parallel(
 ) -> Iterator[Any]:
     """Results of a function for several jobs, each as soon as it is there.
 
-    Parameters
-    ----------
-    function : callable
-        Takes what a job holds, and `threads`, the number of threads that torch may use.
-    jobs : sequence of tuple
-    n_jobs, cluster
-        As in `execute`.
-
-    Raises
-    ------
-    ParameterError
-        If no scheduler answers at that address.
+    It takes what a job holds, and `threads`, the number of threads that torch may use. `n_jobs`,
+    `cluster` and errors are as in `execute`.
     """
     from joblib import Parallel, cpu_count, delayed
 
@@ -160,16 +142,9 @@ def _with_progress(results: Any, total: int, progress: bool) -> Iterator[Run]:
 
 
 def run(spec: RunSpec, corpus: Corpus, fold: Fold, *, threads: int | None = None) -> Run:
-    """Train and evaluate one system on one fold.
+    """Train and evaluate one system on its fold of the corpus.
 
-    Parameters
-    ----------
-    spec : RunSpec
-    corpus : Corpus
-    fold : Fold
-        Of that corpus, as `spec` says.
-    threads : int, optional
-        Threads that torch may use, unless the environment says it (OMP_NUM_THREADS).
+    `threads` is how many torch may use, unless the environment says it (OMP_NUM_THREADS).
     """
     return fit(spec, corpus, fold, threads=threads)[0]
 
@@ -183,7 +158,8 @@ def fit(
     assert system is not None, "a planned run has its system"
     task = get_task(spec.task)
     _limit_threads(threads)
-    context = Context(task, seed=spec.seed, checkpoint=_checkpoint(spec))
+    checkpoint = cache_folder() / "checkpoints" / f"{spec.key[:32]}.pt"
+    context = Context(task, seed=spec.seed, checkpoint=checkpoint)
     fitted = system.fit(corpus.select(fold.train), corpus.select(fold.valid), context)
     test = corpus.select(fold.test)
     predictions = with_targets(fitted.predict(test), test, task)
@@ -208,31 +184,22 @@ def inspect_fitted(
     n_jobs: int | None = None,
     cluster: str | None = None,
 ) -> list[Any]:
-    """What a function says of fitted systems, one entry a run; see `mer.study.study.Study.inspect`.
+    """Results of a function of fitted systems, one a run; see `mer.study.study.Study.inspect`.
 
-    Parameters
-    ----------
-    specs : sequence of RunSpec
-        On that corpus.
-    corpus : Corpus
-    store : RunStore
-    function : callable
-        Takes the fitted system, its specification, the corpus and the fold; processes exchange it
-        by name, so it stands in a module.
-    n_jobs, cluster
-        As in `execute`.
+    Processes exchange the function by its name, so it stands in a module. Other parameters are
+    those of `execute`.
     """
     folds = {spec.split: corpus.split(spec.split).folds for spec in specs}
     jobs = [
         (number, spec, corpus, folds[spec.split][spec.fold], spec in store, function)
         for number, spec in enumerate(specs)
     ]
-    found: dict[int, Any] = {}
-    for number, result, said in in_parallel(_inspect, jobs, n_jobs=n_jobs, cluster=cluster):
-        if result is not None:
-            store.write(result)
-        found[number] = said
-    return [found[number] for number in range(len(jobs))]
+    results: dict[int, Any] = {}
+    for number, run, value in in_parallel(_inspect, jobs, n_jobs=n_jobs, cluster=cluster):
+        if run is not None:
+            store.write(run)
+        results[number] = value
+    return [results[number] for number in range(len(jobs))]
 
 
 def _inspect(
@@ -243,64 +210,32 @@ def _inspect(
     stored: bool,
     function: Callable[..., Any],
     *,
-    threads: int | None,
+    threads: int,
 ) -> tuple[int, Run | None, Any]:
-    result, fitted = fitted_system(spec, corpus, fold, stored=stored, threads=threads)
-    return number, result, function(fitted, spec, corpus, fold)
-
-
-def fitted_system(
-    spec: RunSpec, corpus: Corpus, fold: Fold, *, stored: bool, threads: int | None = None
-) -> tuple[Run | None, Any]:
-    """A fitted system from the cache; or fitted and put there, with its run.
-
-    Parameters
-    ----------
-    spec : RunSpec
-    corpus : Corpus
-    fold : Fold
-        Of that corpus, as `spec` says.
-    stored : bool
-        Whether its run is stored. If it is not, the system is fitted anew.
-    threads : int, optional
-        Threads that torch may use.
-    """
+    """The value of a function, and the run where it was not stored or the system not cached."""
     folder = cache_folder() / "fitted" / spec.key[:2] / spec.key[:32]
     if stored and (folder / FITTED_FILE).is_file():
-        return None, Fitted.load(folder)
+        return number, None, function(Fitted.load(folder), spec, corpus, fold)
     result, fitted = fit(spec, corpus, fold, threads=threads)
     with atomic_folder(folder) as temporary:
         fitted.save(temporary)
-    return result, fitted
+    return number, result, function(fitted, spec, corpus, fold)
 
 
 def with_targets(predictions: pd.DataFrame, test: Corpus, task: AnyTask) -> pd.DataFrame:
-    """Predictions of a fitted system as the store keeps them, with groups and targets.
+    """Predictions for test clips as the store keeps them, with groups and targets.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        As `Fitted.predict` gives them.
-    test : Corpus
-        The clips that they are of.
-    task : Task or RegressionTask
-
-    Returns
-    -------
-    DataFrame
-        Columns id, group, then target (class counted from 1) or target_<dimension>, then what
-        was predicted. Rounded, so that metrics of stored predictions are the same.
+    Columns id, group, then target (class counted from 1) or target_<dimension>, then what was
+    predicted. Rounded, so that metrics of stored predictions are the same.
     """
     targets = task.targets(test)
-    columns: dict[str, Any] = {"group": test.groups}
+    columns: dict[str, Any] = {"id": predictions["id"], "group": test.groups}
     if isinstance(task, RegressionTask):
         columns |= {f"target_{name}": targets[:, k] for k, name in enumerate(task.dimensions)}
     else:
         columns |= {"target": targets + 1}
-    frame = predictions.copy()
-    for place, (name, values) in enumerate(columns.items(), start=1):
-        frame.insert(place, name, values)
-    return frame.round(PREDICTION_DECIMALS)
+    columns |= {str(name): values for name, values in predictions.items()}
+    return pd.DataFrame(columns).round(PREDICTION_DECIMALS)
 
 
 def _metrics(predictions: pd.DataFrame, task: AnyTask) -> dict[str, float]:
@@ -309,10 +244,6 @@ def _metrics(predictions: pd.DataFrame, task: AnyTask) -> dict[str, float]:
     else:
         report, names = classification_report(predictions), ("accuracy", "macro_f1")
     return {name: round(report[name], 5) for name in names or report if name != "n"}
-
-
-def _checkpoint(spec: RunSpec) -> Path:
-    return cache_folder() / "checkpoints" / f"{spec.key[:32]}.pt"
 
 
 def _limit_threads(threads: int | None) -> None:
@@ -325,17 +256,3 @@ def _limit_threads(threads: int | None) -> None:
 def _peak_memory_mib() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak / (1024 * 1024 if sys.platform == "darwin" else 1024))
-
-
-def environment() -> dict[str, Any]:
-    """Versions and processor that a result was computed with."""
-    torch = sys.modules.get("torch")
-    bfloat16 = torch is not None and torch.cpu._is_avx512_bf16_supported()
-    return {
-        "mer": __version__,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-        "bfloat16": bfloat16,
-        **{name: version(name) for name in ("numpy", "scikit-learn", "torch", "librosa")},
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from mer.corpora import load
 from mer.study import plots
 from mer.study.study import Study
 from mer.study.tables import KNOWN_ROWS, Rows
-from mer.study.text import captioned, number
+from mer.study.text import MISSING, captioned, number
 from mer.systems.base import System
 
 if TYPE_CHECKING:
@@ -31,14 +31,7 @@ def example_clip(quadrant: int = 1) -> Clip:
 
 
 def show(study: Study, row: str) -> None:
-    """Display the network of a row at the sizes of the profile, and what it sees of one clip.
-
-    Parameters
-    ----------
-    study : Study
-    row : str
-        Name of a row with a network.
-    """
+    """Display the network of a row at the sizes of the profile, and what it sees of one clip."""
     from IPython.display import display
 
     system = study.profile.sized(row, KNOWN_ROWS[row])
@@ -68,24 +61,21 @@ def parameter_counts(study: Study, rows: Rows) -> pd.DataFrame:
 def layer_table(network: nn.Module, inputs: Any) -> pd.DataFrame:
     """Modules of a network, the shape of what each gives for one input, and its parameters.
 
-    Parameters
-    ----------
-    network : nn.Module
-    inputs : Tensor or tuple of Tensor
-        A batch of one.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by the name of the module, the whole network first: module (its class), output
-        (shape without the batch; missing where it is no tensor), parameters.
+    `inputs` are a batch of one, a Tensor or a tuple of them. The table is indexed by the name of
+    the module, the whole network first: module (its class), output (shape without the batch;
+    missing where it is no tensor), parameters.
     """
     import torch
 
+    modules = {n: m for n, m in network.named_modules() if n.count(".") < _DEPTH}
     shapes: dict[str, str] = {}
-    hooks = [
-        module.register_forward_hook(_recorder(name, shapes)) for name, module in _listed(network)
-    ]
+
+    def record(name: str, module: Any, inputs: Any, output: Any) -> None:
+        parts = output.items() if isinstance(output, dict) else [("", output)]
+        named = [(key, tuple(part.shape[1:])) for key, part in parts if hasattr(part, "shape")]
+        shapes[name] = ", ".join(f"{key} {shape}".strip() for key, shape in named)
+
+    hooks = [m.register_forward_hook(partial(record, name)) for name, m in modules.items()]
     with torch.inference_mode():
         network.eval()(*(inputs if isinstance(inputs, tuple) else (inputs,)))
     for hook in hooks:
@@ -93,38 +83,18 @@ def layer_table(network: nn.Module, inputs: Any) -> pd.DataFrame:
     rows = {
         name or "whole": {
             "module": type(module).__name__,
-            "output": shapes.get(name, "–"),
+            "output": shapes.get(name) or MISSING,
             "parameters": sum(parameter.numel() for parameter in module.parameters()),
         }
-        for name, module in _listed(network)
+        for name, module in modules.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _listed(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    for name, module in network.named_modules():
-        if name.count(".") < _DEPTH:
-            yield name, module
-
-
-def _recorder(name: str, shapes: dict[str, str]) -> Any:
-    def record(module: Any, inputs: Any, output: Any) -> None:
-        parts = output.items() if isinstance(output, dict) else [("", output)]
-        named_shapes = [
-            (key, tuple(part.shape[1:])) for key, part in parts if hasattr(part, "shape")
-        ]
-        shapes[name] = ", ".join(f"{key} {shape}".strip() for key, shape in named_shapes) or "–"
-
-    return record
 
 
 def feature_figure(pictures: dict[str, np.ndarray]) -> Figure:
     """What a network sees: images of two-dimensional arrays, notes as a piano roll, tokens as dots.
 
-    Parameters
-    ----------
-    pictures : dict of str to np.ndarray
-        From `mer.systems.base.System.example`; "notes" has shape (n, 4).
+    Pictures are from `mer.systems.base.System.example`; "notes" has shape (n, 4).
     """
     figure, axes = plots.panels(len(pictures), 1, 0.6 + 1.9 * len(pictures))
     for axis, (name, array) in zip(axes[:, 0], pictures.items(), strict=True):

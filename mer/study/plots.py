@@ -49,6 +49,7 @@ QUADRANTS = {
 }
 """Meaning and colour of each quadrant."""
 
+_MOST_COLUMNS = 5
 _HERTZ = (100, 500, 1000, 2000, 5000, 10000)
 
 
@@ -380,16 +381,12 @@ def _curve(
         axis.fill_between(part[x], part[ends[0]], part[ends[1]], **band)
 
 
-def history(runs: Iterable[tuple[str, Sequence[Mapping[str, float]]]], *, wrap: int = 5) -> Figure:
+def history(runs: Iterable[tuple[str, Sequence[Mapping[str, float]]]]) -> Figure:
     """Losses and validation scores while networks are trained: a column a system, a line a run.
 
-    Parameters
-    ----------
-    runs : iterable of tuple
-        System, and a row an epoch: train_loss, and either valid_loss and valid_accuracy, or
-        valid_rmse; then the training loss is the mean squared error, of which the root is drawn.
-    wrap : int
-        Most systems side by side, where RMSE alone is drawn.
+    Runs are pairs of a system and a row an epoch: train_loss, and either valid_loss and
+    valid_accuracy, or valid_rmse; then the training loss is the mean squared error, of which the
+    root is drawn.
     """
     frames = [
         _measures(pd.DataFrame(rows)).assign(system=system.replace(", ", ",\n"), run=run)
@@ -397,7 +394,7 @@ def history(runs: Iterable[tuple[str, Sequence[Mapping[str, float]]]], *, wrap: 
     ]
     table = pd.concat(frames, ignore_index=True)
     measures = list(table["measure"].unique())
-    layout: Layout = {"row": "measure"} if len(measures) > 1 else {"wrap": wrap}
+    layout: Layout = {"row": "measure"} if len(measures) > 1 else {"wrap": _MOST_COLUMNS}
     layout |= {"column": "system", "hue": "part", "ylabel": measures[0], "sharex": "col"}
     return curves(table, "Epoch", "value", units=("run",), mean=False, **layout)
 
@@ -431,14 +428,14 @@ def scatter(
 
 
 def heatmaps(
-    tables: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str, *, wrap: int = 4, **options: Any
+    tables: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str, *, percent: bool = False
 ) -> Figure:
     """Tables with the same rows and columns, by title, as `heatmap` draws them."""
-    wide = min(wrap, len(tables))
+    wide = min(4, len(tables))
     tall = -(-len(tables) // wide)
     figure, axes = panels(tall, wide, 2.3 * tall, sharex=True, sharey=True)
     for axis, (title, table) in zip(axes.flat, tables.items(), strict=False):
-        heatmap(axis, table, **options)
+        heatmap(axis, table, percent=percent)
         axis.set_title(title)
     for axis in axes.flat[len(tables) :]:
         axis.set_axis_off()
@@ -447,18 +444,11 @@ def heatmaps(
     return figure
 
 
-def heatmap(
-    axis: Axes,
-    table: pd.DataFrame,
-    *,
-    percent: bool = False,
-    decimals: int | None = None,
-    vmax: float = 1.0,
-) -> None:
-    """A table as colours from 0 to `vmax`, with its numbers; percent without their sign."""
-    decimals = (0 if percent else 2) if decimals is None else decimals
+def heatmap(axis: Axes, table: pd.DataFrame, *, percent: bool = False) -> None:
+    """A table as colours from 0 to 1, with its numbers; percent without their sign."""
+    decimals = 0 if percent else 2
     text = table.map(lambda v: number(v, decimals, percent=percent).removesuffix("%"))
-    style = {"cmap": "Blues", "vmin": 0, "vmax": vmax, "cbar": False}
+    style = {"cmap": "Blues", "vmin": 0, "vmax": 1, "cbar": False}
     sns.heatmap(table, annot=text, fmt="", ax=axis, **style)
     axis.set(xlabel="", ylabel="")
     axis.tick_params(length=0, labelrotation=0)
@@ -529,10 +519,10 @@ def mel_levels(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.nd
     return levels, edges[1:-1], levels.shape[1] * hop / sample_rate
 
 
-def excerpt(clip: Clip, *, seconds: float = 10.0, sample_rate: int = 22050) -> Figure:
-    """Piano roll and log-mel spectrogram of the beginning of a clip, on one time axis.
+def excerpt(clip: Clip) -> Figure:
+    """Piano roll and log-mel spectrogram of the first ten seconds of a clip, on one time axis.
 
-    Audio is rendered from the MIDI if there is none, and analysed at `sample_rate`, in Hz.
+    Audio is rendered from the MIDI if there is none.
 
     Raises
     ------
@@ -542,17 +532,18 @@ def excerpt(clip: Clip, *, seconds: float = 10.0, sample_rate: int = 22050) -> F
     if clip.midi is None:
         raise MissingDataError(f"clip {clip.id!r} has no MIDI file, which a piano roll needs")
     figure, ((top,), (bottom,)) = panels(2, 1, 3.6, sharex=True)
+    sample_rate, seconds = 22050, 10
     piano_roll(top, read_notes(clip.midi))
-    samples = crop(waveform(clip, sample_rate), int(seconds * sample_rate))
+    samples = crop(waveform(clip, sample_rate), seconds * sample_rate)
     image = spectrogram(bottom, *mel_levels(samples, sample_rate))
     figure.colorbar(image, ax=bottom, label="dB", pad=0.01)
     bottom.set(xlim=(0, seconds), xlabel="Time (s)")
     return figure
 
 
-def player(clip: Clip, *, seconds: float = 10.0, sample_rate: int = 16000) -> Audio:
+def player(clip: Clip) -> Audio:
     """A player of the beginning of a clip, of a corpus whose sound may be given on."""
-    return sound(waveform(clip, sample_rate), sample_rate, seconds=seconds)
+    return sound(waveform(clip, 16000), 16000)
 
 
 def sound(samples: np.ndarray, sample_rate: int, *, seconds: float = 10.0) -> Audio:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from torch import nn
+from tqdm.auto import tqdm
 
 from mer.clips import Corpus
 from mer.corpora import load
@@ -19,12 +21,11 @@ from mer.features.compound_words import compound_words
 from mer.features.fingerprints import shared_pieces
 from mer.features.note_events import note_events
 from mer.features.notes import read_notes
+from mer.models import midibert, symbolic_encoder
 from mer.paths import cache_folder
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from mer.training.masked import PretrainingOptions
+from mer.training import masked
+from mer.training.supervised import resolve_device, seed_everything
+from mer.weights import write_weights
 
 MIDIBERT_OBJECTIVES = ("midibert", "qm-midibert")
 
@@ -67,21 +68,9 @@ def pretraining_pieces(
 ) -> PretrainingPieces:
     """Pieces of some corpora, encoded.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Corpora. A split "official" decides what is validated with; one that has none gives
-        `n_valid` random pieces. Pieces of Pop1K7 that share notes with EMOPIA are left out.
-    n_valid, seed : int
-    encode : callable
-        Of the notes of a piece.
-    pedal : bool
-        Whether notes last as long as they sound, as a transcription has them.
-
-    Raises
-    ------
-    ParameterError, MissingDataError
-        As `pretrain_encoder`.
+    A split "official" decides what is validated with; a corpus that has none gives `n_valid` random
+    pieces. Pieces of Pop1K7 that share notes with EMOPIA are left out. With `pedal` notes last as
+    long as they sound, as a transcription has them. Errors are those of `pretrain_encoder`.
     """
     if not names:
         raise ParameterError("no corpus to pre-train on was given; expected at least one")
@@ -111,8 +100,6 @@ def _split(corpus: Corpus, n_valid: int, seed: int) -> tuple[Sequence[str], Sequ
 
 
 def _read(corpus: Corpus, *, pedal: bool = True) -> list[np.ndarray]:
-    from tqdm.auto import tqdm
-
     notes = []
     for clip in tqdm(list(corpus), desc=f"reading {corpus.name}", unit="piece", leave=False):
         if clip.midi is None:
@@ -129,7 +116,7 @@ def pretrain_encoder(
     *,
     destination: Path,
     size: str = "small",
-    options: PretrainingOptions | None = None,
+    options: masked.PretrainingOptions | None = None,
     seed: int = 0,
     n_valid: int = 50,
     device: str = "auto",
@@ -167,11 +154,6 @@ def pretrain_encoder(
     MissingDataError
         If a corpus is not there, or EMOPIA is not and is needed to compare with.
     """
-    from mer.models import midibert, symbolic_encoder
-    from mer.training import masked
-    from mer.training.supervised import resolve_device, seed_everything
-    from mer.weights import write_weights
-
     metadata: dict[str, str] = {}
     encoder: Callable[[], nn.Module] = symbolic_encoder.SymbolicEncoder
     encode, defaults = note_events, masked.PretrainingOptions()
@@ -201,21 +183,16 @@ def pretrain_encoder(
         checkpoint=cache_folder() / "checkpoints" / f"{state}-{seed}-{pieces.digest[:24]}.pt",
         progress=True,
     )
-    best = result.epochs[result.best_epoch]
-    n_notes, n_valid_notes = (
-        sum(masked.n_notes(piece, task) for piece in part) for part in (pieces.train, pieces.valid)
-    )
+    metadata["corpora"] = ", ".join(corpora)
+    for prefix, part in (("", pieces.train), ("validation_", pieces.valid)):
+        metadata[f"{prefix}pieces"] = str(len(part))
+        metadata[f"{prefix}notes"] = str(sum(masked.n_notes(piece, task) for piece in part))
     metadata |= {
-        "corpora": ", ".join(corpora),
-        "pieces": str(len(pieces.train)),
-        "notes": str(n_notes),
-        "validation_pieces": str(len(pieces.valid)),
-        "validation_notes": str(n_valid_notes),
         "removed_pieces": str(pieces.removed),
         "seed": str(seed),
         "epochs": str(len(result.epochs)),
         "best_epoch": str(result.best_epoch + 1),
-        "validation_loss": f"{best['valid_loss']:.4f}",
+        "validation_loss": f"{result.epochs[result.best_epoch]['valid_loss']:.4f}",
         **{f"validation_{name}": f"{value:.4f}" for name, value in result.accuracies.items()},
         "notes_per_second": f"{result.notes_per_second:.0f}",
     }

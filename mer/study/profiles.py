@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,8 +93,27 @@ def get_profile(name: str) -> Profile:
     """
     if name not in NAMES:
         raise ParameterError(f"unknown profile {name!r}; the profiles are: {', '.join(NAMES)}")
-    path = Path(__file__).with_name("profiles") / f"{name}.yaml"
+    path = _path(name)
     try:
         return Profile(**{**yaml.safe_load(path.read_text(encoding="utf-8")), "name": name})
     except (yaml.YAMLError, ValidationError, TypeError) as error:
         raise InvalidDataError(f"{path} is no profile: {error}") from None
+
+
+def check_names(name: str, *, rows: Collection[str], pages: Collection[str]) -> None:
+    """Raise an InvalidDataError if a profile names a row or page that does not exist.
+
+    `pages` are the names of all notebooks; the paper of a notebook counts as a page, too.
+    """
+    profile = get_profile(name)
+    papers = {page.split("_")[0]: None for page in pages}
+    known = {"row": list(rows), "page": [*papers, *(page for page in pages if page not in papers)]}
+    for kind, given in {"row": profile.rows, "page": profile.pages}.items():
+        if unknown := [entry for entry in given if entry not in known[kind]]:
+            names = "; ".join(known[kind])
+            message = f"unknown {kind} {unknown[0]!r}; the {kind}s are: {names}"
+            raise InvalidDataError(f"{_path(name)}: {message}")
+
+
+def _path(name: str) -> Path:
+    return Path(__file__).with_name("profiles") / f"{name}.yaml"

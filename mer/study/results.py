@@ -11,18 +11,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mer.evaluation.metrics import answers as class_answers
 from mer.evaluation.metrics import confusion_matrix
 from mer.study import plots
-from mer.study.claims import (
-    Claim,
-    against,
-    against_text,
-    differences_text,
-    judge,
-    paragraphs,
-)
-from mer.study.scores import IMPLIED, OWN_MODEL, Published, answers, scores
+from mer.study.claims import Claim, against, against_text, differences_text, judge, paragraphs
+from mer.study.scores import IMPLIED, OWN_MODEL, Published, answered, answers, scores
 from mer.study.specs import RunSpec
 from mer.study.store import RunStore
 from mer.study.tables import KNOWN_ROWS, Table, deviations, task_table
@@ -37,15 +29,10 @@ TASK_TITLES = {
     **{"4Q": "Four quadrants", "A": "Arousal", "V": "Valence", "cluster": "Mood clusters"},
     **{"valence": "Valence", "arousal": "Arousal"},
 }
-_NO_PREDICTIONS = (
+_COLUMNS = (
     *("system", "task", "split", "fold", "seed", "audio"),
     *("id", "group", "target", "answer", "correct"),
 )
-
-
-def lacks(spec: RunSpec) -> str:
-    """What has to be fetched or trained before a run, and how; empty for nothing."""
-    return spec.built.lacks if spec.built else ""
 
 
 @dataclass
@@ -81,7 +68,7 @@ class Results:
         arousal instead of target to p_k.
         """
         if not self.specs:
-            return pd.DataFrame(columns=list(_NO_PREDICTIONS))
+            return pd.DataFrame(columns=list(_COLUMNS))
         predictions = read_predictions(self.study.store, self.specs)
         return self.extend(predictions) if self.extend else predictions
 
@@ -122,7 +109,7 @@ class Results:
         """What was not run and how to get it, in Markdown; empty if everything is there."""
         reasons: dict[str, dict[tuple[str, str], list[str]]] = {}
         for spec in self.missing:
-            tasks = reasons.setdefault(lacks(spec), {}).setdefault((spec.system, spec.split), [])
+            tasks = reasons.setdefault(spec.lacks, {}).setdefault((spec.system, spec.split), [])
             tasks += [spec.task] * (spec.task not in tasks)
         lines = []
         for needed, places in reasons.items():
@@ -254,7 +241,6 @@ def verdicts(
 
     Parameters
     ----------
-    claims : sequence of Claim
     *results : Results
         One a split.
     table : bool
@@ -286,24 +272,10 @@ def read_predictions(store: RunStore, specs: Iterable[RunSpec]) -> pd.DataFrame:
     frames = []
     for spec in specs:
         run = store.read(spec)
-        frame = run.predictions
-        place = {
-            **{"system": spec.system, "task": spec.task, "split": spec.split},
-            **{"fold": spec.fold, "seed": spec.seed, "audio": run.details["audio"]},
-        }
-        columns = {**place, "id": frame["id"], "group": frame["group"], **_answers(frame)}
-        frames.append(pd.DataFrame(columns))
-    return pd.concat(frames, ignore_index=True)
-
-
-def _answers(frame: pd.DataFrame) -> dict[str, Any]:
-    """Targets and predictions."""
-    if "target" not in frame:
-        return {c: frame[c] for c in frame.columns if c not in ("id", "group")}
-    answer = class_answers(frame)
-    return {
-        "target": frame["target"],
-        "answer": answer,
-        "correct": answer == frame["target"],
-        **{c: frame[c] for c in frame.columns if c.startswith(("p_", "head_"))},
-    }
+        place = {name: getattr(spec, name) for name in ("system", "task", "split", "fold", "seed")}
+        frames.append(run.predictions.assign(**place, audio=run.details["audio"]))
+    predictions = pd.concat(frames, ignore_index=True)
+    if "target" in predictions:
+        predictions = answered(predictions)
+    first = [name for name in _COLUMNS if name in predictions]
+    return predictions[[*first, *predictions.columns.difference(first, sort=False)]]

@@ -7,14 +7,14 @@ clips, as in the papers. Intervals draw whole groups (songs, or artists where th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from mer.errors import ParameterError
-from mer.evaluation.metrics import HIGH_QUADRANTS, f1, implied, macro_f1, r2, rmse
+from mer.evaluation.metrics import HIGH_QUADRANTS, f1, macro_f1, r2, rmse
 from mer.evaluation.resampling import (
     Difference,
     difference,
@@ -84,62 +84,50 @@ def scores(
             if regression
             else _class_scores(frame, str(task), metrics, n_resamples)
         )
-        for (of, metric), (values, ends) in scored.items():
+        for of, metric, values, (low, high) in scored:
             value = (published or {}).get((str(system), of, metric), np.nan)
             mean = float(np.mean(values))
+            sd = np.std(values, ddof=1) if len(values) > 1 else np.nan
+            covers = None if np.isnan(value) else bool(low <= value <= high)
             rows.append(
                 {
                     **{"task": of, "system": system, "metric": metric, "published": value},
-                    **{"mean": mean, "low": ends[0], "high": ends[1], **facts},
-                    "sd": np.std(values, ddof=1) if len(values) > 1 else np.nan,
-                    "seeds": len(values),
-                    "difference": mean - value,
-                    "covers": None if np.isnan(value) else bool(ends[0] <= value <= ends[1]),
+                    **{"mean": mean, "sd": sd, "low": low, "high": high, **facts},
+                    **{"seeds": len(values), "difference": mean - value, "covers": covers},
                 }
             )
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-_Scored = dict[tuple[str, str], tuple[np.ndarray, tuple[float, float]]]
+_Scored = Iterator[tuple[str, str, np.ndarray, tuple[float, float]]]
+"""Task (or dimension), metric, score of each seed (or model), and the interval of their mean."""
 
 
 def _class_scores(
     frame: pd.DataFrame, task: str, metrics: Sequence[str], n_resamples: int
 ) -> _Scored:
-    """By task and metric: score of each seed, and the interval of their mean."""
     table = correctness(frame)
-    groups = table.index.get_level_values("group")
-    correct = table.to_numpy().T
-    scored: _Scored = {}
+    groups, correct = table.index.get_level_values("group"), table.to_numpy().T
     if "accuracy" in metrics:
         ends = group_bootstrap(correct, groups, n_resamples=n_resamples)
-        scored[task, "accuracy"] = (correct.mean(axis=1), ends)
+        yield task, "accuracy", correct.mean(axis=1), ends
     if "F1" in metrics:
-        scored[task, "F1"] = _f1_scores(frame, groups, _HIGH.get(task), n_resamples)
-    return scored
-
-
-def _f1_scores(
-    frame: pd.DataFrame, groups: Any, positive: int | None, n_resamples: int
-) -> tuple[np.ndarray, tuple[float, float]]:
-    points, resampled = [], []
-    for _, own in frame.sort_values(["id", "group"]).groupby("seed"):
-        target, answer = own["target"].to_numpy(), own["answer"].to_numpy()
-        point = macro_f1(target, answer) if positive is None else f1(target, answer, positive)
-        points.append(point)
-        options: dict[str, Any] = {"positive": positive, "n_resamples": n_resamples}
-        resampled.append(resampled_f1(target, answer, groups, **options))
-    return np.asarray(points), interval(np.mean(resampled, axis=0))
+        positive = _HIGH.get(task)
+        points, resampled = [], []
+        for _, own in frame.sort_values(["id", "group"]).groupby("seed"):
+            pair = own["target"].to_numpy(), own["answer"].to_numpy()
+            points.append(macro_f1(*pair) if positive is None else f1(*pair, positive))
+            options: dict[str, Any] = {"positive": positive, "n_resamples": n_resamples}
+            resampled.append(resampled_f1(*pair, groups, **options))
+        yield task, "F1", np.asarray(points), interval(np.mean(resampled, axis=0))
 
 
 def _regression_scores(frame: pd.DataFrame, n_resamples: int) -> _Scored:
-    scored: _Scored = {}
     for dimension in DIMENSIONS:
         resampled = resampled_scores(frame, dimension, n_resamples=n_resamples)
         for metric in _REGRESSION:
             values = model_scores(frame, metric, dimension)
-            scored[dimension, metric] = (values, interval(resampled[metric]))
-    return scored
+            yield dimension, metric, values, interval(resampled[metric])
 
 
 def model_scores(frame: pd.DataFrame, metric: str, dimension: str) -> np.ndarray:
@@ -182,17 +170,9 @@ def resampled_scores(
 
 
 def correctness(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Whether each clip was classified correctly: one row a clip, one column a seed.
+    """Whether each clip was classified correctly by one system: a row a clip, a column a seed.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Of one system, task and split.
-
-    Returns
-    -------
-    DataFrame
-        Index (id, group); folds of cross-validation are joined.
+    The index is (id, group); folds of cross-validation are joined.
 
     Raises
     ------
@@ -204,7 +184,7 @@ def correctness(predictions: pd.DataFrame) -> pd.DataFrame:
     name = f"{predictions['system'].iloc[0]!r}, task {predictions['task'].iloc[0]!r}"
     if predictions.duplicated(["id", "seed"]).any():
         raise ParameterError(f"{name}: a clip was predicted twice by one seed")
-    table = predictions.pivot_table(index=["id", "group"], columns="seed", values="correct")
+    table = predictions.set_index(["id", "group", "seed"])["correct"].unstack()
     if table.isna().any(axis=None):
         raise ParameterError(f"{name}: seeds were tested on different clips")
     return table.astype(float)
@@ -220,12 +200,7 @@ def paired_difference(
     songs alone do not show. From few seeds their spread comes out too small, from one not at all.
     For RMSE and R2 groups are drawn for both systems and all their models together.
 
-    Parameters
-    ----------
-    first, second : DataFrame
-        Predictions of one system each.
-    metric, task : str
-        For "rmse" and "r2", task is the dimension.
+    `task` is the dimension of RMSE and R2.
 
     Raises
     ------
@@ -235,55 +210,55 @@ def paired_difference(
     if metric == "accuracy":
         tables = [correctness(frame) for frame in (first, second)]
         if not tables[0].index.equals(tables[1].index):
-            raise ParameterError(_tested_apart(first, second))
+            raise _tested_apart(first, second)
         groups = pd.factorize(tables[0].index.get_level_values("group"))[0]
         return difference(tables[0].to_numpy(), tables[1].to_numpy(), groups)
-    keys = ["fold", "id"]
-    if set(map(tuple, first[keys].to_numpy())) != set(map(tuple, second[keys].to_numpy())):
-        raise ParameterError(_tested_apart(first, second))
+    clips = [set(map(tuple, frame[["fold", "id"]].to_numpy())) for frame in (first, second)]
+    if clips[0] != clips[1]:
+        raise _tested_apart(first, second)
     return regression_score(first, metric, task) - regression_score(second, metric, task)
 
 
-def _tested_apart(first: pd.DataFrame, second: pd.DataFrame) -> str:
+def _tested_apart(first: pd.DataFrame, second: pd.DataFrame) -> ParameterError:
     names = f"{first['system'].iloc[0]!r} and {second['system'].iloc[0]!r}"
-    return f"{names} were tested on different clips or folds"
+    return ParameterError(f"{names} were tested on different clips or folds")
 
 
 def implied_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Arousal and valence implied by four-quadrant predictions, as predictions of these tasks."""
-    quadrants = predictions[predictions["task"] == "4Q"].drop(columns=["answer", "correct"])
-    if quadrants.empty:
-        return predictions.iloc[:0]
-    frames = [_answered(frame.assign(task=task)) for task, frame in implied(quadrants).items()]
+    """Arousal and valence implied by four-quadrant answers, as predictions of these tasks.
+
+    Q1 and Q2 are of high arousal, Q1 and Q4 of high valence (Russell's circumplex). The quadrant
+    with the largest probability is taken for certain, so that the three predictions agree.
+    """
+    quadrants = predictions[predictions["task"] == "4Q"]
+    frames = [
+        _high_or_low(quadrants, task, quadrants["answer"].isin(high).astype(float))
+        for task, high in HIGH_QUADRANTS.items()
+    ]
     return pd.concat(frames, ignore_index=True)
 
 
 def head_predictions(predictions: pd.DataFrame) -> pd.DataFrame:
     """Outputs of the arousal and valence heads of four-quadrant systems, as predictions of A and V.
 
-    Returns
-    -------
-    DataFrame
-        The rows of task "4Q" with a head, once for each head; target and answer are 1 (low) or
-        2 (high). Without rows where no system has a head.
+    Without rows where no system has a head.
     """
     quadrants = predictions[predictions["task"] == "4Q"]
-    columns = [c for c in quadrants.columns if not c.startswith(("p_", "head_"))]
-    frames = []
-    for task, high in HIGH_QUADRANTS.items():
+    frames = [quadrants.iloc[:0]]
+    for task in HIGH_QUADRANTS:
         if f"head_{task}" in quadrants:
             rows = quadrants[quadrants[f"head_{task}"].notna()]
-            p_high = rows[f"head_{task}"]
-            target = rows["target"].isin(high).astype(int) + 1
-            values: dict[str, Any] = {
-                "task": task,
-                "target": target,
-                "p_1": 1 - p_high,
-                "p_2": p_high,
-            }
-            frames.append(rows[columns].assign(**values))
-    answered = [_answered(frame) for frame in frames if len(frame)]
-    return pd.concat(answered, ignore_index=True) if answered else quadrants.iloc[:0]
+            frames.append(_high_or_low(rows, task, rows[f"head_{task}"]))
+    frames = [frame for frame in frames if len(frame)] or frames[:1]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _high_or_low(quadrants: pd.DataFrame, task: str, p_high: pd.Series) -> pd.DataFrame:
+    """Predictions of arousal or valence (1: low, 2: high), on clips labelled with quadrants."""
+    columns = [c for c in quadrants.columns if not c.startswith(("p_", "head_"))]
+    target = quadrants["target"].isin(HIGH_QUADRANTS[task]).astype(int) + 1
+    values: dict[str, Any] = {"task": task, "target": target, "p_1": 1 - p_high, "p_2": p_high}
+    return answered(quadrants[columns].assign(**values))
 
 
 def answers(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -302,25 +277,14 @@ def answers(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     heads = head_predictions(predictions).assign(by=HEAD)
     given = {OWN_MODEL: pd.concat([own, heads], ignore_index=True) if len(heads) else own}
     quadrants = implied_predictions(predictions).assign(by=IMPLIED)
-    return {**given, IMPLIED: quadrants} if len(quadrants) else given
+    return given | ({IMPLIED: quadrants} if len(quadrants) else {})
 
 
 def mean_of(predictions: pd.DataFrame, systems: Iterable[str], name: str) -> pd.DataFrame:
-    """The mean of two systems' class probabilities, as predictions of a further system.
+    """The mean of two systems' class probabilities: the rows of a new system of that name.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        Runs of the two systems are paired by task, split, fold and seed.
-    systems : iterable of str
-    name : str
-        Of the new system.
-
-    Returns
-    -------
-    DataFrame
-        The rows of the new system alone. A head is that of the system that has it, or the mean
-        of both.
+    Runs of the two are paired by task, split, fold and seed. A head is that of the system that has
+    it, or the mean of both.
 
     Raises
     ------
@@ -339,29 +303,21 @@ def mean_of(predictions: pd.DataFrame, systems: Iterable[str], name: str) -> pd.
     one, other = first[columns], second.loc[first.index, columns]
     means = (one.fillna(other) + other.fillna(one)) / 2
     averaged = first.assign(system=name, **{c: means[c] for c in columns}).reset_index()
-    return _answered(averaged[predictions.columns])
+    return answered(averaged[predictions.columns])
 
 
-def _answered(frame: pd.DataFrame) -> pd.DataFrame:
-    """Predictions with their most probable class and whether it is right."""
+def answered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Predictions with their most probable class (the lower one on a tie), and if it is right."""
     columns = [c for c in frame.columns if c.startswith("p_")]
     answer = np.nanargmax(frame[columns].to_numpy(dtype=float), axis=1) + 1
     return frame.assign(answer=answer, correct=answer == frame["target"])
 
 
 def validation(runs: Iterable[Any]) -> pd.DataFrame:
-    """How training went on the validation clips; the test clips play no part.
+    """How training went on the validation clips, a row a `Run`; the test clips play no part.
 
-    Parameters
-    ----------
-    runs : iterable of Run
-        Of systems that were trained.
-
-    Returns
-    -------
-    DataFrame
-        One row a run: system, seed, steps (epochs, or hyper-parameters tried), accuracy (the
-        best), loss (the lowest; missing for systems without).
+    Columns system, seed, steps (epochs, or hyper-parameters tried), accuracy (the best), loss (the
+    lowest; missing for systems without).
     """
     rows = []
     for run in runs:

@@ -99,7 +99,7 @@ class Settings(BaseModel):
         for name in value or ():
             if name not in KNOWN_ROWS:
                 raise ParameterError(
-                    f"unknown system {name!r}; the systems are: {', '.join(KNOWN_ROWS)}"
+                    f"unknown system {name!r}; the systems are: {'; '.join(KNOWN_ROWS)}"
                 )
         return value
 
@@ -107,14 +107,9 @@ class Settings(BaseModel):
 def read_settings(namespace: Mapping[str, Any]) -> Settings:
     """Check what the parameters cell of a notebook, and whoever ran it, have set.
 
-    Call it right after the parameters cell: every JSON-native name there counts as a parameter,
-    and so does a known name with another value, which is refused. (papermill itself accepts any
-    name and only logs those that it does not know.)
-
-    Parameters
-    ----------
-    namespace : mapping
-        `globals()` of the notebook.
+    `namespace` is `globals()` of the notebook, right after its parameters cell: every JSON-native
+    name there counts as a parameter, and so does a known name with another value, which is refused.
+    (papermill itself accepts any name and only logs those that it does not know.)
 
     Raises
     ------
@@ -128,13 +123,10 @@ def read_settings(namespace: Mapping[str, Any]) -> Settings:
         and name not in _SESSION_NAMES
         and (isinstance(value, JSON_TYPES) or name in Settings.model_fields)
     }
-    return check(values, _own_names(namespace) or list(Settings.model_fields))
-
-
-def _own_names(namespace: Mapping[str, Any]) -> list[str]:
-    """Names in the parameters cell: the first cell of the session that assigns a profile."""
+    # The parameters cell is the first one of the session that assigns a profile
     cells = (assigned_names(cell) for cell in namespace.get("In", []))
-    return next((names for names in cells if "profile" in names), [])
+    own = next((names for names in cells if "profile" in names), list(Settings.model_fields))
+    return check(values, own)
 
 
 def assigned_names(source: str) -> list[str]:

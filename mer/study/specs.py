@@ -11,7 +11,7 @@ from typing import Any
 
 from mer.errors import ParameterError
 from mer.systems.base import System
-from mer.tasks import RegressionTask, get_task
+from mer.tasks import REGRESSION_TASKS, TASKS, get_task
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,11 @@ class RunSpec:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
+    def lacks(self) -> str:
+        """What has to be fetched or trained before the run, and how; empty for nothing."""
+        return self.built.lacks if self.built else ""
+
+    @property
     def label(self) -> str:
         """The run in a few words."""
         place = f"{self.corpus} {self.split}, fold {self.fold}"
@@ -73,19 +78,9 @@ def plan(
     folds: Iterable[int],
     seeds: Sequence[int],
 ) -> list[RunSpec]:
-    """All runs of some systems and tasks on one split.
+    """All runs of some systems, by the names of their rows, and tasks on one split.
 
     Systems whose result does not depend on the seed run once, with seed 0.
-
-    Parameters
-    ----------
-    rows : mapping of str to System
-        By the name of the row.
-    tasks : sequence of str
-    corpus, fingerprint, split : str
-    folds : iterable of int
-        Numbers of folds of the split.
-    seeds : sequence of int
 
     Raises
     ------
@@ -94,30 +89,22 @@ def plan(
     """
     specs, folds = [], list(folds)
     for name, system in rows.items():
-        parameters = json.loads(json.dumps(system.parameters))
+        facts: dict[str, Any] = {"corpus": corpus, "split": split, "fingerprint": fingerprint}
+        facts["parameters"] = json.loads(json.dumps(system.parameters))
+        facts |= {"revisions": system.revisions, "built": system}
         for task in tasks:
             _check_task(name, system, task)
-            for seed in seeds if system.seeded else [0]:
-                specs += [
-                    RunSpec(
-                        system=name,
-                        task=task,
-                        corpus=corpus,
-                        split=split,
-                        fold=fold,
-                        seed=seed,
-                        fingerprint=fingerprint,
-                        parameters=parameters,
-                        revisions=system.revisions,
-                        built=system,
-                    )
-                    for fold in folds
-                ]
+            specs += [
+                RunSpec(system=name, task=task, fold=fold, seed=seed, **facts)
+                for seed in (seeds if system.seeded else [0])
+                for fold in folds
+            ]
     return specs
 
 
 def _check_task(name: str, system: System, task: str) -> None:
-    if isinstance(get_task(task), RegressionTask) != system.regression:
+    if task not in (REGRESSION_TASKS if system.regression else TASKS):
+        get_task(task)  # raises if there is no such task
         answer = "valence and arousal as numbers" if system.regression else "class probabilities"
         raise ParameterError(
             f"system {name!r} answers with {answer}, which is not task {task!r}; "

@@ -7,23 +7,26 @@ import hashlib
 import io
 import json
 import os
+import platform
 import re
-import shutil
 import sys
-import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mer import __version__
 from mer.errors import InvalidDataError, MissingDataError
-from mer.files import atomic_path
+from mer.files import atomic_folder, atomic_path
 from mer.study.specs import RunSpec
 
 PREDICTION_DECIMALS = 5
+_FORMAT = f"%.{PREDICTION_DECIMALS}f"
 
 _NAMES = ("id", "group")
 
@@ -89,21 +92,14 @@ class RunStore:
         """
         folder = self.folder(run.spec)
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
-        except OSError as error:
-            raise MissingDataError(f"cannot store runs in {folder.parent}: {error}") from None
-        try:
-            _write_files(run, temporary)
-            temporary.chmod(0o755)
-            if run.spec not in self:
-                shutil.rmtree(folder, ignore_errors=True)  # what is there is no whole run
-                temporary.rename(folder)
+            with atomic_folder(folder) as temporary:
+                _write_files(run, temporary)
+                temporary.chmod(0o755)
+                if run.spec in self:
+                    raise FileExistsError(folder)
         except OSError as error:
             if run.spec not in self:  # else another process has stored it meanwhile
                 raise MissingDataError(f"cannot store the run in {folder}: {error}") from None
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         sys.audit("mer.store.write", str(folder))
 
     def read(self, spec: RunSpec) -> Run:
@@ -174,12 +170,9 @@ class RunStore:
             raise MissingDataError(f"cannot store {path}: {error}") from None
 
     def table(
-        self,
-        name: str,
-        spec: Mapping[str, Any],
-        compute: Callable[[], tuple[pd.DataFrame, dict[str, Any]]] | None,
+        self, name: str, spec: Mapping[str, Any], compute: Callable[[], pd.DataFrame] | None
     ) -> pd.DataFrame:
-        """A table that is no run: computed and stored if it is not stored yet.
+        """A table that is no run, as it is stored; what is not stored yet is computed first.
 
         Parameters
         ----------
@@ -188,12 +181,7 @@ class RunStore:
         spec : mapping
             JSON-native values that the table depends on; part of its key.
         compute : callable or None
-            Gives the table and details to store with it; None where nothing is to be computed.
-
-        Returns
-        -------
-        DataFrame
-            As it is read from the store.
+            Gives the table; None where nothing is to be computed.
 
         Raises
         ------
@@ -211,25 +199,39 @@ class RunStore:
                     f"{path} does not exist: the table {name!r} is not stored; run the notebook "
                     "with the parameter compute"
                 )
-            frame, details = compute()
+            started = time.perf_counter()
+            frame = compute()
+            seconds = round(time.perf_counter() - started, 1)
+            facts = {"spec": dict(spec), "environment": environment(), "wall_seconds": seconds}
             with atomic_path(path) as temporary:
-                frame.to_csv(temporary, index=False, float_format=f"%.{PREDICTION_DECIMALS}f")
+                frame.to_csv(temporary, index=False, float_format=_FORMAT)
             with atomic_path(description) as temporary:
-                temporary.write_text(_json({"spec": dict(spec), **details}), encoding="utf-8")
+                temporary.write_text(_json(facts), encoding="utf-8")
         names = {"id": str, "group": str}
         return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
 
 
+def environment() -> dict[str, Any]:
+    """Versions and processor that a result was computed with."""
+    torch = sys.modules.get("torch")
+    bfloat16 = torch is not None and torch.cpu._is_avx512_bf16_supported()
+    return {
+        "mer": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "bfloat16": bfloat16,
+        **{name: version(name) for name in ("numpy", "scikit-learn", "torch", "librosa")},
+    }
+
+
 def _write_files(run: Run, folder: Path) -> None:
-    run.predictions.to_csv(
-        folder / "predictions.csv", index=False, float_format=f"%.{PREDICTION_DECIMALS}f"
-    )
+    run.predictions.to_csv(folder / "predictions.csv", index=False, float_format=_FORMAT)
     if run.history:
         history = pd.DataFrame(run.history)
         history.to_csv(folder / "history.csv", index=False, float_format="%.6g")
-    (folder / "run.json").write_text(
-        _json({"spec": run.spec.facts, **run.details}), encoding="utf-8"
-    )
+    facts = _json({"spec": run.spec.facts, **run.details})
+    (folder / "run.json").write_text(facts, encoding="utf-8")
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -241,12 +243,15 @@ def _read_predictions(path: Path, clips: dict[str, int]) -> pd.DataFrame:
     expected = clips.get("test", n_rows)
     if n_rows != expected:
         raise ValueError(f"{path.name} has {n_rows} whole rows, expected {expected}")
-    columns = _columns(text)
-    numbers = {
-        name: np.array(values, float) for name, values in columns.items() if name not in _NAMES
-    }
+    # Reading it with pandas takes several times as long
+    header, *rows = csv.reader(io.StringIO(text))
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    numbers = {name: np.array(columns[name], float) for name in columns if name not in _NAMES}
     if not all(np.isfinite(values).all() for values in numbers.values()):
         raise ValueError(f"{path.name} lacks a number")
+    chances = [values for name, values in numbers.items() if name.startswith("p_")]
+    if chances and (np.min(chances) < 0 or np.abs(np.sum(chances, axis=0) - 1).max() > 1e-3):
+        raise ValueError(f"a row of {path.name} is not a probability distribution")
     if "target" in numbers:
         numbers["target"] = numbers["target"].astype(int)
     return pd.DataFrame({**columns, **numbers})
@@ -256,16 +261,8 @@ def _read_history(path: Path) -> list[dict[str, float]]:
     if not path.is_file():
         return []
     header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
-    return [
-        {name: float(value or "nan") for name, value in zip(header, row, strict=True)}
-        for row in rows
-    ]
-
-
-def _columns(text: str) -> dict[str, tuple[str, ...]]:
-    """Of a table as text: reading it with pandas takes several times as long."""
-    header, *rows = csv.reader(io.StringIO(text))
-    return dict(zip(header, zip(*rows, strict=True), strict=True))
+    values = ([float(value or "nan") for value in row] for row in rows)
+    return [dict(zip(header, row, strict=True)) for row in values]
 
 
 def _json(value: Any) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,10 +14,10 @@ from mer.clips import Corpus
 from mer.corpora import load
 from mer.errors import MissingDataError, ParameterError
 from mer.study.cards import describe
-from mer.study.executor import environment, execute, inspect_fitted
+from mer.study.executor import execute, inspect_fitted
 from mer.study.profiles import Profile, get_profile
 from mer.study.project import store_folder
-from mer.study.results import Results, lacks
+from mer.study.results import Results
 from mer.study.settings import Settings, read_settings
 from mer.study.specs import RunSpec, plan
 from mer.study.store import RunStore
@@ -161,16 +160,14 @@ class Study:
     ) -> list[RunSpec]:
         """Runs of these rows on a split of the corpus.
 
+        Rows and tasks are those that the parameters `systems` and `tasks` leave.
+
         Parameters
         ----------
-        rows : mapping of str to System
-            Those that the parameter `systems` leaves are planned.
         split : str
             Name of a split, or "single", "cv" or "nested" for the one that the study uses.
-        tasks : sequence of str
-            Those that the parameter `tasks` leaves are planned.
         folds : iterable of int, optional
-            Numbers of the folds; all if None.
+            All if None.
         changes : mapping, optional
             Hyper-parameters of all these rows that differ from the profile's: a variation.
         """
@@ -195,13 +192,7 @@ class Study:
         Rows that cannot be fitted here (their weights are missing) or, where nothing is computed,
         are not stored with all their folds and seeds, are left out: `Results.missing` has them.
 
-        Parameters
-        ----------
-        *what : Table or list of RunSpec
-        split : str
-            Of tables, see `specs`.
-        **options
-            Of tables, see `specs`.
+        `split` and further options are those of tables, see `specs`.
 
         Raises
         ------
@@ -221,8 +212,7 @@ class Study:
             )
         specs = self._possible(planned)
         if self.settings.compute and specs:
-            options = {"n_jobs": self.settings.n_jobs, "cluster": self.settings.cluster}
-            execute(specs, self.corpus, self.store, **options)
+            execute(specs, self.corpus, self.store, **self._processes)
         elif not specs:
             raise MissingDataError(
                 f"none of {len(planned)} runs is stored, the first is {planned[0].label}; "
@@ -236,14 +226,7 @@ class Study:
     ) -> Results | None:
         """Run further rows beside those of a table; None, with a message, without `compute`.
 
-        They are run whatever the parameter `systems` says.
-
-        Parameters
-        ----------
-        table : Table
-        rows : mapping of str to System
-        split, **options
-            See `specs`.
+        They are run whatever the parameter `systems` says; for `split` and options see `specs`.
         """
         own = table.with_rows(rows)
         if not self.settings.compute:
@@ -255,7 +238,7 @@ class Study:
     def _of_table(self, table: Table, split: str, options: Mapping[str, Any]) -> list[RunSpec]:
         by_tasks: dict[tuple[str, ...], dict[str, System]] = {}
         for row, system in table.all_rows.items():
-            by_tasks.setdefault(table.tasks_of(row), {})[row] = system
+            by_tasks.setdefault(table.only.get(row, table.tasks), {})[row] = system
         return [
             spec
             for tasks, rows in by_tasks.items()
@@ -264,57 +247,31 @@ class Study:
 
     def _possible(self, planned: list[RunSpec]) -> list[RunSpec]:
         """Runs that can be computed here, or are stored with all folds and seeds of their row."""
-        groups: dict[Any, list[RunSpec]] = {}
+        groups: dict[str, list[RunSpec]] = {}
         for spec in planned:
-            parameters = json.dumps(spec.parameters, sort_keys=True)
-            key = (spec.system, spec.task, spec.split, parameters)
-            groups.setdefault(key, []).append(spec)
+            groups.setdefault(replace(spec, fold=0, seed=0).key, []).append(spec)
         return [
             spec
             for specs in groups.values()
-            if (self.settings.compute and not lacks(specs[0])) or not self.store.missing(specs)
+            if (self.settings.compute and not specs[0].lacks) or not self.store.missing(specs)
             for spec in specs
         ]
 
     def table(
         self, name: str, key: Mapping[str, Any], compute: Callable[[], pd.DataFrame]
     ) -> pd.DataFrame:
-        """A table that is no run, from the store where it is there.
-
-        Parameters
-        ----------
-        name : str
-        key : mapping
-            JSON-native values that the table depends on.
-        compute : callable
-            Gives the table.
-
-        Raises
-        ------
-        MissingDataError
-            If it is not stored and nothing is to be computed.
-        """
-
-        def timed() -> tuple[pd.DataFrame, dict[str, Any]]:
-            started = time.perf_counter()
-            frame = compute()
-            seconds = round(time.perf_counter() - started, 1)
-            return frame, {"environment": environment(), "wall_seconds": seconds}
-
-        return self.store.table(name, key, timed if self.settings.compute else None)
+        """A table that is no run, from the store where it is there; see `RunStore.table`."""
+        return self.store.table(name, key, compute if self.settings.compute else None)
 
     def inspect(self, specs: Sequence[RunSpec], function: Callable[..., Any]) -> list[Any]:
         """Results of a function of fitted systems, one entry a run, in the order of the runs.
 
-        Systems that are not in the cache are fitted in parallel; each is stored and put into the
-        cache as soon as it is, so an interrupted call loses only what was running.
-
-        Parameters
-        ----------
-        specs : sequence of RunSpec
-        function : callable
-            Takes the fitted system, its specification, the corpus and the fold.
+        The function takes the fitted system, its specification, the corpus and the fold. Systems
+        that are not in the cache are fitted in parallel; each is stored and put into the cache as
+        soon as it is, so an interrupted call loses only what was running.
         """
-        settings = self.settings
-        options: dict[str, Any] = {"n_jobs": settings.n_jobs, "cluster": settings.cluster}
-        return inspect_fitted(specs, self.corpus, self.store, function, **options)
+        return inspect_fitted(specs, self.corpus, self.store, function, **self._processes)
+
+    @property
+    def _processes(self) -> dict[str, Any]:
+        return {"n_jobs": self.settings.n_jobs, "cluster": self.settings.cluster}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ class Table:
     def __post_init__(self) -> None:
         KNOWN_ROWS.update({n: s for n, s in self.all_rows.items() if n not in self.added})
 
-    @property
+    @cached_property
     def all_rows(self) -> dict[str, System]:
         """Those of the paper, then ours."""
         return {**self.rows, **self.own_rows}
@@ -79,10 +80,6 @@ class Table:
     def order(self) -> list[str]:
         """Names of all rows, those that are only quoted included."""
         return [*self.rows, *self.quoted, *self.own_rows]
-
-    def tasks_of(self, row: str) -> tuple[str, ...]:
-        """Tasks that a row is trained for."""
-        return self.only.get(row, self.tasks)
 
     def with_rows(self, rows: Rows) -> Table:
         """The table with further rows of one's own.
@@ -107,18 +104,10 @@ def task_table(
     *,
     quoted: tuple[str, ...] = (),
 ) -> pd.DataFrame:
-    """Published and reproduced accuracy of some rows on one task, as text.
+    """Published and reproduced accuracy of some rows on one task and split, as text.
 
-    Parameters
-    ----------
-    given : mapping of str to DataFrame
-        From `mer.study.scores.answers`, of one split.
-    task : str
-    order : list of str
-        Rows; those that were not run are marked.
-    published : mapping
-    quoted : tuple of str
-        Rows that are not run on this page.
+    Those in `order` that were not run are marked, and so are `quoted` ones, which are run on
+    another page.
 
     Returns
     -------
@@ -140,7 +129,9 @@ def task_table(
         table["by"] = by.reindex(order).fillna("–")
     if task != "4Q" and texts.get(IMPLIED):
         table["implied by 4Q"] = [texts[IMPLIED].get(row, "–") for row in order]
-    return table.join(_facts(own[OWN_MODEL])).fillna("–")
+    by_system = own[OWN_MODEL].groupby("system")
+    table = table.join(by_system["seed"].nunique().astype(str).rename("seeds"))
+    return table.join(by_system["audio"].first().replace("none", "–")).fillna("–")
 
 
 def estimates(predictions: pd.DataFrame) -> dict[str, str]:
@@ -154,30 +145,13 @@ def score_text(row: Mapping[Any, Any]) -> str:
     return estimate(row["mean"], row["low"], row["high"], row["sd"])
 
 
-def _facts(predictions: pd.DataFrame) -> pd.DataFrame:
-    by_system = predictions.groupby("system")
-    seeds = by_system["seed"].nunique().astype(str)
-    return pd.DataFrame({"seeds": seeds, "audio": by_system["audio"].first().replace("none", "–")})
-
-
 def score_table(
     table: pd.DataFrame, order: list[str], task: str, metrics: tuple[str, ...]
 ) -> pd.DataFrame:
-    """Scores of one task in several metrics, as text: a row a system, those not run included.
+    """Scores (`mer.study.scores.scores`) of one task or dimension, as text.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `mer.study.scores.scores`.
-    order : list of str
-    task : str
-        Or dimension of a regression.
-    metrics : tuple of str
-
-    Returns
-    -------
-    DataFrame
-        For each metric a published column, where anything is published, and one of ours.
+    A row a system, those not run included; for each metric a published column, where anything is
+    published, and one of ours.
     """
     result = pd.DataFrame(index=pd.Index(order))
     for metric in metrics:
@@ -192,19 +166,9 @@ def score_table(
 
 
 def deviations(rows: Rows, published: Rows) -> pd.DataFrame:
-    """Hyper-parameters of some rows that differ from the published ones.
+    """Hyper-parameters of rows as they are used that differ from those of the published rows.
 
-    Parameters
-    ----------
-    rows : mapping of str to System
-        As they are used.
-    published : mapping of str to System
-        The same rows with the published hyper-parameters.
-
-    Returns
-    -------
-    DataFrame
-        Columns System (several, if they share the row), Hyper-parameter, Published and Here.
+    Columns System (several, if they share the row), Hyper-parameter, Published and Here.
     """
     systems: dict[tuple[str, str, str], list[str]] = {}
     for name, system in rows.items():

@@ -24,20 +24,9 @@ def number(
 ) -> str:
     """A number for reading: ".585", "-.042", "1,078", "63%".
 
-    Parameters
-    ----------
-    value : float, int or None
-    decimals : int, optional
-        If None, 0 for whole numbers (int) and percentages, else 3.
-    signed : bool
-        Show the sign of positive numbers, too.
-    percent : bool
-        Show a fraction as percentage.
-
-    Returns
-    -------
-    str
-        A dash if the value is missing.
+    `decimals` are by default 0 for whole numbers (int) and percentages, else 3; `signed` shows the
+    sign of positive numbers, too; `percent` shows a fraction as percentage. A missing value is a
+    dash.
     """
     if pd.isna(value):
         return MISSING
@@ -55,27 +44,14 @@ def estimate(
     high: Any = np.nan,
     sd: Any = np.nan,
     *,
-    decimals: int | None = None,
     signed: bool = False,
-    percent: bool = False,
+    **form: Any,
 ) -> str:
     """An estimate with its interval: ".585 ± .041 [.454, .702]", "+.035 [-.008, .078]".
 
-    Parameters
-    ----------
-    mean, low, high, sd : float or None
-        What is missing (the interval, the standard deviation) is left out.
-    decimals, percent
-        As in `number`.
-    signed : bool
-        Show the sign of a positive mean.
-
-    Returns
-    -------
-    str
-        A dash if the mean is missing.
+    What is missing (the interval, the standard deviation) is left out; a missing mean is a dash.
+    `signed` is for the mean; further keywords, `decimals` and `percent`, are those of `number`.
     """
-    form: dict[str, Any] = {"decimals": decimals, "percent": percent}
     text = number(mean, signed=signed, **form)
     if pd.isna(mean):
         return text
@@ -96,15 +72,8 @@ def estimate_table(
 ) -> pd.DataFrame:
     """Estimates of a long frame as text: a row and a column for each value of two columns.
 
-    Parameters
-    ----------
-    frame : DataFrame
-    index, columns, value : str
-        Its columns; rows and columns stand in order of appearance.
-    ends : tuple of str
-        Columns of the ends of the intervals.
-    **form
-        As in `estimate`.
+    Rows and columns stand in order of appearance; `ends` are the columns of the ends of the
+    intervals, further keywords those of `estimate`.
     """
     cells: dict[Any, dict[Any, str]] = {column: {} for column in frame[columns]}
     for row in frame.to_dict("records"):
@@ -113,10 +82,10 @@ def estimate_table(
     return pd.DataFrame(cells)
 
 
-def listing(names: Iterable[Any], last: str = "and") -> str:
+def listing(names: Iterable[Any]) -> str:
     """Names in a sentence: "A, B and C"."""
     *rest, final = [*map(str, names)] or [""]
-    return f"{', '.join(rest)} {last} {final}" if rest else final
+    return f"{', '.join(rest)} and {final}" if rest else final
 
 
 def captioned(frame: pd.DataFrame, caption: str) -> Styler:

@@ -168,21 +168,18 @@ class Recipe:
             progress=True,
         )
         named = zip(soundfonts, digests, strict=True)
+        best = history.epochs[history.best_epoch]["valid_accuracy"]
         facts = {
             "corpus": self.corpus,
             self.unit: str(len(train)),
             "hours": f"{sum(map(self.seconds, train)) / 3600:.1f}",
             "soundfonts": ", ".join(f"{path.name} {digest}" for path, digest in named),
             "seed": str(seed),
-            **self._best(history),
+            "epochs": str(len(history.epochs)),
+            f"validation_{self.score}": f"{best:.{self.decimals}f}",
         }
         write_weights(path, network.state_dict(), facts)
         return facts
-
-    def _best(self, history: History) -> dict[str, str]:
-        best = history.epochs[history.best_epoch]["valid_accuracy"]
-        name, text = f"validation_{self.score}", f"{best:.{self.decimals}f}"
-        return {"epochs": str(len(history.epochs)), name: text}
 
     def _rendered(self, jobs: Sequence[Job], soundfonts: Sequence[Path]) -> list[Any]:
         from joblib import Parallel, delayed
@@ -254,7 +251,7 @@ def train_weights(
     folder: Path | None = None,
     trainers: Mapping[str, Trainer] = TRAINERS,
 ) -> dict[str, str]:
-    """Train weights, put them in their place and enter them in the index.
+    """Train weights, put them in their place and enter them in the index; how comes back.
 
     Earlier weights stay until the new ones are whole. An interrupted call, made again, goes on
     after its last epoch ("zhu2023", which takes minutes, begins anew).
@@ -266,15 +263,8 @@ def train_weights(
     soundfonts : sequence of Path
         SF2 files that play to the transcriber or the separator; the two that it was trained with
         if empty.
-    seed : int
     folder : Path, optional
         Of the weights and their index; the package's if None.
-    trainers : mapping of str to callable
-
-    Returns
-    -------
-    dict of str to str
-        How they were trained.
 
     Raises
     ------
