@@ -13,9 +13,11 @@ import numpy as np
 from mer import rendering
 from mer.clips import Clip, file_digest
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
-from mer.files import atomic_path
+from mer.files import atomic_path, require_file
 from mer.libraries import load_librosa
 from mer.paths import cache_folder
+
+_EXPECTED = "; expected an audio file"
 
 
 def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, int]:
@@ -44,7 +46,7 @@ def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, 
     """
     import soundfile
 
-    _check_exists(path)
+    require_file(path, _EXPECTED)
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
@@ -79,7 +81,7 @@ def audio_channels(path: Path) -> int:
 def _header(path: Path) -> Any:
     import soundfile
 
-    _check_exists(path)
+    require_file(path, _EXPECTED)
     try:
         return soundfile.info(path)
     except soundfile.LibsndfileError as error:
@@ -122,7 +124,7 @@ def audio_blocks(
 
     if block_seconds <= 0:
         raise ParameterError(f"block_seconds is {block_seconds}; expected a positive number")
-    _check_exists(path)
+    require_file(path, _EXPECTED)
     try:
         with soundfile.SoundFile(path) as file:
             decoded = _blocks(file, path, max(1, round(block_seconds * file.samplerate)), mono)
@@ -168,11 +170,6 @@ def _resampled_blocks(
         padded = np.zeros((length, *shape), dtype=np.float32)
         padded[: len(rest)] = rest[:length]
         yield padded
-
-
-def _check_exists(path: Path) -> None:
-    if not path.is_file():
-        raise MissingDataError(f"{path} does not exist; expected an audio file")
 
 
 def _check_finite(path: Path, mono: np.ndarray, rate: int, start: int = 0) -> None:

@@ -50,17 +50,9 @@ class Labels:
 class Clip:
     """One labelled excerpt of music.
 
-    Attributes
-    ----------
-    id : str
-        Unique within its corpus.
-    group : str
-        What must not cross a split: the song, or the artist where known.
-    audio, midi : Path or None
-        Files, each None where the dataset has none.
-    labels : Labels
-    meta : mapping
-        Anything else that the dataset tells; JSON-native values.
+    Its `id` is unique within its corpus. The `group` must not cross a split: it is the song, or
+    the artist where known. Files are None where the dataset has none. Anything else that the
+    dataset tells is in `meta`, as JSON-native values.
     """
 
     id: str
@@ -84,13 +76,8 @@ class Fold:
 class Split:
     """A named partition, or several of them for cross-validation.
 
-    Attributes
-    ----------
-    name : str
-    folds : tuple of Fold
-    leaky : bool
-        True only for a split with groups on both sides: published so, or made to show what
-        that is worth.
+    Only a split with groups on both sides is `leaky`: published so, or made to show what that is
+    worth.
     """
 
     name: str
@@ -133,7 +120,7 @@ class Corpus(Sequence[Clip]):
         self.licence = licence
         self.citation = citation
         self._split_makers = MappingProxyType(dict(splits or {}))
-        self._expected = MappingProxyType(dict(expected or {}))
+        self.expected = MappingProxyType(dict(expected or {}))
         if not self.clips:
             raise InvalidDataError(f"corpus {name!r} has no clips")
         twice = [clip_id for clip_id, n in Counter(c.id for c in self.clips).items() if n > 1]
@@ -274,7 +261,7 @@ class Corpus(Sequence[Clip]):
             On the first count that differs.
         """
         found = self.counts()
-        for name, expected in self._expected.items():
+        for name, expected in self.expected.items():
             if found[name] != expected:
                 raise InvalidDataError(
                     f"corpus {self.name!r}: found {found[name]} {name}, expected {expected}"

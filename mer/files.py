@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one."""
+"""Files that must exist, and writing them so that a reader never meets half of one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from mer.errors import MissingDataError
+
+
+def require_file(path: Path, hint: str = "") -> None:
+    """Raise a `MissingDataError`, which ends with the hint, unless there is such a file."""
+    if not path.is_file():
+        raise MissingDataError(f"{path} does not exist{hint}")
 
 
 @contextmanager

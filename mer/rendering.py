@@ -14,6 +14,7 @@ import numpy as np
 
 from mer.clips import file_digest
 from mer.errors import InvalidDataError, MissingDataError
+from mer.files import require_file
 
 REVISION = 1
 """Raised whenever rendered samples change."""
@@ -92,8 +93,7 @@ def render_midi(
 
     soundfont = soundfont or default_soundfont()
     for path in (midi, soundfont):
-        if not path.is_file():
-            raise MissingDataError(f"{path} does not exist")
+        require_file(path)
     program = shutil.which("fluidsynth")
     if program is None:
         raise MissingDataError(

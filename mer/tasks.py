@@ -16,13 +16,8 @@ from mer.errors import InvalidDataError, MissingDataError, ParameterError
 class Task:
     """A classification task.
 
-    Attributes
-    ----------
-    name : str
-    classes : tuple of str
-        Class names, in the order of the class index.
-    class_of : callable
-        Class index of some labels, None where they do not tell.
+    Names of the classes are in the order of their index; `class_of` gives the index of some
+    labels, None where they do not tell.
     """
 
     name: str
@@ -48,14 +43,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class RegressionTask:
-    """A regression task.
-
-    Attributes
-    ----------
-    name : str
-    dimensions : tuple of str
-        Names of the continuous labels, in the order of the columns of `targets`.
-    """
+    """A regression task; `dimensions` are continuous labels, in the order of `targets`."""
 
     name: str
     dimensions: tuple[str, ...]

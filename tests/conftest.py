@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from mer.clips import Corpus
 
@@ -146,6 +147,15 @@ def quadrant_notes(quadrant: int, seed: int, seconds: float = 3.0) -> np.ndarray
     pitches = 60 + rng.choice(scale, len(onsets))
     velocities = rng.integers(95, 115, len(onsets)) - (0 if fast else 55)
     return np.stack([onsets, onsets + 0.12, pitches, velocities], axis=1)
+
+
+def notes_at(
+    onsets: ArrayLike, lengths: ArrayLike, pitches: ArrayLike = 60, velocities: ArrayLike = 64
+) -> np.ndarray:
+    """Notes as `read_notes` gives them; what is one number holds for all."""
+    ends = np.add(onsets, lengths)
+    columns = np.broadcast_arrays(onsets, ends, pitches, velocities)
+    return np.stack(columns, axis=1).astype(float)
 
 
 def random_fields(

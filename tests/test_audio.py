@@ -67,17 +67,16 @@ class TestLoad:
         with pytest.raises(InvalidDataError, match=r"a\.wav is not readable audio: "):
             load_audio(path)
 
-    def test_file_without_samples(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("samples", "message"),
+        [([], "has no samples"), ([0, np.nan, 0], "not finite"), ([0, np.inf, 0], "not finite")],
+    )
+    def test_samples_that_are_none(
+        self, tmp_path: Path, samples: list[float], message: str
+    ) -> None:
         path = tmp_path / "a.wav"
-        soundfile.write(path, np.empty(0), RATE)
-        with pytest.raises(InvalidDataError, match=r"a\.wav has no samples"):
-            load_audio(path)
-
-    @pytest.mark.parametrize("value", [np.nan, np.inf])
-    def test_samples_that_are_not_finite(self, tmp_path: Path, value: float) -> None:
-        path = tmp_path / "a.wav"
-        soundfile.write(path, np.asarray([0, value, 0]), RATE, subtype="FLOAT")
-        with pytest.raises(InvalidDataError, match="not finite"):
+        soundfile.write(path, np.asarray(samples), RATE, subtype="FLOAT")
+        with pytest.raises(InvalidDataError, match=rf"a\.wav .*{message}"):
             load_audio(path)
 
     def test_missing_file_and_folder(self, tmp_path: Path) -> None:
@@ -180,13 +179,11 @@ class TestWaveform:
         assert entry.read_bytes() == content
 
     def test_midi_that_is_cut_short_or_has_no_notes(self, midi: Path) -> None:
-        clip = Clip("a", "a", midi=midi)
-        midi.write_bytes(midi.read_bytes()[:-8])
-        with pytest.raises(InvalidDataError, match=r"a\.mid: rendered to silence"):
-            waveform(clip)
-        write_midi(midi, np.empty((0, 4)))
-        with pytest.raises(InvalidDataError, match=r"a\.mid: rendered to silence"):
-            waveform(clip)
+        cut = midi.read_bytes()[:-8]
+        for content in (cut, write_midi(midi, np.empty((0, 4))).read_bytes()):
+            midi.write_bytes(content)
+            with pytest.raises(InvalidDataError, match=r"a\.mid: rendered to silence"):
+                waveform(Clip("a", "a", midi=midi))
 
     def test_missing_files(self, tmp_path: Path) -> None:
         with pytest.raises(MissingDataError, match="'a' has no audio and no MIDI file"):

@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mer.clips import Clip, Corpus, Fold, Labels, Split, file_digest
 from mer.corpora import emopia, load, remote_of
-from mer.corpora.folds import cross_validation
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 
 
@@ -29,33 +27,11 @@ def split_of(train: str, valid: str, test: str, *, leaky: bool = False) -> Split
     return Split("s", (Fold(tuple(train), tuple(valid), tuple(test)),), leaky=leaky)
 
 
-class TestLabels:
-    @pytest.mark.parametrize("quadrant", [0, 5, -1, 2.5, "1"])
-    def test_quadrants_are_1_to_4(self, quadrant: int) -> None:
-        with pytest.raises(InvalidDataError, match=r"quadrant is .*; expected 1, 2, 3 or 4"):
-            Labels(quadrant=quadrant)
-
-    @pytest.mark.parametrize("name", ["valence", "arousal"])
-    @pytest.mark.parametrize("value", [-1.01, 1.5, float("nan"), float("inf")])
-    def test_valence_and_arousal_are_in_range(self, name: str, value: Any) -> None:
-        with pytest.raises(InvalidDataError, match=rf"{name} is .* in \[-1, 1\]"):
-            Labels(**{name: value})
-
-    def test_ends_of_the_range_are_allowed(self) -> None:
-        assert Labels(valence=-1.0, arousal=1.0).arousal == 1.0
+def test_ends_of_the_range_are_allowed() -> None:
+    assert Labels(valence=-1.0, arousal=1.0).arousal == 1.0
 
 
 class TestCorpus:
-    def test_clips_cannot_be_changed(self) -> None:
-        toy = corpus(clip("a"), clip("b"))
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            toy[0].id = "c"  # type: ignore[misc]
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            toy[0].labels.quadrant = 2  # type: ignore[misc]
-        with pytest.raises(TypeError):
-            toy[0] = clip("c")  # type: ignore[index]
-        assert isinstance(toy.clips, tuple)
-
     def test_is_an_ordered_sequence(self) -> None:
         toy = corpus(clip("b"), clip("a", "g"), clip("c", "g"))
         assert toy.ids == [c.id for c in toy] == ["b", "a", "c"]
@@ -155,57 +131,35 @@ class TestSplit:
             corpus(*self.clips).split("s")
 
     @pytest.mark.parametrize(
-        ("parts", "message"),
+        ("parts", "leaky", "message"),
         [
-            (("ab", "c", "dxy"), "fold 0: test names 2 clips that .* the first is 'x'"),
-            (("abc", "c", "d"), "clip 'c' stands in train and in valid"),
-            (("ac", "d", "b"), "group 'g' stands in train and in test"),
-            (("abb", "c", "d"), "clip 'b' stands more than once in train"),
+            (("ab", "c", "dxy"), False, "fold 0: test names 2 clips that .* the first is 'x'"),
+            (("abc", "c", "d"), False, "clip 'c' stands in train and in valid"),
+            (("ac", "d", "b"), False, "group 'g' stands in train and in test"),
+            (("abb", "c", "d"), False, "clip 'b' stands more than once in train"),
+            (("ac", "d", "a"), True, "clip 'a' stands in train and in test"),
         ],
     )
-    def test_broken_rules_are_named(self, parts: tuple[str, str, str], message: str) -> None:
+    def test_broken_rules_are_named(
+        self, parts: tuple[str, str, str], leaky: bool, message: str
+    ) -> None:
         with pytest.raises(InvalidDataError, match=message):
-            corpus(*self.clips, split=split_of(*parts)).split("s")
+            corpus(*self.clips, split=split_of(*parts, leaky=leaky)).split("s")
 
-    def test_leaky_split_may_share_groups_but_not_clips(self) -> None:
+    def test_leaky_split_may_share_groups(self) -> None:
         assert corpus(*self.clips, split=split_of("ac", "d", "b", leaky=True)).split("s").leaky
-        with pytest.raises(InvalidDataError, match="clip 'a' stands in train and in test"):
-            corpus(*self.clips, split=split_of("ac", "d", "a", leaky=True)).split("s")
 
     def test_later_folds_are_checked(self) -> None:
         good, bad = split_of("ab", "c", "d").folds[0], split_of("ab", "c", "c").folds[0]
         with pytest.raises(InvalidDataError, match="fold 1: clip 'c'"):
             corpus(*self.clips, split=Split("s", (good, bad))).split("s")
 
-    def test_cross_validation_needs_quadrants(self) -> None:
-        clips = [clip(str(k), quadrant=None if k == 3 else 1 + k % 4) for k in range(16)]
-        with pytest.raises(MissingDataError, match="1 clips have no quadrant"):
-            cross_validation(corpus(*clips), n_folds=3)
 
-    def test_cross_validation_tests_each_clip_once(self) -> None:
-        clips = [clip(str(k), f"g{k // 2}", quadrant=1 + k % 4) for k in range(24)]
-        split = cross_validation(corpus(*clips), n_folds=3)
-        assert split.name == "cv3"
-        assert sorted(sum((fold.test for fold in split.folds), ())) == sorted(c.id for c in clips)
-
-
-class TestLoad:
-    def test_unknown_corpus_lists_the_known_ones(self) -> None:
-        with pytest.raises(ParameterError, match=r"unknown corpus 'emopa'; .*emopia, composed"):
-            load("emopa")
-
-    def test_unknown_option_lists_the_known_ones(self) -> None:
-        with pytest.raises(ParameterError, match=r"'emopia' takes no option 'size'; .*folder"):
-            load("emopia", size=3)
-
-    def test_passes_options_on(self, emopia_folder: Path) -> None:
-        assert len(load("emopia", folder=emopia_folder)) == 16
-
-    @pytest.mark.parametrize("name", ["emopia", "maestro", "pop1k7"])
-    def test_missing_dataset_says_how_to_get_it(
-        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("MER_DATA", str(tmp_path))
-        folder = tmp_path / remote_of(name).folder
-        with pytest.raises(MissingDataError, match=f"^{folder} .* fetch {name}' or set MER_DATA"):
-            load(name)
+@pytest.mark.parametrize("name", ["emopia", "maestro", "pop1k7"])
+def test_missing_dataset_says_how_to_get_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MER_DATA", str(tmp_path))
+    folder = tmp_path / remote_of(name).folder
+    with pytest.raises(MissingDataError, match=f"^{folder} .* fetch {name}' or set MER_DATA"):
+        load(name)

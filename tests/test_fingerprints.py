@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import notes_at
 
 from mer.corpora import emopia, pop1k7
 from mer.features.fingerprints import LEAST_SHARE, SharedNotes, shared_pieces
@@ -19,8 +20,7 @@ def piece(seed: int, n: int = 400) -> np.ndarray:
     """Notes of one octave around the middle, four a second."""
     rng = np.random.default_rng(seed)
     onsets = np.cumsum(rng.exponential(0.25, n))
-    columns = (onsets, onsets + 0.3, rng.integers(54, 67, n), rng.integers(30, 100, n))
-    return np.stack(columns, axis=1)
+    return notes_at(onsets, 0.3, rng.integers(54, 67, n), rng.integers(30, 100, n))
 
 
 def excerpt(notes: np.ndarray, start: float, stop: float) -> np.ndarray:
@@ -74,14 +74,9 @@ def test_other_pieces_share_by_chance_less_than_the_threshold() -> None:
     assert max((found.share for found in chance), default=0.0) < LEAST_SHARE - 0.1
 
 
-@pytest.mark.parametrize("change", ["transposed", "faster"])
-def test_transposed_and_retimed_copies_do_not_count(change: str) -> None:
-    copy = PIECES[3].copy()
-    if change == "transposed":
-        copy[:, 2] += 1
-    else:
-        copy[:, :2] /= 1.2
-    assert shared_pieces(PIECES, [copy]) == []
+def test_transposed_and_retimed_copies_do_not_count() -> None:
+    copies = [PIECES[3] + [[0, 0, 1, 0]], PIECES[3] / [1.2, 1.2, 1, 1]]
+    assert shared_pieces(PIECES, copies) == []
 
 
 def test_the_shorter_piece_counts_on_either_side() -> None:

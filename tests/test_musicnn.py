@@ -142,7 +142,7 @@ class TestReading:
 class TestFeatures:
     def test_bands_are_those_of_the_publication(self) -> None:
         y = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
-        mel = mel_spectrogram(y, 16000, n_fft=512, hop_length=256, n_mels=96, fmax=8000.0)
+        mel = mel_spectrogram(y, 16000, n_fft=512, hop_length=256, n_mels=96)
         found = features.log_bands(y)
         assert (found.shape, found.dtype) == ((63, 96), np.float32)
         np.testing.assert_allclose(found, np.log10(10000 * mel + 1).T, atol=1e-4)

@@ -11,13 +11,17 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mer.corpora import emopia
 from mer.corpora.remote import Remote, RemoteFile, fetch
-from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
+
+Served = tuple[Path, str]
+"""A folder, and its address."""
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -26,7 +30,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A folder and its address."""
     folder = tmp_path_factory.mktemp("served")
     handler = partial(QuietHandler, directory=str(folder))
@@ -50,7 +54,7 @@ def archive(top: str = "") -> bytes:
     return buffer.getvalue()
 
 
-def remote(served: tuple[Path, str], content: bytes, *, sha256: str | None = None) -> Remote:
+def remote(served: Served, content: bytes, *, sha256: str | None = None) -> Remote:
     folder, address = served
     (folder / "toy.zip").write_bytes(content)
     return Remote(name="Toy", url=f"{address}/toy.zip", sha256=sha256, folder="toy")
@@ -62,9 +66,7 @@ def check_nothing_left(destination: Path) -> None:
 
 @pytest.mark.parametrize("top", ["", "Toy_1.0/"])
 @pytest.mark.parametrize("checked", [True, False])
-def test_unpacks_into_the_folder(
-    served: tuple[Path, str], tmp_path: Path, top: str, checked: bool
-) -> None:
+def test_unpacks_into_the_folder(served: Served, tmp_path: Path, top: str, checked: bool) -> None:
     content = archive(top)
     sha256 = hashlib.sha256(content).hexdigest() if checked else None
     folder = fetch(remote(served, content, sha256=sha256), tmp_path)
@@ -74,68 +76,64 @@ def test_unpacks_into_the_folder(
     assert [path.name for path in tmp_path.iterdir()] == ["toy"]
 
 
-def test_mirror_is_used(served: tuple[Path, str], tmp_path: Path) -> None:
-    toy = remote(served, archive())
+def test_mirror_is_used(served: Served, tmp_path: Path) -> None:
+    toy = remote(served, WHOLE)
     elsewhere = Remote(name="Toy", url="http://127.0.0.1:9/x.zip", sha256=None, folder="toy")
     assert fetch(elsewhere, tmp_path, url=toy.url).is_dir()
 
 
-def test_wrong_checksum(served: tuple[Path, str], tmp_path: Path) -> None:
-    with pytest.raises(InvalidDataError, match=r"download of Toy is damaged: .*hash"):
-        fetch(remote(served, archive(), sha256="0" * 64), tmp_path)
+WHOLE = archive()
+FIRST, HALF = WHOLE.index(b"label.csv") + 20, len(WHOLE) // 2
+DAMAGED = {
+    "not a zip file": b"<html>Sign in</html>",
+    "empty": b"",
+    "cut short": WHOLE[:HALF],
+    "compressed data overwritten": WHOLE[:FIRST] + b"\xff" * 8 + WHOLE[FIRST + 8 :],
+    "bytes changed": WHOLE[:HALF] + b"\0" * 8 + WHOLE[HALF + 8 :],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damaged_archive(served: Served, tmp_path: Path, damage: str) -> None:
+    with pytest.raises(InvalidDataError, match="the download of Toy is damaged"):
+        fetch(remote(served, DAMAGED[damage]), tmp_path)
     check_nothing_left(tmp_path)
 
 
-def test_address_without_a_file(served: tuple[Path, str], tmp_path: Path) -> None:
-    toy = remote(served, archive())
-    with pytest.raises(MissingDataError, match=r"could not download Toy from .*gone\.zip: 404"):
-        fetch(toy, tmp_path, url=toy.url.replace("toy.zip", "gone.zip"))
-    check_nothing_left(tmp_path)
-
-
-def test_no_server(tmp_path: Path) -> None:
-    toy = Remote(name="Toy", url="http://127.0.0.1:9/toy.zip", sha256=None, folder="toy")
-    with pytest.raises(MissingDataError, match="could not download Toy"):
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"sha256": "0" * 64}, InvalidDataError, "download of Toy is damaged: .*hash"),
+        ({"url": "{}/gone.zip"}, MissingDataError, r"could not download Toy from .*gone\.zip: 404"),
+        ({"url": "http://127.0.0.1:9/toy.zip"}, MissingDataError, "could not download Toy"),
+    ],
+)
+def test_failed_download(
+    served: Served, tmp_path: Path, change: dict[str, Any], error: type[MerError], message: str
+) -> None:
+    changed = {name: value.format(served[1]) for name, value in change.items()}
+    toy = dataclasses.replace(remote(served, WHOLE), **changed)
+    with pytest.raises(error, match=message):
         fetch(toy, tmp_path / "new")
     check_nothing_left(tmp_path / "new")
 
 
-def damaged_archives() -> dict[str, bytes]:
-    whole = archive()
-    in_first, in_second = whole.index(b"label.csv") + 20, len(whole) // 2
-    return {
-        "not a zip file": b"<html>Sign in</html>",
-        "empty": b"",
-        "cut short": whole[: len(whole) // 2],
-        "compressed data overwritten": whole[:in_first] + b"\xff" * 8 + whole[in_first + 8 :],
-        "bytes changed": whole[:in_second] + b"\0" * 8 + whole[in_second + 8 :],
-    }
-
-
-@pytest.mark.parametrize("damage", damaged_archives())
-def test_damaged_archive(served: tuple[Path, str], tmp_path: Path, damage: str) -> None:
-    toy = remote(served, damaged_archives()[damage])
-    with pytest.raises(InvalidDataError, match="the download of Toy is damaged"):
-        fetch(toy, tmp_path)
-    check_nothing_left(tmp_path)
-
-
-def test_folder_that_exists_is_kept(served: tuple[Path, str], tmp_path: Path) -> None:
+def test_folder_that_exists_is_kept(served: Served, tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "mine").touch()
     with pytest.raises(ParameterError, match=r"toy exists already; remove it to download Toy"):
-        fetch(remote(served, archive()), tmp_path)
+        fetch(remote(served, WHOLE), tmp_path)
     assert [path.name for path in (tmp_path / "toy").iterdir()] == ["mine"]
 
 
 class TestFiles:
-    def with_file(self, served: tuple[Path, str], name: str, sha256: str) -> Remote:
-        toy = remote(served, archive())
+    def with_file(self, served: Served, name: str, sha256: str) -> Remote:
+        toy = remote(served, WHOLE)
         (served[0] / "extra.csv").write_text("extra")
         file = RemoteFile(f"{served[1]}/{name}", sha256, "split/extra.csv")
         return dataclasses.replace(toy, files=(file,))
 
-    def test_are_added(self, served: tuple[Path, str], tmp_path: Path) -> None:
+    def test_are_added(self, served: Served, tmp_path: Path) -> None:
         sha256 = hashlib.sha256(b"extra").hexdigest()
         folder = fetch(self.with_file(served, "extra.csv", sha256), tmp_path)
         assert (folder / "split" / "extra.csv").read_text() == "extra"
@@ -143,9 +141,7 @@ class TestFiles:
         assert [path.name for path in tmp_path.iterdir()] == ["toy"]
 
     @pytest.mark.parametrize("name", ["extra.csv", "gone.csv"])
-    def test_failure_leaves_no_folder(
-        self, served: tuple[Path, str], tmp_path: Path, name: str
-    ) -> None:
+    def test_failure_leaves_no_folder(self, served: Served, tmp_path: Path, name: str) -> None:
         toy = self.with_file(served, name, "0" * 64)
         with pytest.raises((MissingDataError, InvalidDataError), match=r"Toy .*(hash|404)"):
             fetch(toy, tmp_path)
@@ -159,7 +155,7 @@ class TestFiles:
 
 
 def test_failure_while_unpacking_leaves_no_folder(
-    served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full_disk(self: zipfile.ZipFile, path: Path) -> None:
         (path / "label.csv").parent.mkdir(parents=True)
@@ -168,12 +164,12 @@ def test_failure_while_unpacking_leaves_no_folder(
 
     monkeypatch.setattr(zipfile.ZipFile, "extractall", full_disk)
     with pytest.raises(MissingDataError, match="No space left on device"):
-        fetch(remote(served, archive()), tmp_path)
+        fetch(remote(served, WHOLE), tmp_path)
     check_nothing_left(tmp_path)
 
 
 def test_emopia_comes_in_the_layout_that_its_loader_reads(
-    served: tuple[Path, str], emopia_folder: Path, tmp_path: Path
+    served: Served, emopia_folder: Path, tmp_path: Path
 ) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as content:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_midi
+from conftest import notes_at, write_midi
 
 from mer.corpora import emopia
 from mer.errors import InvalidDataError, MissingDataError
@@ -22,15 +22,9 @@ def random_notes(seed: int, n: int = 200) -> np.ndarray:
     """Notes that overlap, some of one pitch, some shorter than 10 ms, some far apart."""
     rng = np.random.default_rng(seed)
     onsets = np.cumsum(rng.exponential(0.1, n) + 4.0 * (rng.random(n) < 0.02))
-    notes = np.stack(
-        [
-            onsets,
-            onsets + rng.exponential(0.3, n),
-            rng.integers(0, 128, n) if seed % 2 else rng.integers(55, 65, n),
-            rng.integers(1, 128, n),
-        ],
-        axis=1,
-    )
+    lengths = rng.exponential(0.3, n)
+    pitches = rng.integers(0, 128, n) if seed % 2 else rng.integers(55, 65, n)
+    notes = notes_at(onsets, lengths, pitches, rng.integers(1, 128, n))
     return notes[np.lexsort((notes[:, 2], notes[:, 0]))]
 
 
@@ -148,8 +142,7 @@ class TestBeats:
     def test_metronome_is_recovered(self, tempo: int) -> None:
         period = 60 / tempo
         onsets = 1.2 + period * np.arange(40)
-        notes = np.stack([onsets, onsets + 0.1, np.full(40, 60), np.full(40, 90)], axis=1)
-        beats = tokens.estimate_beats(notes)
+        beats = tokens.estimate_beats(notes_at(onsets, 0.1, velocities=90))
         assert np.median(np.diff(beats)) == pytest.approx(period, abs=0.011)
         distance = np.abs(beats[:, None] - onsets[None]).min(axis=1)
         assert np.quantile(distance, 0.9) < 0.02
@@ -173,8 +166,7 @@ class TestRemi:
     def test_metronome_falls_on_beats(self) -> None:
         onsets = 0.5 * np.arange(32)
         pitches = 60 + np.arange(32) % 12
-        notes = np.stack([onsets, onsets + 0.4, pitches, np.full(32, 90)], axis=1)
-        decoded = decode_remi(tokens.remi(notes))
+        decoded = decode_remi(tokens.remi(notes_at(onsets, 0.4, pitches, 90)))
         assert [pitch for _, pitch in decoded] == pitches.tolist()
         assert [beat - decoded[0][0] for beat, _ in decoded] == list(range(32))
 
@@ -190,7 +182,7 @@ class TestRemi:
             assert sequence.max() < tokens.REMI_SIZE
 
     def test_tempo_changes_tempo_tokens_only(self) -> None:
-        slow = np.asarray([[k * 1.0, k * 1.0 + 0.9, 60, 90] for k in range(24)])
+        slow = notes_at(np.arange(24), 0.9, velocities=90)
         fast = slow * [0.5, 0.5, 1, 1]
         assert decode_remi(tokens.remi(slow)) == decode_remi(tokens.remi(fast))
 

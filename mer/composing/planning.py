@@ -44,21 +44,14 @@ _AROUSAL_CARRIERS = (0.2, 0.2, 0.4, 0.2)
 _SIGNS = {1: (1, 1), 2: (-1, 1), 3: (-1, -1), 4: (1, -1)}
 
 
-@dataclass(frozen=True, slots=True)
-class Ensemble:
-    """Instruments of a band: the General MIDI program, from 0, of each pitched part."""
-
-    name: str
-    programs: Mapping[str, int]
-
-
-ENSEMBLES = (
-    Ensemble("pop", {"vocals": 53, "bass": 33, "keys": 0, "pad": 48}),
-    Ensemble("ballad", {"vocals": 73, "bass": 32, "keys": 24, "pad": 49}),
-    Ensemble("rock", {"vocals": 81, "bass": 34, "keys": 29, "pad": 18}),
-    Ensemble("jazz", {"vocals": 65, "bass": 32, "keys": 0, "pad": 16}),
-    Ensemble("electronic", {"vocals": 80, "bass": 38, "keys": 5, "pad": 89}),
-)
+ENSEMBLES = {
+    "pop": {"vocals": 53, "bass": 33, "keys": 0, "pad": 48},
+    "ballad": {"vocals": 73, "bass": 32, "keys": 24, "pad": 49},
+    "rock": {"vocals": 81, "bass": 34, "keys": 29, "pad": 18},
+    "jazz": {"vocals": 65, "bass": 32, "keys": 0, "pad": 16},
+    "electronic": {"vocals": 80, "bass": 38, "keys": 5, "pad": 89},
+}
+"""Bands: the General MIDI program, from 0, of each pitched part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +83,7 @@ class Song:
     style: HarmonicStyle
     taste: Mapping[str, tuple[float, ...]]
     swing: float
-    ensemble: Ensemble
+    ensemble: str
     carrier: Mapping[str, str]
     noise: np.ndarray
     valence: float
@@ -182,7 +175,7 @@ def draw_song(seed: int, slot: Slot, arrangement: str) -> Song:
         style=HarmonicStyle(loop, float(rng.uniform(0.0, 0.3))),
         taste={key: tuple(rng.normal(0, 0.15, n).tolist()) for key, n in _N_FIGURES.items()},
         swing=0.6 if swings else 0.5,
-        ensemble=ENSEMBLES[int(rng.integers(len(ENSEMBLES)))],
+        ensemble=list(ENSEMBLES)[int(rng.integers(len(ENSEMBLES)))],
         carrier={
             "valence": _VALENCE_CARRIERS[int(rng.integers(2))],
             "arousal": str(rng.choice(SOURCES, p=_AROUSAL_CARRIERS)),

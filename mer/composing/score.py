@@ -22,7 +22,7 @@ from mer.composing.performance import (
     tempo_map,
     to_ticks,
 )
-from mer.composing.planning import ClipPlan, PhrasePlan, plan_clip
+from mer.composing.planning import ENSEMBLES, ClipPlan, PhrasePlan, plan_clip
 
 REVISION = 1
 """Raised whenever the same parameters give other notes."""
@@ -77,18 +77,7 @@ def compose(
 ) -> Composition:
     """Compose clip `index` of a corpus; the same whatever the size of the corpus.
 
-    Parameters
-    ----------
-    seed, index : int
-    arrangement : {"piano", "band", "mixed"}
-    duration : float
-        In seconds.
-    trajectories : bool
-        Whether the emotion changes within the clip.
-
-    Returns
-    -------
-    Composition
+    Other parameters are those of `mer.corpora.composed.load`.
     """
     plan = plan_clip(seed, index, arrangement, duration, trajectories)
     return perform_plan(plan, duration, np.random.default_rng([seed, 3, index]))
@@ -111,7 +100,7 @@ def perform_plan(plan: ClipPlan, duration: float, rng: np.random.Generator) -> C
         chords += [span._replace(start=start + span.start) for span in spans]
         frames.append(frame)
         start += frame.length
-    programs = song.ensemble.programs if song.arrangement == "band" else {}
+    programs = ENSEMBLES[song.ensemble] if song.arrangement == "band" else {}
     return Composition(
         plan,
         tuple(
@@ -232,7 +221,7 @@ def describe(composition: Composition) -> dict[str, Any]:
         "chords": _chords(composition),
     }
     if song.arrangement == "band":
-        meta["ensemble"] = song.ensemble.name
+        meta["ensemble"] = song.ensemble
         meta["carrier"] = dict(song.carrier)
         meta["vocals"] = "an instrument stands in for the singing voice"
     return meta

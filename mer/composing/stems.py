@@ -12,6 +12,7 @@ from mer.audio import crop
 from mer.clips import Clip
 from mer.composing.planning import SOURCES
 from mer.errors import MissingDataError
+from mer.files import require_file
 from mer.rendering import render_midi, sounding_length
 
 _VOLUME_CONTROLS = (7, 11)
@@ -19,14 +20,7 @@ _VOLUME_CONTROLS = (7, 11)
 
 
 def stems(clip: Clip, sample_rate: int = 22050) -> dict[str, np.ndarray]:
-    """Render every source of a composed clip.
-
-    Parameters
-    ----------
-    clip : Clip
-        Of the corpus "composed".
-    sample_rate : int
-        In Hz.
+    """Render every source of a clip of the corpus "composed", at a rate in Hz.
 
     Returns
     -------
@@ -43,8 +37,7 @@ def stems(clip: Clip, sample_rate: int = 22050) -> dict[str, np.ndarray]:
         raise MissingDataError(
             f"clip {clip.id!r} has no known parts; only clips of corpus 'composed' have stems"
         )
-    if not clip.midi.is_file():
-        raise MissingDataError(f"{clip.midi} does not exist; load the corpus 'composed' again")
+    require_file(clip.midi, "; load the corpus 'composed' again")
     source_of = {part["name"]: part["source"] for part in clip.meta["parts"]}
     rendered = {
         source: _alone(clip.midi, source, source_of, sample_rate)

@@ -23,14 +23,7 @@ _COMPOSED = {"composed_band": "load_band", "composed_trajectories": "load_trajec
 
 
 def load(name: str, **options: Any) -> Corpus:
-    """Load a corpus by name.
-
-    Parameters
-    ----------
-    name : str
-        One of `CORPORA`.
-    **options
-        What the loader of that corpus takes.
+    """Load a corpus of `CORPORA`; options are what its loader takes.
 
     Raises
     ------

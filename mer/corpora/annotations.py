@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mer.clips import Clip, Corpus, Fold, Labels, Split
+from mer.clips import Corpus, Fold, Labels, Split
 from mer.corpora.tables import read_table
 from mer.errors import InvalidDataError, MissingDataError
 
@@ -25,26 +25,26 @@ class CorpusWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class AnnotationTable:
-    """A form in which static valence and arousal annotations are distributed.
+    """A form in which valence and arousal are distributed; others pass datasets on as the default.
 
     Paths of the files, all read, below the folder of the dataset; names of the columns; and the
     ends of the scale of both annotations.
     """
 
     paths: tuple[str, ...]
-    id: str
-    valence: str
-    arousal: str
-    scale: tuple[float, float]
+    id: str = "song_id"
+    valence: str = "valence_mean"
+    arousal: str = "arousal_mean"
+    scale: tuple[float, float] = (1.0, 9.0)
 
 
-def passed_on(*paths: str) -> AnnotationTable:
-    """The form, from 1 to 9, in which other repositories pass annotations on."""
-    return AnnotationTable(paths, "song_id", "valence_mean", "arousal_mean", (1.0, 9.0))
+def lexicon(word: str) -> AnnotationTable:
+    """A table with the valence and arousal of words; `word` names their column."""
+    return AnnotationTable(("lexicon.csv",), word, "valence", "arousal")
 
 
 def read_annotations(
-    folder: Path, forms: Sequence[AnnotationTable], obtain: str
+    folder: Path, forms: Sequence[AnnotationTable], obtain: str, what: str = "song "
 ) -> dict[str, Labels]:
     """Valence and arousal of each song, brought to [-1, 1].
 
@@ -56,8 +56,8 @@ def read_annotations(
         Of the dataset.
     forms : sequence of AnnotationTable
         The first one whose first file exists is read.
-    obtain : str
-        How to get the dataset, for the message.
+    obtain, what : str
+        How to get the dataset, and what is annotated, for messages.
 
     Returns
     -------
@@ -78,26 +78,15 @@ def read_annotations(
     for path in (folder / name for name in form.paths):
         rows = read_table(path, (form.id, *columns), obtain=obtain)
         for number, row in enumerate(rows, start=2):
-            where, song = f"{path}, row {number}", row[form.id]
-            if song in labels:
-                raise InvalidDataError(f"{where}: song {song!r} stands more than once")
-            valence, arousal = read_emotion(row, form.scale, where, f"song {song!r}", columns)
-            labels[song] = Labels(valence=valence, arousal=arousal)
+            where, name = f"{path}, row {number}", f"{what}{row[form.id]!r}"
+            if row[form.id] in labels:
+                raise InvalidDataError(f"{where}: {name} stands more than once")
+            valence, arousal = (
+                on_scale(row[column], form.scale, f"{where}: {column} of {name}")
+                for column in columns
+            )
+            labels[row[form.id]] = Labels(valence=valence, arousal=arousal)
     return labels
-
-
-def read_emotion(
-    row: Mapping[str, str],
-    scale: tuple[float, float],
-    where: str,
-    what: str,
-    columns: tuple[str, str] = ("valence", "arousal"),
-) -> tuple[float, float]:
-    """Valence and arousal of a row, brought to [-1, 1]; `where` and `what` it is for messages."""
-    valence, arousal = (
-        on_scale(row[column], scale, f"{where}: {column} of {what}") for column in columns
-    )
-    return valence, arousal
 
 
 def on_scale(text: str | None, scale: tuple[float, float], what: str) -> float:
@@ -121,10 +110,9 @@ def on_scale(text: str | None, scale: tuple[float, float], what: str) -> float:
 
 def audio_files(folder: Path) -> dict[str, Path]:
     """Audio files right below a folder, by name without suffix; none if there is no folder."""
-    paths: dict[str, Path] = {}
-    for suffix in reversed(AUDIO_SUFFIXES):
-        paths |= {path.stem: path for path in folder.glob(f"*{suffix}")}
-    return paths
+    paths = [path for path in folder.glob("*") if path.suffix.lower() in AUDIO_SUFFIXES]
+    paths.sort(key=lambda path: AUDIO_SUFFIXES.index(path.suffix.lower()), reverse=True)
+    return {path.stem: path for path in paths}
 
 
 def artist_group(artist: str) -> str:
@@ -132,18 +120,8 @@ def artist_group(artist: str) -> str:
     return " ".join(artist.split()).casefold()
 
 
-def annotated_corpus(
-    name: str,
-    clips: Iterable[Clip],
-    *,
-    audio: Mapping[str, Path],
-    where: Path,
-    licence: str,
-    citation: str,
-    splits: Mapping[str, Callable[[Corpus], Split]],
-    expected: Mapping[str, int],
-) -> Corpus:
-    """A corpus of annotated clips, after saying what does not match.
+def matched(whole: Corpus, audio: Mapping[str, Path], where: Path) -> Corpus:
+    """A corpus of annotated clips, after saying what does not match its recordings.
 
     Clips without audio are left out if others have some; if none has, all stay, for their
     labels. Splits are made of all annotated clips, so that those which are left out change
@@ -151,52 +129,41 @@ def annotated_corpus(
 
     Parameters
     ----------
-    clips : iterable of Clip
-        All that are annotated, each with its audio file or None.
+    whole : Corpus
+        All clips that are annotated, each with its audio file or None.
     audio : mapping of str to Path
         Every audio file that was found, by id; those of no clip are not used.
     where : Path
         Folder of the recordings.
-    name, licence, citation, splits, expected
-        As in `Corpus`.
 
     Warns
     -----
     CorpusWarning
         If clips have no audio or audio files have no annotation: how many, and which.
-
-    Raises
-    ------
-    InvalidDataError
-        As `Corpus`.
     """
-    clips = list(clips)
-    whole = Corpus(
-        name, clips, licence=licence, citation=citation, splits=splits, expected=expected
-    )
-    silent = [clip.id for clip in clips if clip.audio is None]
+    silent = [clip.id for clip in whole if clip.audio is None]
     unlabelled = sorted(set(audio) - set(whole.ids), key=lambda name: (len(name), name))
     if unlabelled:
-        report(name, "audio files have no annotation and are left out", where, unlabelled)
-    if len(silent) == len(clips):
+        report(whole.name, "audio files have no annotation and are left out", where, unlabelled)
+    if not silent:
+        return whole
+    if len(silent) == len(whole):
         warnings.warn(
-            f"corpus {name!r}: none of the {len(clips)} annotated clips has an audio file in "
-            f"{where}; their labels alone are loaded",
+            f"corpus {whole.name!r}: none of the {len(whole)} annotated clips has an audio file "
+            f"in {where}; their labels alone are loaded",
             CorpusWarning,
             stacklevel=3,
         )
-    elif silent:
-        report(name, "annotated clips have no audio file and are left out", where, silent)
-        gone = frozenset(silent)
-        return Corpus(
-            name,
-            [clip for clip in clips if clip.id not in gone],
-            licence=licence,
-            citation=citation,
-            splits={name: partial(_restricted, whole, name, gone) for name in splits},
-            expected=expected,
-        )
-    return whole
+        return whole
+    report(whole.name, "annotated clips have no audio file and are left out", where, silent)
+    return Corpus(
+        whole.name,
+        [clip for clip in whole if clip.audio is not None],
+        licence=whole.licence,
+        citation=whole.citation,
+        splits={name: partial(_restricted, whole, name) for name in whole.split_names},
+        expected=whole.expected,
+    )
 
 
 def report(name: str, what: str, where: Path, names: Sequence[str]) -> None:
@@ -211,19 +178,20 @@ def report(name: str, what: str, where: Path, names: Sequence[str]) -> None:
     )
 
 
-def _restricted(whole: Corpus, name: str, gone: frozenset[str], corpus: Corpus) -> Split:
-    split = whole.split(name)
+def _restricted(whole: Corpus, name: str, corpus: Corpus) -> Split:
+    """A split of the whole corpus without the clips that a part of it lacks."""
+    split, known = whole.split(name), set(corpus.ids)
     folds = []
     for number, fold in enumerate(split.folds):
         parts = {
-            part: tuple(clip for clip in getattr(fold, part) if clip not in gone)
+            part: tuple(clip for clip in getattr(fold, part) if clip in known)
             for part in ("train", "valid", "test")
         }
         empty = [part for part, ids in parts.items() if not ids]
         if empty:
             raise MissingDataError(
                 f"corpus {corpus.name!r}: no clip in {empty[0]} of split {name!r}, fold {number}, "
-                f"has audio; {len(gone)} of {len(whole)} audio files are missing"
+                f"has audio; {len(whole) - len(corpus)} of {len(whole)} audio files are missing"
             )
         folds.append(Fold(**parts))
     return Split(name, tuple(folds), leaky=split.leaky)

@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from mer.clips import Clip, Corpus, Fold, Labels, Split
+from mer.corpora.annotations import audio_files
 from mer.corpora.folds import cross_validation
-from mer.corpora.remote import Remote, RemoteFile
+from mer.corpora.remote import Remote, RemoteFile, local_folder
 from mer.corpora.tables import read_lines, read_table
-from mer.errors import InvalidDataError, MissingDataError
-from mer.paths import data_folder
+from mer.errors import InvalidDataError
+from mer.files import require_file
 
 VERSION = "1.0"
 LICENCE = "CC BY-NC-SA 4.0"
@@ -48,7 +49,6 @@ SPLIT_SIZES = {
 """Clips in train, validation and test of the published splits."""
 
 _NAME = re.compile(r"Q([1-4])_(.{11})_(\d+)")
-_AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus")
 
 
 def load(folder: Path | None = None) -> Corpus:
@@ -75,12 +75,7 @@ def load(folder: Path | None = None) -> Corpus:
     InvalidDataError
         If a label or a file name does not fit, or counts differ from the published ones.
     """
-    folder = folder or data_folder() / "emopia"
-    if not folder.is_dir():
-        raise MissingDataError(
-            f"{folder} does not exist; expected EMOPIA 1.0 there: run 'mer data fetch emopia' or "
-            "set MER_DATA to the folder that holds 'emopia'"
-        )
+    folder = local_folder(REMOTE, "emopia", folder)
     return Corpus(
         "emopia",
         _clips(folder),
@@ -99,7 +94,7 @@ def load(folder: Path | None = None) -> Corpus:
 
 
 def _clips(folder: Path) -> list[Clip]:
-    path = folder / "label.csv"
+    path, recordings = folder / "label.csv", audio_files(folder / "audios")
     clips = []
     for row in read_table(path, ("ID", "4Q", "annotator")):
         name = row["ID"]
@@ -113,24 +108,18 @@ def _clips(folder: Path) -> list[Clip]:
                 f"{path}: clip {name!r} has label {row['4Q']}, its name says {match[1]}"
             )
         midi = folder / "midis" / f"{name}.mid"
-        if not midi.is_file():
-            raise MissingDataError(f"{midi} does not exist, but {path.name} lists the clip")
+        require_file(midi, f", but {path.name} lists the clip")
         clips.append(
             Clip(
                 id=name,
                 group=match[2],
-                audio=_recording(folder / "audios", name),
+                audio=recordings.get(name),
                 midi=midi,
                 labels=Labels(quadrant=int(row["4Q"])),
                 meta={"annotator": row["annotator"]},
             )
         )
     return clips
-
-
-def _recording(folder: Path, name: str) -> Path | None:
-    paths = (folder / f"{name}{suffix}" for suffix in _AUDIO_SUFFIXES)
-    return next((path for path in paths if path.is_file()), None)
 
 
 def _published_split(folder: Path, name: str, corpus: Corpus) -> Split:

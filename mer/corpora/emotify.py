@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from mer.clips import Clip, Corpus, Labels
-from mer.corpora.annotations import annotated_corpus, audio_files, read_emotion
+from mer.corpora.annotations import audio_files, lexicon, matched, read_annotations
 from mer.corpora.folds import regression_splits
-from mer.corpora.tables import read_table
+from mer.corpora.tables import inner_folder, read_table
 from mer.errors import InvalidDataError, MissingDataError
 from mer.paths import data_folder
 
@@ -38,7 +38,6 @@ EMOTIONS = (
 )
 """The nine factors of the Geneva Emotional Music Scale (Zentner et al., 2008)."""
 
-_WORDS_SCALE = (1.0, 9.0)
 _TRACKS_PER_GENRE = 100
 
 
@@ -85,7 +84,7 @@ def load(folder: Path | None = None) -> Corpus:
     """
     folder = folder or data_folder() / "emotify"
     table = ratings(folder)
-    music = folder / "emotifymusic" if (folder / "emotifymusic").is_dir() else folder
+    music = inner_folder(folder, "emotifymusic")
     audio = {
         f"{genre}/{name}": path
         for genre in GENRES
@@ -95,16 +94,15 @@ def load(folder: Path | None = None) -> Corpus:
         _clip(str(track_id), rows, audio.get(str(track_id)))
         for track_id, rows in table.groupby("id", sort=False)
     ]
-    return annotated_corpus(
+    whole = Corpus(
         "emotify",
         _with_quadrants(clips),
-        audio=audio,
-        where=music,
         licence=LICENCE,
         citation=CITATION,
         splits=regression_splits(genre_of),
         expected=EXPECTED,
     )
+    return matched(whole, audio, music)
 
 
 def genre_of(clip: Clip) -> str:
@@ -115,24 +113,12 @@ def genre_of(clip: Clip) -> str:
 def ratings(folder: Path | None = None) -> pd.DataFrame:
     """Every rating with its projection, for the reliability of the targets.
 
-    Parameters
-    ----------
-    folder : Path, optional
-        As in `load`.
-
-    Returns
-    -------
-    DataFrame
-        One row a rating, by track number: `id` of the clip, `track` (1-400), the nine emotions
-        (0 or 1), `valence` and `arousal` in [-1, 1], NaN where no emotion was chosen.
-
-    Raises
-    ------
-    MissingDataError, InvalidDataError
-        As in `load`.
+    One row a rating, by track number: `id` of the clip, `track` (1-400), the nine emotions
+    (0 or 1), `valence` and `arousal` in [-1, 1], NaN where no emotion was chosen. The folder and
+    errors are those of `load`.
     """
     folder = folder or data_folder() / "emotify"
-    words = _lexicon(folder / "lexicon.csv")
+    words = _lexicon(folder)
     path = folder / "data.csv"
     rows = read_table(path, ("track id", "genre", *EMOTIONS), obtain=OBTAIN)
     table = pd.DataFrame(
@@ -163,22 +149,20 @@ def _projected(chosen: np.ndarray, words: Mapping[str, np.ndarray]) -> dict[str,
     }
 
 
-def _lexicon(path: Path) -> dict[str, np.ndarray]:
+def _lexicon(folder: Path) -> dict[str, np.ndarray]:
     """Valence and arousal of the nine emotions, each of shape (9,), in [-1, 1]."""
     expected = (
         "expected a table with columns emotion, valence and arousal (1-9) for "
         f"{', '.join(EMOTIONS)}, such as the norms of Warriner et al. (2013)"
     )
-    rows = read_table(path, ("emotion", "valence", "arousal"), obtain=expected)
-    by_word = {row["emotion"]: (number, row) for number, row in enumerate(rows, start=2)}
-    missing = [emotion for emotion in EMOTIONS if emotion not in by_word]
+    words = read_annotations(folder, [lexicon("emotion")], expected, what="")
+    missing = [emotion for emotion in EMOTIONS if emotion not in words]
     if missing:
-        raise InvalidDataError(f"{path} has no emotion {missing[0]!r}")
-    values = [
-        read_emotion(row, _WORDS_SCALE, f"{path}, row {number}", repr(row["emotion"]))
-        for number, row in (by_word[emotion] for emotion in EMOTIONS)
-    ]
-    return dict(zip(("valence", "arousal"), np.asarray(values).T, strict=True))
+        raise InvalidDataError(f"{folder / 'lexicon.csv'} has no emotion {missing[0]!r}")
+    return {
+        name: np.array([getattr(words[emotion], name) for emotion in EMOTIONS])
+        for name in ("valence", "arousal")
+    }
 
 
 def _rating(row: dict[str, str], where: str) -> tuple[str | int, ...]:

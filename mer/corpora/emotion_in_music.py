@@ -12,10 +12,9 @@ from mer.clips import Clip, Corpus, Labels
 from mer.corpora.annotations import (
     AnnotationTable,
     CorpusWarning,
-    annotated_corpus,
     artist_group,
     audio_files,
-    passed_on,
+    matched,
     read_annotations,
 )
 from mer.corpora.folds import regression_splits, unstratified
@@ -64,7 +63,7 @@ class Release:
 
 
 _INFO = ("song_id", "Artist", "Song title", "Genre")
-_AVERAGED = "annotations averaged per song/song_level/static_annotations_averaged_songs"
+_AVERAGED = "annotations/annotations averaged per song/song_level/static_annotations_averaged_songs"
 
 
 RELEASES = {
@@ -72,12 +71,12 @@ RELEASES = {
         "emotion_in_music",
         "emotion_in_music",
         (
-            replace(
-                passed_on("annotations/static_annotations.csv"),
+            AnnotationTable(
+                ("annotations/static_annotations.csv",),
                 valence="mean_valence",
                 arousal="mean_arousal",
             ),
-            passed_on("static_annotations.csv"),
+            AnnotationTable(("static_annotations.csv",)),
         ),
         {"annotations/songs_info.csv": _INFO, "songs_info.csv": _INFO},
         ("clips_45seconds", "clips_45sec/clips_45seconds", "clips_45sec"),
@@ -87,10 +86,8 @@ RELEASES = {
         "deam",
         "deam",
         (
-            passed_on(
-                f"annotations/{_AVERAGED}_1_2000.csv", f"annotations/{_AVERAGED}_2000_2058.csv"
-            ),
-            passed_on("static_annotations.csv"),
+            AnnotationTable((f"{_AVERAGED}_1_2000.csv", f"{_AVERAGED}_2000_2058.csv")),
+            AnnotationTable(("static_annotations.csv",)),
         ),
         {
             "metadata/metadata_2013.csv": _INFO,
@@ -180,16 +177,15 @@ def load(
     where = next((folder / name for name in source.audio if (folder / name).is_dir()), None)
     where = where or folder / source.audio[0]
     audio, songs = audio_files(where), _songs(folder, source)
-    return annotated_corpus(
+    whole = Corpus(
         source.name,
         [_clip(song, label, songs, audio, folder) for song, label in labels.items()],
-        audio=audio,
-        where=where,
         licence=LICENCE,
         citation=CITATION,
         splits=regression_splits(unstratified),
         expected=source.expected,
     )
+    return matched(whole, audio, where)
 
 
 def _songs(folder: Path, source: Release) -> dict[str, dict[str, str]] | None:

@@ -16,6 +16,9 @@ N_OUTER, N_INNER = 5, 5
 
 NESTED = f"nested{N_OUTER}x{N_INNER}"
 
+_HOLDOUT = (0.7, 0.15, 0.15)
+"""Shares of train, validation and test."""
+
 Stratum = Callable[[Clip], str | int | None]
 """What of a clip should be spread evenly over the parts; None where it is not known."""
 
@@ -40,25 +43,45 @@ def cross_validation(
 ) -> Split:
     """Stratified folds, named "cv" and the number of folds.
 
-    Groups stay together unless `grouped` is false: such folds, named "..._ungrouped" and marked
-    leaky, serve to measure the effect of groups on both sides.
+    The clips are cut into parts that keep the proportions of the strata, as far as the groups
+    permit. Fold k tests on part k, validates on part (k + 1) mod `n_folds` and trains on the
+    rest, so every clip is tested once. Groups stay together unless `grouped` is false: such folds,
+    named "..._ungrouped" and marked leaky, serve to measure the effect of groups on both sides.
 
     Raises
     ------
     MissingDataError
         If the stratum of a clip is not known.
     ParameterError
-        If there are too few groups, as in all splits below.
+        If there are fewer than three folds or, as in all splits below, too few groups or clips.
     """
-    ids, groups, strata = _stratified(corpus, stratum)
-    folds = grouped_folds(ids, groups if grouped else ids, strata, n_folds, seed)
-    name = f"cv{n_folds}" if grouped else f"cv{n_folds}_ungrouped"
-    return Split(name, tuple(folds), leaky=not grouped)
+    if n_folds < 3:
+        raise ParameterError(f"n_folds is {n_folds}; expected at least 3 (train, valid, test)")
+    groups = corpus.groups if grouped else corpus.ids
+    part = _parts(_codes(groups), _strata(corpus, stratum), n_folds, seed)
+    folds = tuple(_fold(corpus.ids, (part - number) % n_folds) for number in range(n_folds))
+    return Split(f"cv{n_folds}{'' if grouped else '_ungrouped'}", folds, leaky=not grouped)
 
 
 def holdout(corpus: Corpus, *, seed: int = 0, stratum: Stratum = quadrant) -> Split:
-    """One group-disjoint, stratified partition (70/15/15 %), named "holdout"."""
-    return Split("holdout", (grouped_holdout(*_stratified(corpus, stratum), seed=seed),))
+    """One group-disjoint, stratified partition (70/15/15 %), named "holdout".
+
+    Groups are taken from the largest to the smallest, in random order among equals; each goes
+    to the part that lacks the largest share of what it should hold of that group's strata.
+    """
+    codes, strata = _codes(corpus.groups), _strata(corpus, stratum)
+    counts = np.zeros((codes.max() + 1, strata.max() + 1))
+    np.add.at(counts, (codes, strata), 1)
+    wanted = np.outer(_HOLDOUT, counts.sum(axis=0))
+    missing = wanted.copy()
+    part_of_group = np.empty(len(counts), dtype=np.int64)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    for group in order[np.argsort(-counts[order].sum(axis=1), kind="stable")]:
+        part = int(np.argmax((missing / wanted) @ counts[group]))
+        part_of_group[group] = part
+        missing[part] -= counts[group]
+    # _fold takes test as 0 and validation as 1
+    return Split("holdout", (_fold(corpus.ids, 2 - part_of_group[codes]),))
 
 
 def nested_cross_validation(
@@ -66,12 +89,14 @@ def nested_cross_validation(
 ) -> Split:
     """Group-disjoint nested cross-validation, 5 x 5 folds, named "nested5x5".
 
+    The clips are cut into outer parts, and what is left without part o into inner parts again.
     Fold 5 o + i tests on outer part o and validates on inner part i of the rest: the validation
     clips stop the training, the test clips are used once. Of each clip five models are
     tested that differ in their training clips.
     """
-    ids, groups, strata = _stratified(corpus, stratum)
-    return Split(NESTED, _nested(tuple(ids), tuple(groups), tuple(strata), seed))
+    strata = _strata(corpus, stratum)
+    folds = _nested(tuple(corpus.ids), tuple(corpus.groups), tuple(strata.tolist()), seed)
+    return Split(NESTED, folds)
 
 
 # Takes a second or more, and is called once a run
@@ -79,7 +104,17 @@ def nested_cross_validation(
 def _nested(
     ids: tuple[str, ...], groups: tuple[str, ...], strata: tuple[int, ...], seed: int
 ) -> tuple[Fold, ...]:
-    folds = nested_folds(ids, groups, strata, n_outer=N_OUTER, n_inner=N_INNER, seed=seed)
+    codes, classes = _codes(groups), np.asarray(strata)
+    outer = _parts(codes, classes, N_OUTER, seed)
+    folds = []
+    for tested in range(N_OUTER):
+        rest = outer != tested
+        part = np.zeros(len(ids), dtype=np.int64)
+        inner = _parts(codes[rest], classes[rest], N_INNER, seed)
+        for validated in range(N_INNER):
+            # _fold takes test as 0 and validation as 1
+            part[rest] = np.where(inner == validated, 1, 2)
+            folds.append(_fold(ids, part))
     return tuple(folds)
 
 
@@ -102,8 +137,8 @@ def regression_splits(stratum: Stratum) -> dict[str, Callable[[Corpus], Split]]:
     }
 
 
-def _stratified(corpus: Corpus, stratum: Stratum) -> tuple[list[str], list[str], list[int]]:
-    """Ids, groups and numbers of the strata of all clips."""
+def _strata(corpus: Corpus, stratum: Stratum) -> np.ndarray:
+    """Number of the stratum of each clip, shape (n,)."""
     strata = [stratum(clip) for clip in corpus]
     known = [value for value in strata if value is not None]
     if len(known) < len(strata):
@@ -112,132 +147,12 @@ def _stratified(corpus: Corpus, stratum: Stratum) -> tuple[list[str], list[str],
             f"corpus {corpus.name!r}: {len(strata) - len(known)} clips have no {what}, which "
             "cross-validation needs for stratification"
         )
-    return corpus.ids, corpus.groups, np.unique(np.asarray(known), return_inverse=True)[1].tolist()
+    return _codes(known)
 
 
-def grouped_folds(
-    ids: Sequence[str], groups: Sequence[str], labels: Sequence[int], n_folds: int, seed: int
-) -> list[Fold]:
-    """Folds of a group-disjoint, stratified cross-validation.
-
-    The clips are cut into `n_folds` parts. Fold k tests on part k, validates on part
-    (k + 1) mod `n_folds` and trains on the rest, so every clip is tested once.
-
-    Parameters
-    ----------
-    ids : sequence of str, length n
-        Unique clip ids.
-    groups : sequence of str, length n
-        What must not cross a split.
-    labels : sequence of int, length n
-        Classes whose proportions each part should keep, as far as the groups permit.
-    n_folds : int
-        At least 3.
-    seed : int
-        Shuffles the groups.
-
-    Returns
-    -------
-    list of Fold, length n_folds
-        Ids in each part keep their order in `ids`.
-
-    Raises
-    ------
-    ParameterError
-        If lengths differ, an id occurs twice, a label is not a whole number, or there are too
-        few folds, groups or clips.
-    """
-    index, codes, classes = _checked(ids, groups, labels)
-    if n_folds < 3:
-        raise ParameterError(f"n_folds is {n_folds}; expected at least 3 (train, valid, test)")
-    part = _parts(codes, classes, n_folds, seed)
-    return [_fold(index, (part - number) % n_folds) for number in range(n_folds)]
-
-
-def nested_folds(
-    ids: Sequence[str],
-    groups: Sequence[str],
-    labels: Sequence[int],
-    *,
-    n_outer: int,
-    n_inner: int,
-    seed: int,
-) -> list[Fold]:
-    """Folds of a group-disjoint, stratified nested cross-validation.
-
-    The clips are cut into `n_outer` parts, and what is left without part o into `n_inner` parts
-    again. Fold `n_inner` o + i tests on outer part o, validates on inner part i and trains on
-    the rest, so every clip is tested by `n_inner` models.
-
-    Parameters and errors are those of `grouped_folds`; `n_outer` and `n_inner` are at least 2.
-    """
-    index, codes, classes = _checked(ids, groups, labels)
-    if min(n_outer, n_inner) < 2:
-        raise ParameterError(f"found {n_outer} x {n_inner} folds; expected at least 2 x 2")
-    outer = _parts(codes, classes, n_outer, seed)
-    folds = []
-    for tested in range(n_outer):
-        rest = outer != tested
-        part = np.zeros(len(index), dtype=np.int64)
-        inner = _parts(codes[rest], classes[rest], n_inner, seed)
-        for validated in range(n_inner):
-            # _fold takes test as 0 and validation as 1
-            part[rest] = np.where(inner == validated, 1, 2)
-            folds.append(_fold(index, part))
-    return folds
-
-
-def grouped_holdout(
-    ids: Sequence[str],
-    groups: Sequence[str],
-    labels: Sequence[int],
-    *,
-    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15),
-    seed: int,
-) -> Fold:
-    """One group-disjoint, stratified train / validation / test partition.
-
-    Groups are taken from the largest to the smallest, in random order among equals; each goes
-    to the part that lacks the largest share of what it should hold of that group's classes.
-
-    The fractions, of sum 1, are met as far as the groups permit. Other parameters and errors are
-    those of `grouped_folds`.
-    """
-    index, codes, classes = _checked(ids, groups, labels)
-    if min(fractions) <= 0 or not np.isclose(sum(fractions), 1):
-        raise ParameterError(f"fractions are {fractions}; expected positive numbers with sum 1")
-    counts = np.zeros((codes.max() + 1, classes.max() + 1))
-    np.add.at(counts, (codes, classes), 1)
-    wanted = np.outer(fractions, counts.sum(axis=0))
-    missing = wanted.copy()
-    part_of_group = np.empty(len(counts), dtype=np.int64)
-    order = np.random.default_rng(seed).permutation(len(counts))
-    for group in order[np.argsort(-counts[order].sum(axis=1), kind="stable")]:
-        part = int(np.argmax((missing / wanted) @ counts[group]))
-        part_of_group[group] = part
-        missing[part] -= counts[group]
-    # _fold takes test as 0 and validation as 1
-    return _fold(index, 2 - part_of_group[codes])
-
-
-def _checked(
-    ids: Sequence[str], groups: Sequence[str], labels: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids as an array, group codes and class codes, each of shape (n,)."""
-    if not len(ids) == len(groups) == len(labels):
-        raise ParameterError(
-            f"found {len(ids)} ids, {len(groups)} groups and {len(labels)} labels; "
-            "expected one group and one label for each id"
-        )
-    if not len(ids):
-        raise ParameterError("there are no clips to split")
-    if len(set(ids)) < len(ids):
-        raise ParameterError("an id stands more than once; clip ids must be unique")
-    if np.asarray(labels).dtype.kind not in "biu":
-        raise ParameterError("a label is missing or not a whole number; expected class numbers")
-    codes = np.unique(np.asarray(groups), return_inverse=True)[1]
-    classes = np.unique(np.asarray(labels), return_inverse=True)[1]
-    return np.asarray(ids), codes, classes
+def _codes(names: Sequence[str | int]) -> np.ndarray:
+    """Number of each name among the sorted names, shape (n,)."""
+    return np.unique(np.asarray(names), return_inverse=True)[1]
 
 
 def _parts(codes: np.ndarray, classes: np.ndarray, n_parts: int, seed: int) -> np.ndarray:
@@ -258,12 +173,13 @@ def _parts(codes: np.ndarray, classes: np.ndarray, n_parts: int, seed: int) -> n
     return part
 
 
-def _fold(ids: np.ndarray, part: np.ndarray) -> Fold:
+def _fold(ids: Sequence[str], part: np.ndarray) -> Fold:
     """Test where `part` is 0, validation where it is 1, training elsewhere."""
+    names = np.asarray(ids)
     fold = Fold(
-        train=tuple(ids[part > 1].tolist()),
-        valid=tuple(ids[part == 1].tolist()),
-        test=tuple(ids[part == 0].tolist()),
+        train=tuple(names[part > 1].tolist()),
+        valid=tuple(names[part == 1].tolist()),
+        test=tuple(names[part == 0].tolist()),
     )
     for name in ("train", "valid", "test"):
         if not getattr(fold, name):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from mer.clips import Clip, Corpus, Labels
-from mer.corpora.annotations import annotated_corpus, artist_group, audio_files, report
+from mer.corpora.annotations import artist_group, audio_files, matched, report
 from mer.corpora.folds import classification_splits, quadrant
-from mer.corpora.tables import read_table
+from mer.corpora.tables import inner_folder, read_table
 from mer.errors import InvalidDataError
 from mer.paths import data_folder
 
@@ -70,9 +70,7 @@ def load(folder: Path | None = None) -> Corpus:
         If the tables differ, a quadrant does not fit, or a recording lies in the folder of
         another quadrant.
     """
-    folder = folder or data_folder() / "four_quadrants"
-    if (folder / VERSION).is_dir():
-        folder = folder / VERSION
+    folder = inner_folder(folder or data_folder() / "four_quadrants", VERSION)
     quadrants = _quadrants(folder / _ANNOTATIONS)
     rows = read_table(folder / _METADATA, _COLUMNS, encoding=_ENCODING, obtain=OBTAIN)
     songs = {row["Song"]: row for row in rows}
@@ -83,16 +81,15 @@ def load(folder: Path | None = None) -> Corpus:
     if unknown:
         what = "clips have no artist and are groups of their own"
         report("four_quadrants", what, folder / _METADATA, unknown)
-    return annotated_corpus(
+    whole = Corpus(
         "four_quadrants",
         clips,
-        audio=audio,
-        where=folder,
         licence=LICENCE,
         citation=CITATION,
         splits=classification_splits(quadrant),
         expected=EXPECTED,
     )
+    return matched(whole, audio, folder)
 
 
 def _quadrants(path: Path) -> dict[str, str]:

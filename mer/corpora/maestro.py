@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from mer.clips import Clip, Corpus, Fold, Split
-from mer.corpora.remote import Remote
+from mer.corpora.remote import Remote, local_folder
 from mer.corpora.tables import read_table
-from mer.errors import InvalidDataError, MissingDataError
-from mer.paths import data_folder
+from mer.errors import InvalidDataError
+from mer.files import require_file
 
 VERSION = "3.0.0"
 LICENCE = "CC BY-NC-SA 4.0"
@@ -65,12 +65,7 @@ def load(folder: Path | None = None) -> Corpus:
     InvalidDataError
         If a row of the table does not fit.
     """
-    folder = folder or data_folder() / "maestro-v3.0.0"
-    if not folder.is_dir():
-        raise MissingDataError(
-            f"{folder} does not exist; expected MAESTRO 3.0.0 there: run 'mer data fetch maestro' "
-            "or set MER_DATA to the folder that holds 'maestro-v3.0.0'"
-        )
+    folder = local_folder(REMOTE, "maestro", folder)
     path = folder / _TABLE
     rows = read_table(path, _COLUMNS)
     whole = {row["year"] for row in rows} == set(YEARS)
@@ -98,8 +93,7 @@ def _clip(path: Path, row: dict[str, str]) -> Clip:
             "expected numbers"
         ) from None
     midi, audio = path.parent / name, path.parent / row["audio_filename"]
-    if not midi.is_file():
-        raise MissingDataError(f"{midi} does not exist, but {path.name} lists it")
+    require_file(midi, f", but {path.name} lists it")
     composer, title = (" ".join(row[f"canonical_{what}"].split()) for what in ("composer", "title"))
     return Clip(
         id=_id(row),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
 
 from mer.clips import Clip, Corpus, Labels, file_digest, quadrant_of
 from mer.corpora.annotations import (
-    annotated_corpus,
     artist_group,
     audio_files,
-    read_emotion,
+    lexicon,
+    matched,
+    read_annotations,
     report,
 )
 from mer.corpora.folds import classification_splits
@@ -41,14 +42,6 @@ DAMAGED_MIDI = {
     "097": "3ebe8791f50a8efcfe2fa18fac7072c4fbe8626f577961cedaab12f64f430d65",
 }
 """SHA-256 of the published MIDI files that are damaged: data bytes above 127."""
-
-_WORDS_SCALE = (1.0, 9.0)
-
-
-class _Word(NamedTuple):
-    valence: float
-    arousal: float
-    source: str
 
 
 def load(folder: Path | None = None) -> Corpus:
@@ -99,7 +92,7 @@ def load(folder: Path | None = None) -> Corpus:
             f"{folder}: found {len(clusters)} clusters, {len(words)} categories and {len(rows)} "
             "tracks; expected one of each for every song"
         )
-    lexicon = _lexicon(folder / "lexicon.csv")
+    values, sources = _lexicon(folder)
     audio, midi = audio_files(folder / "Audio"), _midi_files(folder / "MIDIs")
     clips = [
         Clip(
@@ -107,9 +100,9 @@ def load(folder: Path | None = None) -> Corpus:
             group=f"song {name}" if artist is None else artist_group(artist),
             audio=audio.get(name),
             midi=midi.get(name),
-            labels=_labels(folder, number, cluster, word, lexicon),
+            labels=_labels(folder, number, cluster, word, values),
             meta={
-                **{"word": word, "word source": lexicon[word].source, "artist": artist},
+                **{"word": word, "word source": sources[word], "artist": artist},
                 **{"title": title, "weak_labels": list(WEAK_LABELS)},
             },
         )
@@ -120,16 +113,15 @@ def load(folder: Path | None = None) -> Corpus:
     if unknown:
         what = "songs have no usable row of artist and title and are groups of their own"
         report("mirex_mood", what, folder / "tracks.csv", unknown)
-    return annotated_corpus(
+    whole = Corpus(
         "mirex_mood",
         clips,
-        audio=audio,
-        where=folder / "Audio",
         licence=LICENCE,
         citation=CITATION,
         splits=classification_splits(cluster_of),
         expected=EXPECTED,
     )
+    return matched(whole, audio, folder / "Audio")
 
 
 def cluster_of(clip: Clip) -> int | None:
@@ -137,40 +129,33 @@ def cluster_of(clip: Clip) -> int | None:
     return clip.labels.cluster
 
 
-def _lexicon(path: Path) -> dict[str, _Word]:
+def _lexicon(folder: Path) -> tuple[dict[str, Labels], dict[str, str]]:
+    """Valence and arousal of each word, and where they come from."""
     expected = (
         "expected a table with columns word, valence, arousal (1-9) and source for the words of "
         "categories.txt, such as the norms of Warriner et al. (2013)"
     )
-    rows = read_table(path, ("word", "valence", "arousal", "source"), obtain=expected)
-    lexicon = {}
-    for number, row in enumerate(rows, start=2):
-        where, word = f"{path}, row {number}", row["word"]
-        lexicon[word] = _Word(
-            *read_emotion(row, _WORDS_SCALE, where, f"word {word!r}"), row["source"]
-        )
-    return lexicon
+    columns = ("word", "valence", "arousal", "source")
+    rows = read_table(folder / "lexicon.csv", columns, obtain=expected)
+    values = read_annotations(folder, [lexicon("word")], expected, what="word ")
+    return values, {row["word"]: row["source"] for row in rows}
 
 
 def _labels(
-    folder: Path, number: int, cluster: str, word: str, lexicon: dict[str, _Word]
+    folder: Path, number: int, cluster: str, word: str, values: dict[str, Labels]
 ) -> Labels:
     if cluster not in {f"Cluster {k + 1}" for k in range(N_CLUSTERS)}:
         raise InvalidDataError(
             f"{folder / 'clusters.txt'}, line {number}: found {cluster!r}; expected 'Cluster 1' "
             f"to 'Cluster {N_CLUSTERS}'"
         )
-    if word not in lexicon:
+    if word not in values:
         raise InvalidDataError(
             f"{folder / 'categories.txt'}, line {number}: word {word!r} is not in lexicon.csv"
         )
-    valence, arousal, _ = lexicon[word]
-    return Labels(
-        quadrant=quadrant_of(valence, arousal),
-        valence=valence,
-        arousal=arousal,
-        cluster=int(cluster.split()[1]),
-    )
+    labels = values[word]
+    quadrant = quadrant_of(labels.valence or 0.0, labels.arousal or 0.0)
+    return replace(labels, quadrant=quadrant, cluster=int(cluster.split()[1]))
 
 
 def _credits(number: int, row: dict[str, str]) -> tuple[str | None, str | None]:

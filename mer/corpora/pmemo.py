@@ -7,14 +7,13 @@ from pathlib import Path
 from mer.clips import Clip, Corpus
 from mer.corpora.annotations import (
     AnnotationTable,
-    annotated_corpus,
     artist_group,
     audio_files,
-    passed_on,
+    matched,
     read_annotations,
 )
 from mer.corpora.folds import regression_splits, unstratified
-from mer.corpora.tables import read_table
+from mer.corpora.tables import inner_folder, read_table
 from mer.errors import InvalidDataError
 from mer.paths import data_folder
 
@@ -36,7 +35,7 @@ FORMS = (
         *(("annotations/static_annotations.csv",), "musicId", "Valence(mean)", "Arousal(mean)"),
         scale=(0.0, 1.0),
     ),
-    passed_on("static_annotations.csv"),
+    AnnotationTable(("static_annotations.csv",)),
 )
 """As published; and as other repositories pass the labels on, brought to 1-9 (8 x + 1)."""
 
@@ -72,9 +71,7 @@ def load(folder: Path | None = None) -> Corpus:
     InvalidDataError
         If an annotation is not on the scale, or a song is not in the metadata.
     """
-    folder = folder or data_folder() / "pmemo"
-    if (folder / VERSION).is_dir():
-        folder = folder / VERSION
+    folder = inner_folder(folder or data_folder() / "pmemo", VERSION)
     labels = read_annotations(folder, FORMS, OBTAIN)
     songs = _songs(folder / "metadata.csv")
     audio = audio_files(folder / "chorus")
@@ -87,16 +84,15 @@ def load(folder: Path | None = None) -> Corpus:
         clips.append(
             Clip(song, artist_group(row["artist"]), audio.get(song), labels=label, meta=meta)
         )
-    return annotated_corpus(
+    whole = Corpus(
         "pmemo",
         clips,
-        audio=audio,
-        where=folder / "chorus",
         licence=LICENCE,
         citation=CITATION,
         splits=regression_splits(unstratified),
         expected=EXPECTED,
     )
+    return matched(whole, audio, folder / "chorus")
 
 
 def _songs(path: Path) -> dict[str, dict[str, str]]:

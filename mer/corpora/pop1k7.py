@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mer.clips import Clip, Corpus
-from mer.corpora.remote import Remote
+from mer.corpora.remote import Remote, local_folder
 from mer.errors import MissingDataError
-from mer.paths import data_folder
 
 LICENCE = "not known; see zenodo.org/records/13167761"
 CITATION = (
@@ -45,12 +44,7 @@ def load(folder: Path | None = None) -> Corpus:
     MissingDataError
         If the folder is missing or holds no MIDI file.
     """
-    folder = folder or data_folder() / "pop1k7"
-    if not folder.is_dir():
-        raise MissingDataError(
-            f"{folder} does not exist; expected Pop1K7 there: run 'mer data fetch pop1k7' or set "
-            "MER_DATA to the folder that holds 'pop1k7'"
-        )
+    folder = local_folder(REMOTE, "pop1k7", folder)
     files = (folder / "midi_transcribed").glob("src_*/*")
     paths = [path for path in files if path.suffix in _SUFFIXES]
     if not paths:

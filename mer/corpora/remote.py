@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.paths import data_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,29 @@ class Remote:
     files: tuple[RemoteFile, ...] = ()
 
 
+def local_folder(remote: Remote, corpus: str, folder: Path | None) -> Path:
+    """Folder of a dataset; by default its own in `$MER_DATA`.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such folder; says how to download the corpus of that name.
+    """
+    folder = folder or data_folder() / remote.folder
+    if not folder.is_dir():
+        raise MissingDataError(
+            f"{folder} does not exist; expected {remote.name.partition(' (')[0]} there: run "
+            f"'mer data fetch {corpus}' or set MER_DATA to the folder that holds {remote.folder!r}"
+        )
+    return folder
+
+
 def fetch(remote: Remote, destination: Path, *, url: str | None = None) -> Path:
     """Download and unpack an archive into `destination / remote.folder`.
 
     The folder appears only when the archive has been downloaded, checked and unpacked whole.
 
-    Parameters
-    ----------
-    remote : Remote
-    destination : Path
-        Usually `$MER_DATA`.
-    url : str, optional
-        A mirror to use instead of the address of `remote`.
+    The destination is usually `$MER_DATA`; `url` may name a mirror.
 
     Raises
     ------

@@ -6,7 +6,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from mer.errors import InvalidDataError, MissingDataError
+from mer.errors import InvalidDataError
+from mer.files import require_file
 
 
 def read_table(
@@ -14,7 +15,7 @@ def read_table(
     columns: Sequence[str],
     *,
     delimiter: str = ",",
-    encoding: str = "utf-8",
+    encoding: str = "utf-8-sig",
     obtain: str = "",
 ) -> list[dict[str, str]]:
     """Rows of a CSV file, by column name; spaces after a delimiter do not count.
@@ -25,6 +26,7 @@ def read_table(
     columns : sequence of str
         Columns that it must have.
     delimiter, encoding : str
+        By default UTF-8, with or without a byte order mark.
     obtain : str
         How to get the file, for the message if it is missing.
 
@@ -40,13 +42,14 @@ def read_table(
     InvalidDataError
         If it is not such a table, or a column is missing.
     """
-    _check_exists(path, obtain)
+    require_file(path, obtain and f"; {obtain}")
     try:
         with path.open(newline="", encoding=encoding) as file:
             reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
             header, rows = reader.fieldnames or [], list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidDataError(f"{path} is not a table in {encoding.upper()}: {error}") from None
+        name = encoding.removesuffix("-sig").upper()
+        raise InvalidDataError(f"{path} is not a table in {name}: {error}") from None
     missing = [column for column in columns if column not in header]
     if missing:
         raise InvalidDataError(
@@ -63,11 +66,11 @@ def read_lines(path: Path, obtain: str = "") -> list[str]:
     MissingDataError
         If there is no such file; the message includes `obtain`.
     """
-    _check_exists(path, obtain)
+    require_file(path, obtain and f"; {obtain}")
     lines = path.read_text(encoding="utf-8").splitlines()
     return [line.strip() for line in lines if line.strip()]
 
 
-def _check_exists(path: Path, obtain: str) -> None:
-    if not path.is_file():
-        raise MissingDataError(f"{path} does not exist{obtain and f'; {obtain}'}")
+def inner_folder(folder: Path, name: str) -> Path:
+    """The folder of that name in a folder, as archives unpack; without it the folder itself."""
+    return folder / name if (folder / name).is_dir() else folder

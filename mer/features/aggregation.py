@@ -8,12 +8,6 @@ from mer.errors import InvalidDataError
 
 REVISION = 1
 
-SONG_STATISTICS = (
-    *("maximum", "minimum", "first quartile", "median", "third quartile", "mean"),
-    "share above the threshold",
-)
-"""In the order of `song_statistics`."""
-
 
 def song_statistics(probabilities: np.ndarray, *, threshold: float = 0.5) -> np.ndarray:
     """Seven statistics of the probability of each class over the segments of a song.
@@ -30,7 +24,8 @@ def song_statistics(probabilities: np.ndarray, *, threshold: float = 0.5) -> np.
     Returns
     -------
     np.ndarray, shape (7 * n_classes,), float64
-        `SONG_STATISTICS` of the first class, then of the second, and so on.
+        Maximum, minimum, first quartile, median, third quartile, mean and share above the
+        threshold of the first class, then of the second, and so on.
 
     Raises
     ------

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -71,25 +71,18 @@ def cached(
     return array
 
 
-def source_of(clip: Clip, kind: str) -> Path:
+def source_of(clip: Clip, kind: Literal["audio", "midi"]) -> Path:
     """The file that a feature of this clip is computed from.
 
-    Parameters
-    ----------
-    clip : Clip
-    kind : {"audio", "midi"}
-        For "audio" the MIDI file where the clip has no recording: it is rendered.
+    For "audio" it is the MIDI file where the clip has no recording: that is rendered.
 
     Raises
     ------
     MissingDataError
         If the clip has no such file.
     """
-    candidates = (clip.audio, clip.midi) if kind == "audio" else (clip.midi,)
-    for path in candidates:
-        if path is not None:
-            return path
-    raise MissingDataError(f"clip {clip.id!r} has no {' and no '.join(_KINDS[kind])} file")
-
-
-_KINDS = {"audio": ("audio", "MIDI"), "midi": ("MIDI",)}
+    path = clip.audio or clip.midi if kind == "audio" else clip.midi
+    if path is None:
+        missing = "audio and no MIDI" if kind == "audio" else "MIDI"
+        raise MissingDataError(f"clip {clip.id!r} has no {missing} file")
+    return path

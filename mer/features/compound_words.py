@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mer.errors import ParameterError
+from mer.features.notes import checked_midi, steps_from_first
 from mer.features.tonality import key_strengths
 
 REVISION = 1
@@ -115,17 +115,12 @@ def key_classes(words: np.ndarray) -> np.ndarray:
 
 def _grid(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Onsets in steps from the first, and the order of the words."""
-    if not np.isfinite(notes[:, :2]).all():
-        raise ParameterError("a note has an onset or offset that is not a finite number")
-    first = notes[:, 0].min() if len(notes) else 0.0
-    steps = np.rint((notes[:, 0] - first) / _STEP_SECONDS).astype(np.int64)
+    steps, _ = steps_from_first(notes, _STEP_SECONDS)
     return steps, np.lexsort((notes[:, 2], steps))
 
 
 def _folded(pitches: np.ndarray) -> np.ndarray:
-    outside = pitches[~((pitches >= 0) & (pitches <= 127))]
-    if outside.size:
-        raise ParameterError(f"pitch is {outside[0]:g}; expected 0-127")
+    pitches = checked_midi(pitches, "pitch")
     up = np.ceil(np.maximum(LOWEST_PITCH - pitches, 0) / 12)
     down = np.ceil(np.maximum(pitches - HIGHEST_PITCH, 0) / 12)
     return (pitches + 12 * (up - down)).astype(np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mer.errors import ParameterError
+from mer.features.notes import checked_midi, steps_from_first
 
 REVISION = 1
 
@@ -65,10 +66,11 @@ def note_events(notes: np.ndarray) -> np.ndarray:
     start = np.full((len(FIELDS), 1), START, dtype=np.int64)
     if not len(notes):
         return start
-    onsets, offsets = _steps(notes)
+    onsets, offsets = steps_from_first(notes, STEP_SECONDS)
+    offsets = np.maximum(offsets, onsets + 1)
     order = np.lexsort((notes[:, 2], onsets))
     onsets, offsets = onsets[order], offsets[order]
-    pitches, velocities = (_midi_values(notes[order, column]) for column in (2, 3))
+    pitches, velocities = checked_midi(notes[order, 2:].T, "pitch or velocity").astype(np.int64)
     values = [
         pitches,
         np.minimum(_sounding(onsets, offsets), MAX_HARMONIC) - 1,
@@ -95,27 +97,10 @@ def select_events(events: np.ndarray, start: int, stop: int) -> np.ndarray:
     return np.concatenate([events[:, :1], events[:, 1 + start : 1 + stop]], axis=1)
 
 
-def _steps(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Onsets and offsets in steps from the first onset."""
-    if not np.isfinite(notes[:, :2]).all():
-        raise ParameterError("a note has an onset or offset that is not a finite number")
-    first = notes[:, 0].min() if len(notes) else 0.0
-    onsets = np.rint((notes[:, 0] - first) / STEP_SECONDS).astype(np.int64)
-    offsets = np.rint((notes[:, 1] - first) / STEP_SECONDS).astype(np.int64)
-    return onsets, np.maximum(offsets, onsets + 1)
-
-
 def _sounding(onsets: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     begun = np.searchsorted(np.sort(onsets), onsets, side="right")
     ended = np.searchsorted(np.sort(offsets), onsets, side="right")
     return begun - ended
-
-
-def _midi_values(values: np.ndarray) -> np.ndarray:
-    outside = values[~((values >= 0) & (values <= 127))]
-    if outside.size:
-        raise ParameterError(f"pitch or velocity is {outside[0]:g}; expected 0-127")
-    return values.astype(np.int64)
 
 
 def _shift_bins(onsets: np.ndarray) -> np.ndarray:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mer.errors import InvalidDataError, MissingDataError
+from mer.errors import InvalidDataError, ParameterError
+from mer.files import require_file
 
 REVISION = 1
 
@@ -37,8 +38,7 @@ def read_notes(midi: Path, *, pedal: bool = False) -> np.ndarray:
     """
     import symusic
 
-    if not midi.is_file():
-        raise MissingDataError(f"{midi} does not exist; expected a MIDI file")
+    require_file(midi, "; expected a MIDI file")
     try:
         score = symusic.Score(midi, ttype="second")
     except Exception as error:  # symusic raises RuntimeError, ValueError and others by cause
@@ -70,3 +70,26 @@ def _sustained(table: np.ndarray, downs: np.ndarray, ups: np.ndarray) -> np.ndar
     same = np.diff(table[order, 2]) == 0
     again[order[:-1][same]] = table[order[1:][same], 0]
     return np.maximum(np.minimum(ends, again), offsets)
+
+
+def steps_from_first(notes: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """Onsets and offsets of notes, rounded to steps of some seconds from the first onset.
+
+    Raises
+    ------
+    ParameterError
+        If one is not finite.
+    """
+    if not np.isfinite(notes[:, :2]).all():
+        raise ParameterError("a note has an onset or offset that is not a finite number")
+    first = notes[:, 0].min() if len(notes) else 0.0
+    onsets, offsets = np.rint((notes[:, :2].T - first) / seconds).astype(np.int64)
+    return onsets, offsets
+
+
+def checked_midi(values: np.ndarray, name: str) -> np.ndarray:
+    """The values of a field, if all are from 0 to 127; ParameterError otherwise."""
+    outside = values[~((values >= 0) & (values <= 127))]
+    if outside.size:
+        raise ParameterError(f"{name} is {outside[0]:g}; expected 0-127")
+    return values

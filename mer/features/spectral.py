@@ -85,10 +85,8 @@ def mel_spectrogram(
     n_fft: int = 1024,
     hop_length: int = 512,
     n_mels: int = 128,
-    fmin: float = 0.0,
-    fmax: float | None = None,
 ) -> Floats:
-    """Power in mel bands (Slaney's scale, area-normalised triangles).
+    """Power in mel bands from 0 Hz to half the rate (Slaney's scale, area-normalised triangles).
 
     Parameters
     ----------
@@ -98,8 +96,6 @@ def mel_spectrogram(
         In Hz.
     n_mels : int
         Number of bands.
-    fmin, fmax : float
-        Range of the bands in Hz; `fmax` None stands for half the sample rate.
 
     Returns
     -------
@@ -108,10 +104,10 @@ def mel_spectrogram(
     Raises
     ------
     InvalidDataError, ParameterError
-        As `power_spectrogram`, and if the band range does not lie within 0 and half the rate.
+        As `power_spectrogram`, and if there is no band.
     """
     power = power_spectrogram(y, n_fft=n_fft, hop_length=hop_length)
-    return power_to_mel(power, sample_rate, n_mels=n_mels, fmin=fmin, fmax=fmax)
+    return power_to_mel(power, sample_rate, n_mels=n_mels)
 
 
 def log_mel(
@@ -121,18 +117,15 @@ def log_mel(
     n_fft: int = 1024,
     hop_length: int = 512,
     n_mels: int = 128,
-    fmin: float = 0.0,
-    fmax: float | None = None,
 ) -> Floats:
     """Mel spectrogram in decibels, shape (n_mels, frames), float32.
 
     The reference is 1.0 and the floor -100 dB, whatever the clip: a gain of g dB adds g to every
     value above the floor. Parameters and errors are those of `mel_spectrogram`.
     """
-    mel = mel_spectrogram(
-        y, sample_rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels, fmin=fmin, fmax=fmax
+    return decibels(
+        mel_spectrogram(y, sample_rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels)
     )
-    return decibels(mel)
 
 
 def clip_log_mel(
@@ -226,17 +219,10 @@ def stacked(
     )
 
 
-def power_to_mel(
-    power: Floats,
-    sample_rate: int,
-    *,
-    n_mels: int = 128,
-    fmin: float = 0.0,
-    fmax: float | None = None,
-) -> Floats:
+def power_to_mel(power: Floats, sample_rate: int, *, n_mels: int = 128) -> Floats:
     """The step of `mel_spectrogram` that follows `power_spectrogram`."""
     mel = np.empty((n_mels, power.shape[1]), dtype=np.float32)
-    for bands, bins, weights in _mel_filters(sample_rate, 2 * (len(power) - 1), n_mels, fmin, fmax):
+    for bands, bins, weights in _mel_filters(sample_rate, 2 * (len(power) - 1), n_mels):
         np.matmul(weights, power[bins], out=mel[bands])
     return mel
 
@@ -302,17 +288,12 @@ def _hann(n_fft: int) -> Floats:
 
 @lru_cache(maxsize=16)
 def _mel_filters(
-    sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None
+    sample_rate: int, n_fft: int, n_mels: int
 ) -> tuple[tuple[slice, slice, Floats], ...]:
     """Groups of neighbouring bands: their rows, the bins that they cover, and the weights."""
-    top = sample_rate / 2 if fmax is None else fmax
-    if not 0.0 <= fmin < top <= sample_rate / 2 or n_mels < 1:
-        raise ParameterError(
-            f"{n_mels} mel bands from {fmin} to {top} Hz at {sample_rate} Hz; expected at least "
-            f"one band and 0 <= fmin < fmax <= {sample_rate / 2}"
-        )
-    librosa = load_librosa()
-    filters = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=top)
+    if n_mels < 1:
+        raise ParameterError(f"{n_mels} mel bands; expected at least one")
+    filters = load_librosa().filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)
     groups = []
     for start in range(0, n_mels, _BANDS_PER_GROUP):
         rows = slice(start, min(start + _BANDS_PER_GROUP, n_mels))
@@ -324,5 +305,4 @@ def _mel_filters(
 
 @lru_cache(maxsize=16)
 def _chroma_filters(sample_rate: int, n_fft: int) -> Floats:
-    librosa = load_librosa()
-    return _frozen(librosa.filters.chroma(sr=sample_rate, n_fft=n_fft))
+    return _frozen(load_librosa().filters.chroma(sr=sample_rate, n_fft=n_fft))
