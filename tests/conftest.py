@@ -146,7 +146,7 @@ def quadrant_notes(quadrant: int, seed: int, seconds: float = 3.0) -> np.ndarray
     scale = np.asarray([0, 4, 7, 12] if major else [0, 3, 7, 12])
     pitches = 60 + rng.choice(scale, len(onsets))
     velocities = rng.integers(95, 115, len(onsets)) - (0 if fast else 55)
-    return np.stack([onsets, onsets + 0.12, pitches, velocities], axis=1)
+    return notes_at(onsets, 0.12, pitches, velocities)
 
 
 def notes_at(

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -34,40 +35,33 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-class Counter:
-    """Counts how often it computes."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self) -> np.ndarray:
-        self.calls += 1
-        return np.arange(6, dtype=np.float16).reshape(2, 3)
+@pytest.fixture
+def compute() -> Mock:
+    """Gives an array, and counts how often it is called."""
+    return Mock(return_value=np.arange(6, dtype=np.float16).reshape(2, 3))
 
 
 def entries(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_second_call_reads_the_same_array(source: Path) -> None:
-    compute = Counter()
+def test_second_call_reads_the_same_array(source: Path, compute: Mock) -> None:
     first = cache.cached("f", 1, {}, source, compute)
     second = cache.cached("f", 1, {}, source, compute)
-    assert compute.calls == 1
+    assert compute.call_count == 1
     assert second.dtype == np.float16
     np.testing.assert_array_equal(first, second)
 
 
-def test_content_counts_and_the_name_does_not(source: Path, tmp_path: Path) -> None:
-    compute = Counter()
+def test_content_counts_and_the_name_does_not(source: Path, tmp_path: Path, compute: Mock) -> None:
     copy = tmp_path / "elsewhere.mid"
     copy.write_bytes(source.read_bytes())
     cache.cached("f", 1, {}, source, compute)
     cache.cached("f", 1, {}, copy, compute)
-    assert compute.calls == 1
+    assert compute.call_count == 1
     source.write_bytes(b"changed content")
     cache.cached("f", 1, {}, source, compute)
-    assert compute.calls == 2
+    assert compute.call_count == 2
 
 
 @pytest.mark.parametrize(
@@ -81,17 +75,17 @@ def test_content_counts_and_the_name_does_not(source: Path, tmp_path: Path) -> N
     ],
 )
 def test_other_parameters_are_other_entries_whatever_their_order(
-    source: Path, name: str, revision: int, parameters: dict[str, Any], calls: int
+    source: Path, compute: Mock, name: str, revision: int, parameters: dict[str, Any], calls: int
 ) -> None:
-    compute = Counter()
     cache.cached("f", 1, {"n": 1, "m": 2}, source, compute)
     cache.cached(name, revision, parameters, source, compute)
-    assert compute.calls == calls
+    assert compute.call_count == calls
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "header cut", "text", "pickle"])
-def test_damaged_entry_is_computed_again(source: Path, own_cache: Path, damage: str) -> None:
-    compute = Counter()
+def test_damaged_entry_is_computed_again(
+    source: Path, own_cache: Path, compute: Mock, damage: str
+) -> None:
     whole = cache.cached("f", 1, {}, source, compute)
     (entry,) = entries(own_cache)
     content = entry.read_bytes()
@@ -102,12 +96,12 @@ def test_damaged_entry_is_computed_again(source: Path, own_cache: Path, damage: 
         damaged |= {"text": b"hello"}
         entry.write_bytes(damaged[damage])
     np.testing.assert_array_equal(cache.cached("f", 1, {}, source, compute), whole)
-    assert compute.calls == 2
+    assert compute.call_count == 2
     assert entries(own_cache) == [entry]
     assert entry.read_bytes() == content
 
 
-def test_kill_while_writing_leaves_no_entry(source: Path, own_cache: Path) -> None:
+def test_kill_while_writing_leaves_no_entry(source: Path, own_cache: Path, compute: Mock) -> None:
     program = textwrap.dedent(
         """
         import os, signal, sys
@@ -127,10 +121,9 @@ def test_kill_while_writing_leaves_no_entry(source: Path, own_cache: Path) -> No
     result = subprocess.run([sys.executable, "-c", program, str(source)], check=False)
     assert result.returncode == -signal.SIGKILL
     assert not [path for path in entries(own_cache) if not path.name.startswith(".tmp-")]
-    compute = Counter()
     cache.cached("f", 1, {}, source, compute)
     cache.cached("f", 1, {}, source, compute)
-    assert compute.calls == 1
+    assert compute.call_count == 1
 
 
 def _fill(source: Path, start: Any, results: Any) -> None:
@@ -154,7 +147,7 @@ def test_two_processes_at_once(source: Path, own_cache: Path) -> None:
 
 def test_missing_source_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"gone\.mid does not exist"):
-        cache.cached("f", 1, {}, tmp_path / "gone.mid", Counter())
+        cache.cached("f", 1, {}, tmp_path / "gone.mid", Mock())
 
 
 def test_source_of_takes_the_recording_first() -> None:

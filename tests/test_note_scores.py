@@ -7,13 +7,14 @@ import time
 import mir_eval
 import numpy as np
 import pytest
+from conftest import notes_at
 
 from mer.evaluation.transcription import note_scores
 
 NAMES = ("onset", "onset_offset", "onset_offset_velocity")
 PARTS = ("precision", "recall", "f1")
 
-SCALE = np.asarray([[k, k + 0.9, 60 + k, 30 + 10 * k] for k in range(8)], dtype=float)
+SCALE = notes_at(np.arange(8), 0.9, 60 + np.arange(8), 30 + 10 * np.arange(8))
 """Eight notes of 0.9 s: the offsets may be 180 ms away."""
 
 
@@ -51,15 +52,8 @@ def performance(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Random notes, and a transcription with errors of every kind."""
     rng = np.random.default_rng(seed)
     onset = np.sort(rng.uniform(0, count / 10, count))
-    played = np.stack(
-        [
-            onset,
-            onset + rng.uniform(0.03, 1, count),
-            rng.integers(48, 84, count),
-            rng.integers(20, 110, count),
-        ],
-        axis=1,
-    )
+    lengths, pitches = rng.uniform(0.03, 1, count), rng.integers(48, 84, count)
+    played = notes_at(onset, lengths, pitches, rng.integers(20, 110, count))
     heard = played[rng.uniform(size=count) < 0.9]
     heard[:, 0] = np.maximum(heard[:, 0] + rng.normal(0, 0.03, len(heard)), 0)
     heard[:, 1] = np.maximum(heard[:, 1] + rng.normal(0, 0.08, len(heard)), heard[:, 0] + 0.01)
