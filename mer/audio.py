@@ -268,9 +268,15 @@ def _rendered(midi: Path, sample_rate: int) -> np.ndarray:
         raise InvalidDataError(
             f"{midi}: rendered to silence; expected a whole MIDI file with notes"
         )
-    with atomic_path(path) as temporary:
-        soundfile.write(temporary, samples, sample_rate, format="FLAC", subtype="PCM_16")
-    return load_audio(path)[0]
+    try:
+        with atomic_path(path) as temporary:
+            soundfile.write(temporary, samples, sample_rate, format="FLAC", subtype="PCM_16")
+            stored = load_audio(temporary)[0]
+            if len(stored) != len(samples):
+                raise OSError(f"{len(stored)} of {len(samples)} samples were written")
+    except (OSError, soundfile.LibsndfileError, InvalidDataError) as error:
+        raise MissingDataError(f"cannot store a rendering in {path.parent}: {error}") from None
+    return stored
 
 
 def audio_source(clips: Iterable[Clip]) -> str:

@@ -9,17 +9,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 
 from mer.clips import file_digest
 from mer.errors import InvalidDataError, MissingDataError
 from mer.files import require_file
+from mer.midi import read_score
 
 REVISION = 1
 """Raised whenever rendered samples change."""
 
 _SILENCE = 1e-4
+_FRAME = 8
+"""Bytes of a frame: two channels of float32."""
+
+_TAIL = 60.0
+"""Seconds that a sound may last after the last event."""
+
+_PATIENCE = 60.0
+"""Seconds that FluidSynth may take, beside those that the music lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,42 +97,75 @@ def render_midi(
     MissingDataError
         If the file, the soundfont or the program FluidSynth is missing.
     InvalidDataError
-        If FluidSynth cannot read the file. (Of one that is cut short it makes silence.)
-    """
-    import soundfile
+        If the file is none whose times can be believed (see `mer.midi.read_score`), if FluidSynth
+        cannot read it, makes less sound than it has notes, or sounds on without an end.
 
+    Notes
+    -----
+    Samples come through a pipe, so that a full disk cannot cut them short.
+    """
     soundfont = soundfont or default_soundfont()
-    for path in (midi, soundfont):
-        require_file(path)
+    require_file(soundfont)
+    score, last = read_score(midi)
     program = shutil.which("fluidsynth")
     if program is None:
         raise MissingDataError(
             "FluidSynth is not installed, so no audio can be rendered from MIDI; install the "
             "package 'fluidsynth' (apt, brew, conda or choco)"
         )
-    with tempfile.TemporaryDirectory(prefix="mer-render-") as folder:
-        wav = Path(folder) / "out.wav"
-        command = [program, "-n", "-i", "-q", "-C", "0", "-g", str(sound.gain)]
-        command += ["-R", str(int(sound.reverb > 0)), "-o", f"synth.reverb.level={sound.reverb}"]
-        command += ["-o", f"synth.reverb.room-size={sound.room}"]
-        command += ["-r", str(sample_rate), "-O", "float", "-o", "synth.cpu-cores=1"]
-        command += ["-T", "wav", "-F", str(wav), str(soundfont), str(midi)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode != 0 or not wav.is_file() or wav.stat().st_size == 0:
-            raise InvalidDataError(f"{midi}: FluidSynth could not render it: {_reason(result)}")
-        samples, _ = soundfile.read(wav, dtype="float32", always_2d=True)
-    if not samples.size:
-        raise InvalidDataError(f"{midi}: rendered to no samples; expected a MIDI file with notes")
-    mono = samples.mean(axis=1)
+    command = [program, "-n", "-i", "-q", "-C", "0", "-g", str(sound.gain)]
+    command += ["-R", str(int(sound.reverb > 0)), "-o", f"synth.reverb.level={sound.reverb}"]
+    command += ["-o", f"synth.reverb.room-size={sound.room}"]
+    command += ["-r", str(sample_rate), "-O", "float", "-o", "synth.cpu-cores=1"]
+    command += ["-T", "raw", "-F", "-", str(soundfont.resolve()), str(midi.resolve())]
+    mono = _samples_of(command, midi, last, sample_rate)
+    notes = [track.notes.numpy() for track in score.tracks]
+    begins = max((float(n["time"].max()) for n in notes if len(n["time"])), default=0.0)
+    if mono.size < begins * sample_rate:
+        raise InvalidDataError(
+            f"{midi}: rendered to {mono.size / sample_rate:.2f} s, but its last note begins "
+            f"at {begins:.2f} s; FluidSynth reads it in another way or was stopped"
+        )
     return mono[: sounding_length(mono)] if trim else mono
+
+
+def _samples_of(command: Sequence[str], midi: Path, last: float, sample_rate: int) -> np.ndarray:
+    """What FluidSynth writes to its standard output, up to `_TAIL` after the last event."""
+    blocks, size, longest = [np.empty(0, np.float32)], 0, (last + _TAIL) * sample_rate
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process,
+    ):
+        assert process.stdout is not None
+        clock = Timer(_PATIENCE + last, process.kill)
+        clock.start()
+        try:
+            while size <= longest and (block := process.stdout.read(_FRAME * sample_rate)):
+                frames = np.frombuffer(block[: len(block) // _FRAME * _FRAME], np.float32)
+                blocks.append(frames.reshape(-1, 2).mean(axis=1))
+                size += len(blocks[-1])
+            status = process.wait() if size <= longest else 0
+            expired = clock.finished.is_set()
+        finally:
+            clock.cancel()
+            process.kill()
+        log.seek(0)
+        lines = log.read().decode(errors="replace").strip().splitlines()
+    if expired:
+        raise InvalidDataError(f"{midi}: FluidSynth took more than {_PATIENCE + last:.0f} s")
+    if status or not size:
+        reason = lines[-1] if lines else f"exit status {status}"
+        raise InvalidDataError(f"{midi}: FluidSynth could not render it: {reason}")
+    mono = np.concatenate(blocks)
+    if size > longest and (np.abs(mono[-sample_rate:]) > _SILENCE).any():
+        raise InvalidDataError(
+            f"{midi} sounds on for {_TAIL:.0f} s after its last event, at {last:.2f} s; expected a "
+            "note-off for each note"
+        )
+    return mono
 
 
 def sounding_length(samples: np.ndarray) -> int:
     """Number of samples up to the last one above -80 dB of full scale; all if none is."""
     sounding = np.flatnonzero(np.abs(samples) > _SILENCE)
     return int(sounding[-1]) + 1 if sounding.size else samples.size
-
-
-def _reason(result: subprocess.CompletedProcess[str]) -> str:
-    lines = (result.stderr + result.stdout).strip().splitlines()
-    return lines[-1] if lines else f"exit status {result.returncode}"

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mer.errors import InvalidDataError, ParameterError
-from mer.files import require_file
+from mer.errors import ParameterError
+from mer.midi import read_score
 
 REVISION = 1
 
@@ -34,15 +34,9 @@ def read_notes(midi: Path, *, pedal: bool = False) -> np.ndarray:
     MissingDataError
         If there is no such file.
     InvalidDataError
-        If it is empty or not MIDI.
+        If it is empty or no MIDI file whose times can be believed; see `mer.midi.read_score`.
     """
-    import symusic
-
-    require_file(midi, "; expected a MIDI file")
-    try:
-        score = symusic.Score(midi, ttype="second")
-    except Exception as error:  # symusic raises RuntimeError, ValueError and others by cause
-        raise InvalidDataError(f"{midi} is not a readable MIDI file: {error}") from None
+    score, _ = read_score(midi)
     tables = [_sounding(track, pedal) for track in score.tracks if not track.is_drum]
     table = np.concatenate([np.empty((0, 4)), *tables])
     return table[np.lexsort((table[:, 2], table[:, 0]))]

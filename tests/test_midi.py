@@ -1,0 +1,155 @@
+"""Which MIDI files are believed, and what is rendered of them."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_midi
+
+from mer import rendering
+from mer.errors import InvalidDataError, MerError
+from mer.features.notes import read_notes
+from mer.midi import read_score
+
+RATE = 8000
+ON, OFF = "00 90 3c 50", "83 60 80 3c 00"
+"""A note on middle C, and its end after 480 ticks."""
+TEMPO = "00 ff 51 03 "
+END = " 00 ff 2f 00"
+
+
+def midi_file(path: Path, *tracks: str, form: int = 0, division: int = 480, end: str = END) -> Path:
+    """A file of tracks that are written as hexadecimal bytes."""
+    data = b"MThd" + b"".join(n.to_bytes(k, "big") for n, k in ((6, 4), (form, 2)))
+    data += len(tracks).to_bytes(2, "big") + division.to_bytes(2, "big")
+    for track in tracks:
+        content = bytes.fromhex(track + end)
+        data += b"MTrk" + len(content).to_bytes(4, "big") + content
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("tracks", "options", "message"),
+    [
+        ([ON + OFF], {"division": 0}, "has a division of 0 ticks a beat"),
+        ([ON + OFF], {"division": 0xE728}, "counts time in SMPTE frames"),
+        ([ON + OFF] * 2, {"form": 2}, "is of MIDI format 2, whose tracks are pieces"),
+        ([TEMPO + "00 00 00" + ON + OFF], {}, "has a tempo of 0 microseconds a beat, at 0.0 s"),
+        ([ON + OFF + TEMPO + "00 00 00" + ON + OFF], {}, "has a tempo of 0 .* at 0.5 s"),
+        (["ff ff ff 7f 90 3c 50" + OFF], {}, "has an event at 279,620.77 s; expected no more"),
+        ([ON + OFF], {"end": "ff ff ff 7f ff 2f 00"}, "has an event at 279,620.77 s"),
+        (["ff ff ff 7f 90 3c 50" + OFF] * 2 + [ON], {"form": 1}, "has an event at 279,620.77 s"),
+        ([ON + OFF[:-3]], {"end": ""}, "is not a readable MIDI file"),
+    ],
+)
+def test_times_that_cannot_be_believed(
+    tracks: list[str], options: dict[str, int | str], message: str, tmp_path: Path
+) -> None:
+    path = midi_file(tmp_path / "a.mid", *tracks, **options)  # type: ignore[arg-type]
+    for use in (read_notes, rendering.render_midi):
+        with pytest.raises(InvalidDataError, match=f"a.mid {message}"):
+            use(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"is empty \(0 bytes\)"),
+        (b"RIFF\x00\x00\x00\x00RMIDdata", "is a RIFF file; export it as a standard MIDI file"),
+        (b"<!DOCTYPE html><html>", "begins with b'<!DOCTYPE html'; expected b'MThd'"),
+        (b"MThd\x00\x00", "is not a readable MIDI file"),
+    ],
+)
+def test_files_that_are_not_midi(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.mid").write_bytes(content)
+    with pytest.raises(InvalidDataError, match=message):
+        read_notes(tmp_path / "a.mid")
+
+
+def test_notes_without_a_note_off_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = midi_file(tmp_path / "a.mid", ON + OFF + "00 90 40 50 00 90 43 50")
+    with pytest.warns(UserWarning, match="a.mid: 2 notes have no note-off; left out"):
+        notes = read_notes(path)
+    assert notes.tolist() == [[0.0, 0.5, 60.0, 80.0]]
+
+
+@pytest.mark.parametrize(
+    "track",
+    [
+        ON + OFF + ON + OFF,
+        ON + "83 60 3c 00" + "00 3c 50 83 60 3c 00",  # running status, velocity 0
+        ON + OFF + "00 c0 05 00 b0 40 7f 00 f0 03 01 02 f7 00 ff 01 02 41 42" + ON + OFF,
+    ],
+)
+def test_every_note_has_a_note_off(track: str, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        notes = read_notes(midi_file(tmp_path / "a.mid", track))
+    assert notes[:, :2].tolist() == [[0.0, 0.5], [0.5, 1.0]]
+
+
+def test_last_event_follows_the_tempos(tmp_path: Path) -> None:
+    """A beat at 120, a beat at 60, and the end of the track two beats later."""
+    track = ON + OFF + TEMPO + "0f 42 40" + ON + OFF
+    path = midi_file(tmp_path / "a.mid", track, end="87 40 ff 2f 00")
+    score, last = read_score(path)
+    assert score.tracks[0].notes.numpy()["duration"].tolist() == [0.5, 1.0]
+    assert last == 3.5
+
+
+@pytest.mark.realdata
+def test_real_files_are_believed(data_folder: Path) -> None:
+    files = sorted((data_folder / "emopia").rglob("*.mid"))
+    assert len(files) == 1078
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert all(read_score(path)[1] > 1 for path in files[::20])
+
+
+class TestRendering:
+    def test_sound_without_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        organ = midi_file(tmp_path / "a.mid", "00 c0 13" + ON + OFF + "00 90 40 50")
+        monkeypatch.setattr(rendering, "_TAIL", 2.0)
+        with (
+            pytest.warns(UserWarning, match="no note-off"),
+            pytest.raises(
+                InvalidDataError, match=r"sounds on for 2 s after .* at 0.50 s; expected"
+            ),
+        ):
+            rendering.render_midi(organ, RATE)
+
+    @pytest.mark.parametrize(
+        ("program", "message"),
+        [
+            ("head -c 64000 /dev/zero", r"rendered to 1.00 s, but its last note begins at 2.00 s"),
+            ("exec sleep 30", "FluidSynth took more than [23] s"),
+            ("echo no such synthesizer >&2; exit 3", "could not render it: no such synthesizer"),
+            ("exit 3", "could not render it: exit status 3"),
+            ("true", "could not render it: exit status 0"),
+        ],
+    )
+    def test_program_that_fails(
+        self, program: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fake = tmp_path / "fluidsynth"
+        fake.write_text(f"#!/bin/sh\n{program}\n")
+        fake.chmod(0o755)
+        path = write_midi(tmp_path / "a.mid", np.asarray([[0, 1, 60, 80], [2, 2.5, 60, 80]]))
+        monkeypatch.setattr(shutil, "which", lambda name: str(fake))
+        monkeypatch.setattr(rendering, "_PATIENCE", 0.5)
+        with pytest.raises(InvalidDataError, match=message):
+            rendering.render_midi(path, RATE)
+
+    def test_name_that_looks_like_an_option(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        midi_file(tmp_path / "-f.mid", ON + OFF)
+        assert rendering.render_midi(Path("-f.mid"), RATE).size > RATE / 2
+        with pytest.raises(MerError, match=r"-g\.mid does not exist"):
+            rendering.render_midi(Path("-g.mid"), RATE)
