@@ -63,6 +63,7 @@ def test_times_that_cannot_be_believed(
         (b"RIFF\x00\x00\x00\x00RMIDdata", "is a RIFF file; export it as a standard MIDI file"),
         (b"<!DOCTYPE html><html>", "begins with b'<!DOCTYPE html'; expected b'MThd'"),
         (b"MThd\x00\x00", "is not a readable MIDI file"),
+        (b"MThd\x00\x00\x00\x06\x00\x00\x00\x01\x01\xe0MT", "is not a readable MIDI file"),
     ],
 )
 def test_files_that_are_not_midi(content: bytes, message: str, tmp_path: Path) -> None:

@@ -177,22 +177,13 @@ def assert_shows_results(path: Path) -> None:
     assert {"text/html", "image/png", "text/markdown"} <= kinds
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("profle", "smoke", "unknown parameter 'profle'; the parameters are: profile, corpus,"),
-        ("profile", "smok", "parameter 'profile' is 'smok': input should be 'smoke', 'quick', "),
-        ("seeds", "many", "parameter 'seeds' is 'many'"),
-    ],
-)
-def test_papermill_tells_a_mistake(
-    name: str, value: str, message: str, project: Path, tmp_path: Path
-) -> None:
+def test_papermill_shows_what_is_wrong(project: Path, tmp_path: Path) -> None:
     notebook, output = ROOT / "notebooks" / "emopia_baselines.ipynb", tmp_path / "out.ipynb"
-    command = [sys.executable, "-m", "papermill", str(notebook), str(output), "-p", name, value]
+    command = [sys.executable, "-m", "papermill", str(notebook), str(output), "-p", "profle", "x"]
     result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert result.returncode != 0
-    assert f"ParameterError: {message}" in result.stderr
+    message = "ParameterError: unknown parameter 'profle'; the parameters are: profile, corpus,"
+    assert message in result.stderr
 
 
 def test_mistakes_are_found_before_a_kernel_starts(project: Path) -> None:
@@ -200,6 +191,8 @@ def test_mistakes_are_found_before_a_kernel_starts(project: Path) -> None:
         book.execute_notebooks("smoke", parameters={"profle": "smoke"})
     with pytest.raises(ParameterError, match="parameter 'profile' is 'smok'"):
         book.execute_notebooks("smok")
+    with pytest.raises(ParameterError, match="parameter 'seeds' is 'many'"):
+        book.execute_notebooks("smoke", parameters={"seeds": "many"})
     with pytest.raises(ParameterError, match="unknown notebook 'corpus'; the notebooks are: corp"):
         book.execute_notebooks("smoke", names=["corpus"])
     with pytest.raises(ParameterError, match=r"parameter 'transcribers' is .'ear'.: input"):

@@ -134,7 +134,8 @@ def _answer(
     os.chdir(folder)
     cores = max(cpu_count() // processes, 1)
     os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
-    threadpool_limits(cores)
+    if "OMP_NUM_THREADS" not in environment:
+        threadpool_limits(cores)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         sender.send(call())

@@ -184,7 +184,8 @@ def correctness(predictions: pd.DataFrame) -> pd.DataFrame:
     name = f"{predictions['system'].iloc[0]!r}, task {predictions['task'].iloc[0]!r}"
     if predictions.duplicated(["id", "seed"]).any():
         raise ParameterError(f"{name}: a clip was predicted twice by one seed")
-    table = predictions.set_index(["id", "group", "seed"])["correct"].unstack()
+    indexed = predictions.set_index(["id", "group", "seed"])["correct"]
+    table = indexed.unstack()  # noqa: PD010 - a pivot table takes ten times as long
     if table.isna().any(axis=None):
         raise ParameterError(f"{name}: seeds were tested on different clips")
     return table.astype(float)
