@@ -63,6 +63,9 @@ def study(
     n_jobs: Annotated[int | None, typer.Option(help="Processes; one a core if left out.")] = None,
 ) -> None:
     """Run the notebooks: compute what is not stored, and store it."""
+    from mer.study.notebooks import start_server
+
+    start_server(["mer.papers.overview"])
     from mer.study.book import execute_notebooks
     from mer.study.profiles import NAMES
     from mer.study.settings import parse_assignments
@@ -81,6 +84,9 @@ def study(
 @app.command()
 def book() -> None:
     """Build the book from stored runs."""
+    from mer.study.notebooks import start_server
+
+    start_server(["mer.papers.overview"])
     from mer.papers.overview import write_tables
     from mer.study.book import build_book
     from mer.study.profiles import NAMES

@@ -107,7 +107,8 @@ def _jobs(names: Sequence[str], values: Mapping[str, Any], output: Path) -> list
     root, computes = project_root(), values.get("compute", True)
     output.mkdir(parents=True, exist_ok=True)
     groups: dict[str, list[Job]] = {}
-    for name in names:
+    sizes = {name: (root / "notebooks" / f"{name}.ipynb").stat().st_size for name in names}
+    for name in names if computes else sorted(sizes, key=sizes.__getitem__, reverse=True):
         template, finished = root / "notebooks" / f"{name}.ipynb", output / f"{name}.ipynb"
         if computes or not is_current(finished, template, values):
             group = groups.setdefault(name.split("_")[0] if computes else name, [])

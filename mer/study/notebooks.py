@@ -93,7 +93,7 @@ def start_server(modules: Iterable[str]) -> None:
     Nothing happens where one runs already, or where processes cannot be forked.
     """
     if _CAN_FORK:
-        forkserver.set_forkserver_preload(["mer.study.preloaded", *modules])
+        forkserver.set_forkserver_preload([*modules, "mer.study.preloaded"])
         forkserver.ensure_running()
 
 

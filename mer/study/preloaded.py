@@ -1,5 +1,6 @@
 """What notebooks need: loaded once, by the process from which their kernels are forked."""
 
+import gc
 from importlib import import_module
 
 from mer.libraries import load_librosa
@@ -13,3 +14,7 @@ for _name in (
 ):
     import_module(_name)
 load_librosa()
+
+# So that no forked process looks through all of it, again and again, and copies it by that
+gc.collect()
+gc.freeze()

@@ -269,12 +269,15 @@ def verdicts(
 
 def read_predictions(store: RunStore, specs: Iterable[RunSpec]) -> pd.DataFrame:
     """Predictions of stored runs, see `Results.predictions`."""
-    frames = []
-    for spec in specs:
-        run = store.read(spec)
-        place = {name: getattr(spec, name) for name in ("system", "task", "split", "fold", "seed")}
-        frames.append(run.predictions.assign(**place, audio=run.details["audio"]))
-    predictions = pd.concat(frames, ignore_index=True)
+    runs = [store.read(spec) for spec in specs]
+    predictions = pd.concat([run.predictions for run in runs], ignore_index=True)
+    rows = [len(run.predictions) for run in runs]
+    facts: dict[str, list[Any]] = {
+        name: [getattr(run.spec, name) for run in runs]
+        for name in ("system", "task", "split", "fold", "seed")
+    }
+    for name, values in {**facts, "audio": [run.details["audio"] for run in runs]}.items():
+        predictions[name] = np.repeat(np.asarray(values, object), rows).tolist()
     if "target" in predictions:
         predictions = answered(predictions)
     first = [name for name in _COLUMNS if name in predictions]
