@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,12 +13,18 @@ import numpy as np
 
 from mer import rendering
 from mer.clips import Clip, file_digest
-from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.errors import DataWarning, InvalidDataError, MissingDataError, ParameterError
 from mer.files import atomic_path, require_file
 from mer.libraries import load_librosa
 from mer.paths import cache_folder
 
 _EXPECTED = "; expected an audio file"
+
+_SHORTER = 0.1
+"""Seconds that a file may lack; some formats do not count exactly."""
+
+_CANCELLED = 1e-4
+"""Share of the energy of its channels that their mean has at least."""
 
 
 def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, int]:
@@ -46,15 +53,13 @@ def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, 
     """
     import soundfile
 
-    require_file(path, _EXPECTED)
+    _check_kind(path)
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            (mono,) = _blocks(file, path, -1, True)
+            rate = file.samplerate
     except soundfile.LibsndfileError as error:
         raise _unreadable(path, error) from None
-    mono = samples.mean(axis=1)
-    if not mono.size:
-        raise InvalidDataError(f"{path} has no samples")
-    _check_finite(path, mono, rate)
     if sample_rate is None or sample_rate == rate:
         return mono, rate
     return resample(mono, rate, sample_rate), sample_rate
@@ -81,7 +86,7 @@ def audio_channels(path: Path) -> int:
 def _header(path: Path) -> Any:
     import soundfile
 
-    require_file(path, _EXPECTED)
+    _check_kind(path)
     try:
         return soundfile.info(path)
     except soundfile.LibsndfileError as error:
@@ -124,7 +129,7 @@ def audio_blocks(
 
     if block_seconds <= 0:
         raise ParameterError(f"block_seconds is {block_seconds}; expected a positive number")
-    require_file(path, _EXPECTED)
+    _check_kind(path)
     try:
         with soundfile.SoundFile(path) as file:
             decoded = _blocks(file, path, max(1, round(block_seconds * file.samplerate)), mono)
@@ -134,14 +139,25 @@ def audio_blocks(
 
 
 def _blocks(file: Any, path: Path, length: int, mono: bool) -> Iterator[np.ndarray]:
-    start = 0
+    """What is left of a file, in blocks of a length; all of it in one if that is -1."""
+    start, energy, energy_of_mean = 0, 0.0, 0.0
     while (block := file.read(length, dtype="float32", always_2d=True)).size:
         mean = block.mean(axis=1)
         _check_finite(path, mean, file.samplerate, start)
+        if mono and block.shape[1] > 1:
+            energy += float(np.vdot(block, block)) / block.shape[1]
+            energy_of_mean += float(np.vdot(mean, mean))
         yield mean if mono else block
         start += len(block)
     if not start:
         raise InvalidDataError(f"{path} has no samples")
+    seconds, expected = start / file.samplerate, file.frames / file.samplerate
+    if seconds < expected - _SHORTER:
+        text = f"{path} ends after {seconds:.2f} s; its header says {expected:.2f} s"
+        warnings.warn(text, DataWarning, stacklevel=3)
+    if energy_of_mean < _CANCELLED * energy:
+        text = f"{path}: its channels cancel each other in their mean"
+        warnings.warn(text, DataWarning, stacklevel=3)
 
 
 def _resampled_blocks(
@@ -170,6 +186,22 @@ def _resampled_blocks(
         padded = np.zeros((length, *shape), dtype=np.float32)
         padded[: len(rest)] = rest[:length]
         yield padded
+
+
+def _check_kind(path: Path) -> None:
+    """Say what a file is, where people often take it for audio that can be read."""
+    require_file(path, _EXPECTED)
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        raise InvalidDataError(f"{path} is empty (0 bytes); expected an audio file")
+    if head.lstrip().startswith(b"<"):
+        raise InvalidDataError(f"{path} is not audio but a web page (HTML) or XML")
+    if head[4:8] == b"ftyp":
+        raise InvalidDataError(
+            f"{path} is an MP4 file (m4a, AAC), which cannot be read; convert it to WAV or FLAC, "
+            "for example with ffmpeg"
+        )
 
 
 def _check_finite(path: Path, mono: np.ndarray, rate: int, start: int = 0) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mer import __version__
-from mer.errors import MerError, MissingDataError, ParameterError
+from mer.errors import DataWarning, MerError, MissingDataError, ParameterError
 from mer.paths import data_folder
 
 app = typer.Typer(
@@ -322,14 +322,12 @@ def fetch(
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Prints what a corpus warns of as one sentence, without the line of code."""
-    from mer.corpora.annotations import CorpusWarning
-
+    """Prints what is said of data as one sentence, without the line of code."""
     with warnings.catch_warnings():
         default = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
-            if issubclass(category, CorpusWarning):
+            if issubclass(category, DataWarning):
                 print(f"mer: {message}", file=sys.stderr)
             else:
                 default(message, category, *place)

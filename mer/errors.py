@@ -24,3 +24,7 @@ class InvalidDataError(MerError):
 
 class ParameterError(MerError):
     """A name or value given by the user is unknown or has the wrong type."""
+
+
+class DataWarning(UserWarning):
+    """A file is there and used, but lacks something or is not what it says."""

@@ -15,7 +15,8 @@ from mer.errors import MissingDataError
 def require_file(path: Path, hint: str = "") -> None:
     """Raise a `MissingDataError`, which ends with the hint, unless there is such a file."""
     if not path.is_file():
-        raise MissingDataError(f"{path} does not exist{hint}")
+        state = "is a folder" if path.is_dir() else "does not exist"
+        raise MissingDataError(f"{path} {state}{hint}")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mer.errors import InvalidDataError
+from mer.errors import DataWarning, InvalidDataError
 from mer.files import require_file
 
 LONGEST = 4 * 3600.0
@@ -50,7 +50,7 @@ def read_score(midi: Path) -> tuple[Any, float]:
         raise InvalidDataError(f"{midi} is not a readable MIDI file: {error}") from None
     if unended:
         what = "note has" if unended == 1 else "notes have"
-        warnings.warn(f"{midi}: {unended} {what} no note-off; left out", stacklevel=3)
+        warnings.warn(f"{midi}: {unended} {what} no note-off; left out", DataWarning, stacklevel=3)
     return score, last
 
 

@@ -15,9 +15,17 @@ import soundfile
 from conftest import write_midi
 
 from mer import libraries, rendering
-from mer.audio import audio_source, crop, load_audio, resample, waveform
+from mer.audio import (
+    audio_blocks,
+    audio_seconds,
+    audio_source,
+    crop,
+    load_audio,
+    resample,
+    waveform,
+)
 from mer.clips import Clip
-from mer.errors import InvalidDataError, MissingDataError
+from mer.errors import DataWarning, InvalidDataError, MissingDataError
 
 RATE = 22050
 
@@ -60,12 +68,45 @@ class TestLoad:
     def test_length_is_rounded_up(self) -> None:
         assert resample(np.zeros(1001, dtype=np.float32), 44100, 22050).shape == (501,)
 
-    @pytest.mark.parametrize("content", [b"", b"this is a text file\n" * 20, b"RIFF\0\0\0\0WAVE"])
-    def test_file_that_is_not_audio(self, tmp_path: Path, content: bytes) -> None:
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", r"is empty \(0 bytes\)"),
+            (b"this is a text file\n" * 20, "is not readable audio: "),
+            (b"RIFF\0\0\0\0WAVE", "is not readable audio: "),
+            (b"\n <!DOCTYPE html><html>", r"is not audio but a web page \(HTML\)"),
+            (b"\0\0\0\x20ftypM4A ", r"is an MP4 file \(m4a, AAC\).*convert it to WAV or FLAC"),
+        ],
+    )
+    def test_file_that_is_not_audio(self, tmp_path: Path, content: bytes, message: str) -> None:
         path = tmp_path / "a.wav"
         path.write_bytes(content)
-        with pytest.raises(InvalidDataError, match=r"a\.wav is not readable audio: "):
-            load_audio(path)
+        for read in (load_audio, audio_seconds, lambda path: list(audio_blocks(path, RATE))):
+            with pytest.raises(InvalidDataError, match=rf"a\.wav {message}"):
+                read(path)
+
+    def test_file_that_is_shorter_than_its_header_says(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.mp3"
+        soundfile.write(path, 0.5 * sine(440, 4, RATE), RATE)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.warns(DataWarning, match=r"a.mp3 ends after 1.\d+ s; its header says 4.0\d s"):
+            samples, _ = load_audio(path)
+        assert 1.8 < len(samples) / RATE < 2.1
+        with pytest.warns(DataWarning, match=r"a.mp3 ends after 1.\d+ s; its header says 4.0\d s"):
+            assert sum(map(len, audio_blocks(path, RATE, block_seconds=0.5))) == len(samples)
+
+    @pytest.mark.parametrize(("right", "warned"), [(-1.0, True), (-0.99, True), (-0.9, False)])
+    def test_channels_that_cancel_each_other(
+        self, tmp_path: Path, right: float, warned: bool, recwarn: pytest.WarningsRecorder
+    ) -> None:
+        tone = 0.5 * sine(440, 1, RATE)
+        soundfile.write(tmp_path / "a.wav", np.stack([tone, right * tone], axis=1), RATE)
+        load_audio(tmp_path / "a.wav")
+        list(audio_blocks(tmp_path / "a.wav", RATE, block_seconds=0.3))
+        list(audio_blocks(tmp_path / "a.wav", RATE, mono=False))
+        shown = [str(warning.message) for warning in recwarn]
+        assert len(shown) == 2 * warned
+        assert all("a.wav: its channels cancel each other in their mean" in m for m in shown)
 
     @pytest.mark.parametrize(
         ("samples", "message"),
@@ -80,8 +121,8 @@ class TestLoad:
             load_audio(path)
 
     def test_missing_file_and_folder(self, tmp_path: Path) -> None:
-        for path in (tmp_path / "gone.wav", tmp_path):
-            with pytest.raises(MissingDataError, match="does not exist; expected an audio file"):
+        for path, state in ((tmp_path / "gone.wav", "does not exist"), (tmp_path, "is a folder")):
+            with pytest.raises(MissingDataError, match=f"{state}; expected an audio file"):
                 load_audio(path)
 
 

@@ -114,7 +114,7 @@ def output(name: str, *, audio: str = "song.wav") -> Callable[[Path], Arguments]
 
 UNUSABLE: list[tuple[Callable[[Path], Arguments], str]] = [
     (lambda folder: [folder / "gone.wav"], "gone.wav does not exist; expected an audio file"),
-    (lambda folder: [folder], " does not exist; expected an audio file"),
+    (lambda folder: [folder], " is a folder; expected an audio file"),
     (text_file, "song.wav is not readable audio: Format not recognised."),
     (recording(NOT_FINITE), "song.wav has samples that are not finite numbers, the first at 1.500"),
     (recording(np.empty(0)), "song.wav has no samples"),

@@ -28,6 +28,7 @@ from toy_datasets import (
 from mer.clips import Clip, Corpus, Labels, file_digest
 from mer.corpora import emotify, four_quadrants, load, maestro, mirex_mood, pmemo
 from mer.corpora.annotations import CorpusWarning, audio_files, on_scale
+from mer.corpora.tables import read_table
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.study.cards import describe
 from mer.tasks import get_task
@@ -551,3 +552,27 @@ class TestMaestro:
             corpus.check()
         with pytest.raises(InvalidDataError, match=r"\(10, 0, 0\) .* expected \(962, 137, 177\)"):
             corpus.split("official")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "id;valence\na;0,5\n",
+            "no column 'id'; expected id, valence; its separator seems to be ';'",
+        ),
+        ("id,valence\n\x00,\xff", "is not a table in UTF-8"),
+    ],
+)
+def test_tables_of_other_programs(content: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(InvalidDataError, match=message):
+        read_table(path, ("id", "valence"))
+
+
+def test_empty_rows_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,valence\n\na,0.5\n,\n,,\nb, 0.25,\n\n", encoding="utf-8-sig")
+    rows = read_table(path, ("id", "valence"))
+    assert [(row["id"], row["valence"]) for row in rows] == [("a", "0.5"), ("b", "0.25")]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -201,6 +201,34 @@ def test_stored_runs_are_not_computed_again_after_a_kill(
     assert runs.missing(specs) == specs[4:]
     assert execute(specs, corpus, runs) == 2
     assert times.items() < stored_times(runs).items()
+
+
+def busy(folder: Path, number: int, *, threads: int) -> None:
+    (folder / f"{os.getpid()}").touch()
+    time.sleep(999)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_their_parent(how: signal.Signals, tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path; import test_executor as t\n"
+        f"jobs = [(Path({str(tmp_path)!r}), number) for number in range(2)]\n"
+        "list(t.executor.in_parallel(t.busy, jobs, n_jobs=2))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parent)
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 2, seconds=60)
+    process.send_signal(how)
+    process.wait(10)
+    workers = [Path("/proc") / path.name for path in tmp_path.iterdir()]
+    wait_until(lambda: not any(worker.exists() for worker in workers), seconds=10)
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
+    last = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < last
+        time.sleep(0.1)
 
 
 class TestNetworkInterrupted:

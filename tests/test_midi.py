@@ -11,7 +11,7 @@ import pytest
 from conftest import write_midi
 
 from mer import rendering
-from mer.errors import InvalidDataError, MerError
+from mer.errors import DataWarning, InvalidDataError, MerError
 from mer.features.notes import read_notes
 from mer.midi import read_score
 
@@ -74,7 +74,7 @@ def test_files_that_are_not_midi(content: bytes, message: str, tmp_path: Path) -
 
 def test_notes_without_a_note_off_are_left_out_and_counted(tmp_path: Path) -> None:
     path = midi_file(tmp_path / "a.mid", ON + OFF + "00 90 40 50 00 90 43 50")
-    with pytest.warns(UserWarning, match="a.mid: 2 notes have no note-off; left out"):
+    with pytest.warns(DataWarning, match="a.mid: 2 notes have no note-off; left out"):
         notes = read_notes(path)
     assert notes.tolist() == [[0.0, 0.5, 60.0, 80.0]]
 
@@ -117,7 +117,7 @@ class TestRendering:
         organ = midi_file(tmp_path / "a.mid", "00 c0 13" + ON + OFF + "00 90 40 50")
         monkeypatch.setattr(rendering, "_TAIL", 2.0)
         with (
-            pytest.warns(UserWarning, match="no note-off"),
+            pytest.warns(DataWarning, match="no note-off"),
             pytest.raises(
                 InvalidDataError, match=r"sounds on for 2 s after .* at 0.50 s; expected"
             ),

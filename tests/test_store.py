@@ -172,6 +172,8 @@ def damage(path: Path, how: str) -> None:
         "text for a number": text.replace("\nclip 0,NA,1,", "\nclip 0,NA,one,"),
         "probability above 1": text.replace("clip 1,null,2,0", "clip 1,null,2,1", 1),
         "other columns": text.replace("group", "song", 1),
+        "another digit": text[:-2] + ("3" if text[-2] != "3" else "4") + "\n",
+        "added row": text + text[text[:-1].rindex("\n") + 1 :],
     }
     if how == "missing":
         path.unlink()
@@ -187,7 +189,8 @@ class TestDamage:
         *(("predictions.csv", how) for how in ("cut after a row", "lacks a number")),
         *(("predictions.csv", how) for how in ("text for a number", "other columns")),
         ("predictions.csv", "probability above 1"),
-        ("history.csv", "cut in a row"),
+        *(("predictions.csv", how) for how in ("another digit", "added row")),
+        *(("history.csv", how) for how in ("cut in a row", "another digit", "missing")),
     )
 
     @pytest.mark.parametrize(("name", "how"), CASES)
@@ -295,6 +298,18 @@ def test_cards(runs: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     (runs.root / "corpora" / "emopia.json").write_text('{"name": "emo')
     with pytest.raises(InvalidDataError, match=r"emopia\.json is damaged"):
         runs.read_card("emopia")
+
+
+@pytest.mark.parametrize("how", ["empty", "cut after a row", "another digit", "missing"])
+def test_damaged_table_is_not_read(runs: RunStore, how: str) -> None:
+    frame = pd.DataFrame({"id": ["a", "b"], "value": [0.1, 0.21]})
+    runs.table("songs", {}, lambda: frame)
+    (path,) = (runs.root / "tables").glob("*.csv")
+    damage(path, how)
+    with pytest.raises(InvalidDataError, match=rf"{path.name} is damaged .*; remove it and songs-"):
+        runs.table("songs", {}, None)
+    path.with_suffix(".json").unlink()
+    pd.testing.assert_frame_equal(runs.table("songs", {}, lambda: frame), frame)
 
 
 def test_names_in_tables_that_look_like_numbers_stay_names(runs: RunStore) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mer.clips import Corpus, Fold, Labels, Split
 from mer.corpora.tables import read_table
-from mer.errors import InvalidDataError, MissingDataError
+from mer.errors import DataWarning, InvalidDataError, MissingDataError
 
 AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus", ".aiff", ".aif")
 """Suffixes of recordings, formats that libsndfile reads; an earlier one goes first."""
@@ -19,7 +19,7 @@ NAMES_SHOWN = 40
 """Most names that a warning lists."""
 
 
-class CorpusWarning(UserWarning):
+class CorpusWarning(DataWarning):
     """Something of a dataset is left out or not known."""
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from mer.errors import InvalidDataError
 from mer.files import require_file
@@ -33,7 +34,7 @@ def read_table(
     Returns
     -------
     list of dict
-        Every column of the file, as text.
+        Every column of the file, as text; rows without any are passed over.
 
     Raises
     ------
@@ -46,16 +47,25 @@ def read_table(
     try:
         with path.open(newline="", encoding=encoding) as file:
             reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
-            header, rows = reader.fieldnames or [], list(reader)
+            header = list(reader.fieldnames or [])
+            missing = [column for column in columns if column not in header]
+            rows = [] if missing else [row for row in reader if any(_texts(row))]
     except (UnicodeDecodeError, csv.Error) as error:
         name = encoding.removesuffix("-sig").upper()
         raise InvalidDataError(f"{path} is not a table in {name}: {error}") from None
-    missing = [column for column in columns if column not in header]
     if missing:
+        others = [mark for mark in ",;\t" if mark != delimiter and mark in "".join(header)]
+        hint = f"; its separator seems to be {others[0]!r}, not {delimiter!r}" if others else ""
         raise InvalidDataError(
-            f"{path} has no column {missing[0]!r}; expected {', '.join(columns)}"
+            f"{path} has no column {missing[0]!r}; expected {', '.join(columns)}{hint}"
         )
     return rows
+
+
+def _texts(row: dict[Any, Any]) -> Iterator[str | None]:
+    """Values of a row; those beyond the last column are a list of their own."""
+    for value in row.values():
+        yield from value if isinstance(value, list) else (value,)
 
 
 def read_lines(path: Path, obtain: str = "") -> list[str]:

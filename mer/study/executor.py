@@ -19,6 +19,7 @@ from mer.errors import ParameterError
 from mer.evaluation.metrics import classification_report, regression_report
 from mer.files import atomic_folder
 from mer.paths import cache_folder
+from mer.study.processes import end_with_parent
 from mer.study.specs import RunSpec
 from mer.study.store import PREDICTION_DECIMALS, Run, RunStore, environment
 from mer.systems.base import FITTED_FILE, Context, Fitted
@@ -83,9 +84,17 @@ def in_parallel(
 
     cores = cpu_count()
     n_jobs = min(n_jobs or cores, max(len(jobs), 1))
-    calls = (delayed(function)(*job, threads=max(cores // n_jobs, 1)) for job in jobs)
+    parent = None if cluster else os.getpid()
+    threads = max(cores // n_jobs, 1)
+    calls = (delayed(_in_worker)(parent, function, *job, threads=threads) for job in jobs)
     with _backend(cluster), _kept_memory():
         yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
+
+
+def _in_worker(parent: int | None, function: Callable[..., Any], *job: Any, threads: int) -> Any:
+    if parent not in (None, os.getpid()):
+        end_with_parent()
+    return function(*job, threads=threads)
 
 
 _MALLOC = {

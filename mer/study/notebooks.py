@@ -26,6 +26,7 @@ from typing import Any
 
 from mer.errors import MerError
 from mer.paths import data_folder
+from mer.study.processes import end_with_parent
 
 Job = tuple[str, Callable[[], str]]
 """A name, and a function of another process that returns what is to be said of its work."""
@@ -137,6 +138,7 @@ def _answer(
     if "OMP_NUM_THREADS" not in environment:
         threadpool_limits(cores)
     signal.signal(signal.SIGTERM, _interrupt)
+    end_with_parent()
     try:
         sender.send(call())
     except MerError as error:

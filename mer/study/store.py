@@ -118,7 +118,9 @@ class RunStore:
         try:
             details = json.loads((folder / "run.json").read_text(encoding="utf-8"))
             stored = RunSpec(**details.pop("spec"))
-            predictions = _read_predictions(folder / "predictions.csv", details.get("clips", {}))
+            for name, expected in details.pop("digests").items():
+                _check_digest(folder / name, expected)
+            predictions = _read_predictions(folder / "predictions.csv")
             history = _read_history(folder / "history.csv")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidDataError(
@@ -187,6 +189,8 @@ class RunStore:
         ------
         MissingDataError
             If it is neither stored nor to be computed.
+        InvalidDataError
+            If it was changed since it was stored.
         """
         digest = hashlib.sha256(json.dumps(dict(spec), sort_keys=True).encode()).hexdigest()
         path = self.root / "tables" / f"{_slug(name)}-{digest[:12]}.csv"
@@ -205,8 +209,16 @@ class RunStore:
             facts = {"spec": dict(spec), "environment": environment(), "wall_seconds": seconds}
             with atomic_path(path) as temporary:
                 frame.to_csv(temporary, index=False, float_format=_FORMAT)
+                facts["digest"] = _digest(temporary)
             with atomic_path(description) as temporary:
                 temporary.write_text(_json(facts), encoding="utf-8")
+        try:
+            _check_digest(path, json.loads(description.read_text(encoding="utf-8"))["digest"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InvalidDataError(
+                f"the stored table {path} is damaged ({error}); remove it and {description.name} "
+                "to compute it again"
+            ) from None
         names = {"id": str, "group": str}
         return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
 
@@ -230,21 +242,26 @@ def _write_files(run: Run, folder: Path) -> None:
     if run.history:
         history = pd.DataFrame(run.history)
         history.to_csv(folder / "history.csv", index=False, float_format="%.6g")
-    facts = _json({"spec": run.spec.facts, **run.details})
+    digests = {path.name: _digest(path) for path in folder.iterdir()}
+    facts = _json({"spec": run.spec.facts, **run.details, "digests": digests})
     (folder / "run.json").write_text(facts, encoding="utf-8")
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
 
 
-def _read_predictions(path: Path, clips: dict[str, int]) -> pd.DataFrame:
-    text = path.read_text(encoding="utf-8")
-    n_rows = text.count("\n") - 1
-    expected = clips.get("test", n_rows)
-    if n_rows != expected:
-        raise ValueError(f"{path.name} has {n_rows} whole rows, expected {expected}")
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _check_digest(path: Path, expected: str) -> None:
+    if _digest(path) != expected:
+        raise ValueError(f"{path.name} was changed since it was stored")
+
+
+def _read_predictions(path: Path) -> pd.DataFrame:
     # Reading it with pandas takes several times as long
-    header, *rows = csv.reader(io.StringIO(text))
+    header, *rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8")))
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
     numbers = {name: np.array(columns[name], float) for name in columns if name not in _NAMES}
     if not all(np.isfinite(values).all() for values in numbers.values()):
