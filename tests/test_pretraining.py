@@ -296,7 +296,6 @@ class TestTraining:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"window": 0}, "window is 0; expected at least 1 note"),
             ({"mask_probability": 0.0}, "mask_probability is 0.0; expected more than 0"),
             ({"mask_probability": 1.5}, "mask_probability is 1.5"),
         ],

@@ -351,13 +351,11 @@ def test_loss_is_that_of_two_whole_passes() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"warm_up": 0}, "warm_up is 0; expected more than 0"),
         ({"temperature": -1.0}, "temperature is -1.0; expected more than 0"),
-        ({"mixup": 0.0}, "mixup is 0.0; expected more than 0"),
-        ({"threshold": 1.0}, "threshold is 1.0 and kl_weight 0.6; expected a threshold below"),
-        ({"kl_weight": -0.1}, "and kl_weight -0.1; expected"),
+        ({"threshold": 1.0}, "threshold is 1.0; expected less than 1"),
+        ({"kl_weight": -0.1}, "kl_weight is -0.1; expected 0 or more"),
         ({"warm_up": 5}, "warm_up is 5, epochs 5 and patience 5; expected fewer epochs"),
-        ({"segments_per_epoch": 0}, "segments_per_epoch is 0; expected at least 1, or none"),
+        ({"segments_per_epoch": 0}, "segments_per_epoch is 0; expected more than 0"),
     ],
 )
 def test_options_out_of_range(change: dict[str, Any], message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -254,3 +255,23 @@ def test_classes_of_labels() -> None:
     assert get_task("cluster").classes == tuple(f"Cluster {k}" for k in (1, 2, 3, 4, 5))
     with pytest.raises(InvalidDataError, match="cluster is 6; expected a number from 1 to 5"):
         get_task("cluster").targets([labelled(0, cluster=6)])
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, row in ROWS.items() if isinstance(row, supervised.TrainingOptions)]
+)
+def test_numbers_out_of_range(name: str) -> None:
+    """Every hyper-parameter that is a number has a range, and its name stands in the message."""
+    row = ROWS[name]
+    numbers = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+    numbers = {name: v for name, v in numbers.items() if type(v) in (int, float)}
+    assert {"epochs", "learning_rate", "weight_decay"} <= numbers.keys()
+    for field, value in numbers.items():
+        may_be_zero = field in ("dropout", "weight_decay") or field.endswith("_weight")
+        bad = [type(value)(-1)]
+        bad += [math.nan, math.inf] if isinstance(value, float) else []
+        bad += [] if may_be_zero else [type(value)(0)]
+        bad += [1.0] if field == "dropout" else []
+        for wrong in bad:
+            with pytest.raises(ParameterError, match=f"^{field} is {wrong}; expected "):
+                dataclasses.replace(row, **{field: wrong})

@@ -212,10 +212,6 @@ class FramedNetwork(WindowedNetwork):
     hop_length: int = 512
     pool: int = 1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        supervised.check_positive(self, "window_seconds", "sample_rate", "hop_length", "pool")
-
     @property
     def step_seconds(self) -> float:
         """Of one step."""

@@ -62,9 +62,7 @@ class PretrainingOptions(TrainingOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.window < 1:
-            raise ParameterError(f"window is {self.window}; expected at least 1 note")
-        if not 0 < self.mask_probability <= 1:
+        if self.mask_probability > 1:
             raise ParameterError(
                 f"mask_probability is {self.mask_probability}; expected more than 0, at most 1"
             )

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from mer.errors import InvalidDataError, ParameterError
 from mer.models.vgg import VGG16
-from mer.training.supervised import History, Score, check_positive, epoch_seed, train
+from mer.training.supervised import History, Score, epoch_seed, train
 from mer.training.windows import (
     SegmentOptions,
     SegmentSet,
@@ -74,17 +74,13 @@ class SelfLearningOptions(SegmentOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "warm_up", "threshold", "temperature", "mixup")
         if self.warm_up >= min(self.epochs, self.patience):
             raise ParameterError(
                 f"warm_up is {self.warm_up}, epochs {self.epochs} and patience {self.patience}; "
                 "expected fewer epochs of warm-up, or training can end within it"
             )
-        if self.threshold >= 1 or self.kl_weight < 0:
-            raise ParameterError(
-                f"threshold is {self.threshold} and kl_weight {self.kl_weight}; expected a "
-                "threshold below 1 and a weight of 0 or more"
-            )
+        if self.threshold >= 1:
+            raise ParameterError(f"threshold is {self.threshold}; expected less than 1")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,13 +21,6 @@ from mer.files import atomic_path
 
 Batch = tuple[Any, Tensor]
 """Inputs, a Tensor or a tuple of them (one for each argument of the network), and targets."""
-
-
-def check_positive(options: Any, *names: str) -> None:
-    """Raise a ParameterError unless these hyper-parameters are more than 0."""
-    for name in names:
-        if getattr(options, name) <= 0:
-            raise ParameterError(f"{name} is {getattr(options, name)}; expected more than 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +52,26 @@ class TrainingOptions:
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        check_positive(self, "epochs", "patience", "batch_size", "learning_rate", "clip_norm")
+        for kind in type(self).__mro__:
+            if kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
+                for name in get_annotations(kind):
+                    _check_range(name, getattr(self, name))
+
+
+def _check_range(name: str, value: Any) -> None:
+    """Raise a ParameterError if a number is not finite, or out of the range of what it is."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return
+    may_be_zero = name in ("dropout", "weight_decay") or name.endswith("_weight")
+    if not math.isfinite(value):
+        expected = "a finite number"
+    elif name == "dropout" and not 0 <= value < 1:
+        expected = "0 or more, less than 1"
+    elif value < 0 or (value == 0 and not may_be_zero):
+        expected = "0 or more" if may_be_zero else "more than 0"
+    else:
+        return
+    raise ParameterError(f"{name} is {value}; expected {expected}")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mer.errors import ParameterError
 from mer.segments import segment_starts, segments
 from mer.training.supervised import Score, TrainingOptions, forward
 
@@ -151,13 +150,6 @@ class SegmentOptions(TrainingOptions):
     patience: int = 100
     batch_size: int = 64
     learning_rate: float = 1e-4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.segments_per_epoch is not None and self.segments_per_epoch < 1:
-            raise ParameterError(
-                f"segments_per_epoch is {self.segments_per_epoch}; expected at least 1, or none"
-            )
 
 
 class SegmentSet:

@@ -40,7 +40,6 @@ from mer.training.supervised import (
     History,
     RegressionScore,
     TrainingOptions,
-    check_positive,
     resolve_device,
 )
 
@@ -101,7 +100,6 @@ class SourceNetwork(TrainingOptions, System):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "seconds", "sample_rate", "n_fft", "hop_length")
         if not self.sources or self.sources != tuple(s for s in _INPUTS if s in self.sources):
             raise ParameterError(
                 f"sources are {self.sources}; expected some of {_INPUTS}, each once, in this order"

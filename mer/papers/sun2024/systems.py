@@ -28,7 +28,7 @@ from mer.systems.code import call
 from mer.systems.network import FittedNetwork, WindowedNetwork
 from mer.training import self_learning, supervised
 from mer.training.self_learning import SelfLearned, SelfLearningOptions, self_learn
-from mer.training.supervised import Batch, Score, check_positive, resolve_device
+from mer.training.supervised import Batch, Score, resolve_device
 from mer.training.windows import (
     SegmentOptions,
     SegmentSet,
@@ -79,10 +79,6 @@ class SegmentNetwork(SegmentOptions, WindowedNetwork):
     n_fft: int = 1024
     hop_length: int = 512
     n_mels: int = 128
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self, "duration", "sample_rate", "n_fft", "hop_length", "n_mels")
 
     def frames(self, seconds: float) -> int:
         """Frames that stand for a time."""

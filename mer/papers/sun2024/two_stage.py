@@ -25,7 +25,6 @@ from mer.training.supervised import (
     RegressionScore,
     Score,
     TrainingOptions,
-    check_positive,
     resolve_device,
 )
 from mer.training.windows import SegmentOptions, SegmentSet, split_batches
@@ -81,10 +80,6 @@ class TwoStage(SegmentNetwork):
     channels: int = 16
     hidden: int = 64
     dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive(self, "code", "channels", "hidden")
 
     @property
     def hop(self) -> int:

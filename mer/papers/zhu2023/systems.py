@@ -20,7 +20,6 @@ from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems.base import Feature
 from mer.systems.network import FittedNetwork, FramedNetwork, padded
 from mer.tasks import TASKS
-from mer.training.supervised import check_positive
 from mer.training.windows import Piece, stack_pieces, window_length
 from mer.transcription import transcribed_notes
 from mer.transcription.onsets_frames import revision as transcriber_revision
@@ -134,7 +133,6 @@ class SymbolicAcoustic(FramedNetwork):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(self, "width")
         if self.branches not in (("acoustic", "symbolic"), ("acoustic",), ("symbolic",)):
             raise ParameterError(
                 f"branches are {self.branches}; expected 'acoustic', 'symbolic' or both, in this "
