@@ -345,6 +345,10 @@ def main() -> None:
     except MerError as error:
         print(f"mer: {error}", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:  # such as a full disk
+        place = f" {error.filename}:" if error.filename else ""
+        print(f"mer: a file cannot be read or written:{place} {error.strerror}", file=sys.stderr)
+        sys.exit(1)
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # as typer ends what was interrupted
             print("mer: interrupted; what was stored is kept", file=sys.stderr)

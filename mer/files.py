@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -9,7 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mer.errors import MissingDataError
+from mer.errors import MerError, MissingDataError
+
+_FULL = 2**16
+"""Bytes; where fewer are free, a disk is full."""
 
 
 def require_file(path: Path, hint: str = "") -> None:
@@ -36,10 +40,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
+        full = _is_full(path.parent, error)
         with suppress(FileNotFoundError):
             temporary.unlink()
+        if full:
+            raise full from None
         raise
+
+
+def _is_full(folder: Path, error: BaseException) -> OSError | None:
+    """The error of a full disk, if that is what an error in writing to a folder comes from.
+
+    Libraries that write by themselves raise others, which do not name the disk.
+    """
+    number = getattr(error, "errno", None)
+    is_other = number is None and isinstance(error, Exception) and not isinstance(error, MerError)
+    if number == errno.ENOSPC or (is_other and shutil.disk_usage(folder).free < _FULL):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    return None
 
 
 @contextmanager
@@ -54,5 +73,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield temporary
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
+    except BaseException as error:
+        full = _is_full(path.parent, error)
+        if full:
+            raise full from None
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
