@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -338,11 +339,23 @@ class TestCluster:
         assert execute(specs, corpus, runs, cluster=scheduler) == 0
 
     @pytest.mark.parametrize(
-        "address", ["ftp://nowhere:1", pytest.param("tcp://127.0.0.1:9", marks=pytest.mark.slow)]
+        "address", ["ftp://nowhere:1", "nowhere", "tls://127.0.0.1:9", "tcp://127.0.0.1:9"]
     )
-    def test_no_scheduler_there(self, corpus: Corpus, runs: RunStore, address: str) -> None:
-        with pytest.raises(ParameterError, match=f"no dask scheduler answers at '{address}'"):
+    def test_no_scheduler_there(
+        self, corpus: Corpus, runs: RunStore, address: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(executor, "_SCHEDULER_SECONDS", 1)
+        with pytest.raises(ParameterError, match=f"no dask scheduler answers at '{address}': ."):
             execute(planned(corpus, ["Constant"]), corpus, runs, cluster=address)
+
+    def test_something_else_that_is_silent(
+        self, corpus: Corpus, runs: RunStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(executor, "_SCHEDULER_SECONDS", 1)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+            with pytest.raises(ParameterError, match=f"answers at '{address}': nothing came back"):
+                execute(planned(corpus, ["Constant"]), corpus, runs, cluster=address)
 
 
 class TestStoredStudy:

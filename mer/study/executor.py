@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import resource
@@ -9,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pandas as pd
@@ -97,6 +99,9 @@ def _in_worker(parent: int | None, function: Callable[..., Any], *job: Any, thre
     return function(*job, threads=threads)
 
 
+_SCHEDULER_SECONDS = 20
+"""After which a dask scheduler is taken to be absent."""
+
 _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
@@ -130,11 +135,23 @@ def _backend(cluster: str | None) -> Iterator[None]:
     from joblib import parallel_config
 
     try:
-        client = Client(cluster, timeout="20s")
-    except (OSError, ValueError) as error:
-        raise ParameterError(f"no dask scheduler answers at {cluster!r}: {error}") from None
+        with ThreadPoolExecutor(1) as thread:  # this one may run a loop of its own, in Jupyter
+            greeting = asyncio.wait_for(_greet(cluster), _SCHEDULER_SECONDS)
+            thread.submit(asyncio.run, greeting).result()
+    except (OSError, ValueError, TypeError, TimeoutError) as error:
+        reason = str(error) or f"nothing came back within {_SCHEDULER_SECONDS} s"
+        raise ParameterError(f"no dask scheduler answers at {cluster!r}: {reason}") from None
+    client = Client(cluster)
     with client, parallel_config(backend="dask"):
         yield
+
+
+async def _greet(address: str) -> None:
+    """Shake hands with a scheduler; `Client` waits for one that is silent without a limit."""
+    from distributed.comm import connect
+
+    comm = await connect(address, timeout=_SCHEDULER_SECONDS)
+    await comm.close()
 
 
 def _with_progress(results: Any, total: int, progress: bool) -> Iterator[Run]:
