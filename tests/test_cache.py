@@ -82,7 +82,7 @@ def test_other_parameters_are_other_entries_whatever_their_order(
     assert compute.call_count == calls
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "header cut", "text", "pickle"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "header cut", "text", "bit", "pickle"])
 def test_damaged_entry_is_computed_again(
     source: Path, own_cache: Path, compute: Mock, damage: str
 ) -> None:
@@ -93,7 +93,8 @@ def test_damaged_entry_is_computed_again(
         np.save(entry, np.asarray([{"a": 1}], dtype=object), allow_pickle=True)
     else:
         damaged = {"empty": b"", "cut": content[:-3], "header cut": content[:20]}
-        damaged |= {"text": b"hello"}
+        bit = bytes([content[-50] ^ 1])
+        damaged |= {"text": b"hello", "bit": content[:-50] + bit + content[-49:]}
         entry.write_bytes(damaged[damage])
     np.testing.assert_array_equal(cache.cached("f", 1, {}, source, compute), whole)
     assert compute.call_count == 2
@@ -109,12 +110,12 @@ def test_kill_while_writing_leaves_no_entry(source: Path, own_cache: Path, compu
         import numpy as np
         from mer.features import cache
 
-        def killed(file, array, **options):
-            file.write(b"half")
-            file.flush()
+        def killed(path, content):
+            with path.open("wb") as file:
+                file.write(content[:4])
             os.kill(os.getpid(), signal.SIGKILL)
 
-        np.save = killed
+        Path.write_bytes = killed
         cache.cached("f", 1, {}, Path(sys.argv[1]), lambda: np.zeros(3))
         """
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -61,14 +62,20 @@ def cached(
     digest = hashlib.sha256(key.encode()).hexdigest()
     path = cache_folder() / "features" / name / digest[:2] / f"{digest[:32]}.npy"
     if path.is_file():
-        try:
-            return np.load(path, allow_pickle=False)
-        except (ValueError, EOFError):
-            path.unlink(missing_ok=True)
-    array = compute()
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
+        content = path.read_bytes()
+        entry, mark = content[:-_MARK], content[-_MARK:]
+        if hashlib.sha256(entry).digest() == mark:
+            return np.load(io.BytesIO(entry), allow_pickle=False)
+    array, buffer = compute(), io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    entry = buffer.getvalue()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(entry + hashlib.sha256(entry).digest())
     return array
+
+
+_MARK = hashlib.sha256().digest_size
+"""Bytes at the end of an entry: the digest of all before, by which damage is found."""
 
 
 def source_of(clip: Clip, kind: Literal["audio", "midi"]) -> Path:
