@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from conftest import notes_at, write_midi
 from mer.corpora import emopia
 from mer.features import tokens
 from mer.features.notes import read_notes
+from mer.libraries import load_librosa
 
 ON, OFF, SHIFT, VELOCITY = 2, 130, 258, 358
 EMPTY = np.empty((0, 4))
@@ -191,3 +193,24 @@ class TestRemi:
             sequence = tokens.remi(read_notes(clip.midi))
             assert len(sequence) > 100
             assert sequence.max() < tokens.REMI_SIZE
+
+
+class TestLongPerformances:
+    def test_tempo_is_that_of_librosa(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        librosa = load_librosa()
+        monkeypatch.setattr(tokens, "_PIECE", 7)
+        for period in (29, 40, 75):
+            onsets = np.zeros(6000)
+            onsets[100::period] = 1 + np.arange(100, 6000, period) % 3
+            expected = librosa.feature.tempo(onset_envelope=onsets, sr=100, hop_length=1)[0]
+            assert tokens._tempo_of_long(onsets, 100) == expected
+
+    def test_memory_does_not_grow_with_the_length(self) -> None:
+        onsets = 0.25 * np.arange(8000)
+        tokens.estimate_beats(notes_at(onsets[:100], 0.2))
+        tracemalloc.start()
+        beats = tokens.estimate_beats(notes_at(onsets, 0.2))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert np.diff(beats).mean() == pytest.approx(0.5, abs=0.01)
+        assert peak < 500 * 2**20

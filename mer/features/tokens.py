@@ -103,13 +103,34 @@ def estimate_beats(notes: np.ndarray) -> np.ndarray:
         np.rint((notes[:, 0] - first) * rate).astype(int), weights=notes[:, 3], minlength=2
     )
     envelope = gaussian_filter1d(np.pad(weight, rate), sigma=2.0)
+    bpm = _tempo_of_long(envelope, rate) if len(envelope) > _LONG * rate else None
     _, frames = librosa.beat.beat_track(
-        onset_envelope=envelope, sr=rate, hop_length=1, trim=False, units="frames"
+        onset_envelope=envelope, sr=rate, hop_length=1, trim=False, units="frames", bpm=bpm
     )
     beats = (np.asarray(frames, dtype=float) - rate) / rate + first
     if beats.size < 2:
         return np.arange(first, last + 1.0, 0.5)
     return beats
+
+
+_LONG, _PIECE = 300, 20
+"""Seconds from which on the tempogram is computed in pieces, and of a piece, some MB a second."""
+
+
+def _tempo_of_long(envelope: np.ndarray, rate: int) -> float:
+    """What `librosa.feature.tempo` gives, in memory that does not grow with the length."""
+    librosa = load_librosa()
+    window = int(librosa.time_to_frames(8.0, sr=rate, hop_length=1))
+    padded = np.pad(envelope, window // 2, mode="linear_ramp")
+    starts = range(0, len(envelope), _PIECE * rate)
+    options = {"sr": rate, "hop_length": 1, "win_length": window, "center": False}
+    total = np.zeros(window)
+    for start in starts:
+        n = min(_PIECE * rate, len(envelope) - start)
+        piece = padded[start : start + n + window - 1]
+        total += librosa.feature.tempogram(onset_envelope=piece, **options).sum(axis=1)
+    mean = total[:, None] / len(envelope)
+    return float(librosa.feature.tempo(tg=mean, sr=rate, hop_length=1)[0])
 
 
 def remi(notes: np.ndarray) -> np.ndarray:
