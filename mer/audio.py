@@ -56,7 +56,8 @@ def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, 
     _check_kind(path)
     try:
         with soundfile.SoundFile(path) as file:
-            (mono,) = _blocks(file, path, -1, True)
+            blocks = list(_blocks(file, path, -1, True))  # several only where one is damaged
+            mono = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
             rate = file.samplerate
     except soundfile.LibsndfileError as error:
         raise _unreadable(path, error) from None

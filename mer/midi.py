@@ -14,6 +14,9 @@ from mer.files import require_file
 LONGEST = 4 * 3600.0
 """Seconds; a file that claims to last longer has damaged times."""
 
+_LONGEST_NUMBER = 4
+"""Bytes."""
+
 _MICROSECONDS_A_BEAT = 500_000
 """Until a file says otherwise."""
 
@@ -45,7 +48,7 @@ def read_score(midi: Path) -> tuple[Any, float]:
     _check_header(midi, data)
     last, unended = _check_times(midi, data)
     try:
-        score = symusic.Score(midi, ttype="second")
+        score = symusic.Score.from_midi(data, ttype="second")
     except Exception as error:  # symusic raises RuntimeError, ValueError and others by cause
         raise InvalidDataError(f"{midi} is not a readable MIDI file: {error}") from None
     if unended:
@@ -145,8 +148,11 @@ def _events(chunk: bytes) -> Iterator[tuple[int, int, bytes]]:
             else:
                 running = status
                 length = 1 if 0xC0 <= status < 0xE0 else 2
+                values = chunk[at : at + length]
+                if len(values) < length:
+                    return
                 if 0x80 <= status < 0xA0:
-                    yield tick, status, chunk[at : at + 2]
+                    yield tick, status, values
                 at += length
     except IndexError:
         return
@@ -154,8 +160,9 @@ def _events(chunk: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 def _number(chunk: bytes, at: int) -> tuple[int, int]:
     """A number of variable length, and where the next byte is."""
-    value = chunk[at] & 0x7F
-    while chunk[at] & 0x80:
-        at += 1
-        value = value << 7 | chunk[at] & 0x7F
-    return value, at + 1
+    value = 0
+    for place in range(at, at + _LONGEST_NUMBER):
+        value = value << 7 | chunk[place] & 0x7F
+        if chunk[place] < 0x80:
+            return value, place + 1
+    raise IndexError

@@ -153,7 +153,7 @@ def _samples_of(command: Sequence[str], midi: Path, last: float, sample_rate: in
         lines = log.read().decode(errors="replace").strip().splitlines()
     if expired:
         raise InvalidDataError(f"{midi}: FluidSynth took more than {_PATIENCE + last:.0f} s")
-    if status or not size:
+    if status or not size or any("error" in line for line in lines):  # such as a bad soundfont
         reason = lines[-1] if lines else f"exit status {status}"
         raise InvalidDataError(f"{midi}: FluidSynth could not render it: {reason}")
     mono = np.concatenate(blocks)

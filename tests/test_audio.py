@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import nullcontext
+import warnings
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,16 @@ class TestLoad:
         for read in (load_audio, audio_seconds, lambda path: list(audio_blocks(path, RATE))):
             with pytest.raises(InvalidDataError, match=rf"a\.wav {message}"):
                 read(path)
+
+    def test_holes(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.ogg"
+        soundfile.write(path, 0.5 * np.random.default_rng(0).normal(size=2 * RATE), RATE)
+        content = path.read_bytes()
+        for start in range(0, len(content) - 200, len(content) // 20):
+            path.write_bytes(content[:start] + bytes(200) + content[start + 200 :])
+            with suppress(InvalidDataError), warnings.catch_warnings(action="ignore"):
+                joined = np.concatenate(list(audio_blocks(path, RATE)))
+                np.testing.assert_array_equal(load_audio(path)[0], joined)
 
     def test_file_that_is_shorter_than_its_header_says(self, tmp_path: Path) -> None:
         path = tmp_path / "a.mp3"

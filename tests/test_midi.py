@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,22 @@ def test_files_that_are_not_midi(content: bytes, message: str, tmp_path: Path) -
     (tmp_path / "a.mid").write_bytes(content)
     with pytest.raises(InvalidDataError, match=message):
         read_notes(tmp_path / "a.mid")
+
+
+def test_files_cut_at_every_byte(tmp_path: Path) -> None:
+    """Cut or with a byte too large, a file gives notes or an error of one sentence."""
+    whole = midi_file(tmp_path / "a.mid", ON + OFF + TEMPO + "07 a1 20" + ON + OFF).read_bytes()
+    lengthened = whole[:18] + b"\0\0\0\x7f" + whole[22:]
+    for k in range(len(whole)):
+        for content in (whole[:k], lengthened[:k], whole[:k] + b"\xff" + whole[k + 1 :]):
+            (tmp_path / "b.mid").write_bytes(content)
+            with suppress(InvalidDataError), warnings.catch_warnings(action="ignore"):
+                assert np.isfinite(read_notes(tmp_path / "b.mid")).all()
+
+
+def test_suffix_does_not_matter(tmp_path: Path) -> None:
+    for name in ("a.kar", "a.MID", "a"):
+        assert len(read_notes(midi_file(tmp_path / name, ON + OFF))) == 1
 
 
 def test_notes_without_a_note_off_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -145,6 +162,13 @@ class TestRendering:
         monkeypatch.setattr(rendering, "_PATIENCE", 0.5)
         with pytest.raises(InvalidDataError, match=message):
             rendering.render_midi(path, RATE)
+
+    @pytest.mark.parametrize("content", [b"", b"nonsense", b"RIFF\0\0\1\0sfbkLIST"])
+    def test_damaged_soundfont(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "bad.sf2").write_bytes(content)
+        path = midi_file(tmp_path / "a.mid", ON + OFF)
+        with pytest.raises(InvalidDataError, match=r"could not render it: .*"):
+            rendering.render_midi(path, RATE, soundfont=tmp_path / "bad.sf2")
 
     def test_name_that_looks_like_an_option(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

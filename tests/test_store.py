@@ -171,6 +171,7 @@ def damage(path: Path, how: str) -> None:
         "lacks a number": text.replace(",", ",,", 9),
         "text for a number": text.replace("\nclip 0,NA,1,", "\nclip 0,NA,one,"),
         "probability above 1": text.replace("clip 1,null,2,0", "clip 1,null,2,1", 1),
+        "deep": "[" * 100_000,
         "other columns": text.replace("group", "song", 1),
         "another digit": text[:-2] + ("3" if text[-2] != "3" else "4") + "\n",
         "added row": text + text[text[:-1].rindex("\n") + 1 :],
@@ -184,7 +185,7 @@ def damage(path: Path, how: str) -> None:
 class TestDamage:
     CASES = (
         *(("run.json", how) for how in ("empty", "bytes", "cut in a row", "list", "string")),
-        *(("run.json", how) for how in ("null", "other fields", "no spec")),
+        *(("run.json", how) for how in ("null", "other fields", "no spec", "deep")),
         *(("predictions.csv", how) for how in ("empty", "bytes", "cut in a row", "missing")),
         *(("predictions.csv", how) for how in ("cut after a row", "lacks a number")),
         *(("predictions.csv", how) for how in ("text for a number", "other columns")),

@@ -23,7 +23,7 @@ from mer.clips import Clip, Corpus, Labels
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.models.musicnn import MusiCNN
 from mer.systems import musicnn
-from mer.systems.base import Fitted
+from mer.systems.base import Fitted, clip_feature
 from mer.systems.classical import DescriptorClassifier, FittedClassifier, symbolic
 from mer.systems.network import WindowedNetwork
 from mer.tasks import get_task
@@ -275,3 +275,11 @@ def test_numbers_out_of_range(name: str) -> None:
         for wrong in bad:
             with pytest.raises(ParameterError, match=f"^{field} is {wrong}; expected "):
                 dataclasses.replace(row, **{field: wrong})
+
+
+def test_feature_that_is_not_finite_names_the_clip(tiny: Corpus) -> None:
+    def dark(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+        return np.full((4, 20), 1e6)
+
+    with pytest.raises(InvalidDataError, match=f"feature dark of clip '{tiny[0].id}' has values"):
+        clip_feature(dark, tiny[0], 8000)

@@ -21,7 +21,7 @@ from mer.errors import ParameterError
 from mer.evaluation.metrics import classification_report, regression_report
 from mer.files import atomic_folder
 from mer.paths import cache_folder
-from mer.study.processes import end_with_parent
+from mer.study.processes import end_with
 from mer.study.specs import RunSpec
 from mer.study.store import PREDICTION_DECIMALS, Run, RunStore, environment
 from mer.systems.base import FITTED_FILE, Context, Fitted
@@ -94,8 +94,8 @@ def in_parallel(
 
 
 def _in_worker(parent: int | None, function: Callable[..., Any], *job: Any, threads: int) -> Any:
-    if parent not in (None, os.getpid()):
-        end_with_parent()
+    if parent is not None and parent != os.getpid():
+        end_with(parent)
     return function(*job, threads=threads)
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from mer.errors import MerError
 from mer.paths import data_folder
-from mer.study.processes import end_with_parent
+from mer.study.processes import end_with
 
 Job = tuple[str, Callable[[], str]]
 """A name, and a function of another process that returns what is to be said of its work."""
@@ -103,7 +103,7 @@ def _in_process(name: str, call: Callable[[], str], processes: int) -> str:
     context: Any = get_context("forkserver" if _CAN_FORK else "spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(
-        target=_answer, args=(call, dict(os.environ), Path.cwd(), processes, sender)
+        target=_answer, args=(call, dict(os.environ), Path.cwd(), processes, sender, os.getpid())
     )
     process.start()
     sender.close()
@@ -124,8 +124,10 @@ def _answer(
     folder: Path,
     processes: int,
     sender: Connection,
+    caller: int,
 ) -> None:
     """Body of a process: what it was forked from knows nothing of its caller's environment."""
+    end_with(caller)
     from joblib import cpu_count
     from joblib.externals.loky import get_reusable_executor
     from threadpoolctl import threadpool_limits
@@ -138,7 +140,6 @@ def _answer(
     if "OMP_NUM_THREADS" not in environment:
         threadpool_limits(cores)
     signal.signal(signal.SIGTERM, _interrupt)
-    end_with_parent()
     try:
         sender.send(call())
     except MerError as error:

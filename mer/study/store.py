@@ -54,6 +54,10 @@ class Run:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+_NO_OBJECT = (KeyError, TypeError, AttributeError, RecursionError)
+"""What JSON that is not an object of the expected names comes to."""
+
+
 class RunStore:
     """Runs below a folder, one folder each: `run.json`, `predictions.csv`, `history.csv`.
 
@@ -122,7 +126,7 @@ class RunStore:
                 _check_digest(folder / name, expected)
             predictions = _read_predictions(folder / "predictions.csv")
             history = _read_history(folder / "history.csv")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, *_NO_OBJECT) as error:
             raise InvalidDataError(
                 f"the stored run in {folder} is damaged ({error}); "
                 "remove the folder to run it again"
@@ -150,7 +154,9 @@ class RunStore:
             )
         try:
             card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            if not isinstance(card, dict):
+                raise TypeError("no JSON object")
+        except (ValueError, *_NO_OBJECT) as error:
             raise InvalidDataError(
                 f"{path} is damaged ({error}); run the study where the data are"
             ) from None
@@ -207,14 +213,17 @@ class RunStore:
             frame = compute()
             seconds = round(time.perf_counter() - started, 1)
             facts = {"spec": dict(spec), "environment": environment(), "wall_seconds": seconds}
-            with atomic_path(path) as temporary:
-                frame.to_csv(temporary, index=False, float_format=_FORMAT)
-                facts["digest"] = _digest(temporary)
-            with atomic_path(description) as temporary:
-                temporary.write_text(_json(facts), encoding="utf-8")
+            try:
+                with atomic_path(path) as temporary:
+                    frame.to_csv(temporary, index=False, float_format=_FORMAT)
+                    facts["digest"] = _digest(temporary)
+                with atomic_path(description) as temporary:
+                    temporary.write_text(_json(facts), encoding="utf-8")
+            except OSError as error:
+                raise MissingDataError(f"cannot store {path}: {error}") from None
         try:
             _check_digest(path, json.loads(description.read_text(encoding="utf-8"))["digest"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, *_NO_OBJECT) as error:
             raise InvalidDataError(
                 f"the stored table {path} is damaged ({error}); remove it and {description.name} "
                 "to compute it again"

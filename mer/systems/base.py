@@ -16,7 +16,7 @@ import pandas as pd
 from mer import rendering
 from mer.audio import waveform
 from mer.clips import Clip, Corpus
-from mer.errors import ParameterError
+from mer.errors import InvalidDataError, ParameterError
 from mer.features import notes, spectral
 from mer.features.cache import cached, source_of
 from mer.systems.code import call, plain
@@ -280,7 +280,13 @@ def clip_feature(
         if checked:
             hop = settings["hop_length"]
             _check_frames(checked, np.shape(values), bins, 1 + len(samples) // hop, hop)
-        return spectral.pooled(values, pool).astype(np.float16)
+        pooled = spectral.pooled(values, pool).astype(np.float16)
+        if not np.isfinite(pooled).all():
+            raise InvalidDataError(
+                f"feature {getattr(feature, '__name__', feature)} of clip {clip.id!r} has values "
+                "that are not finite, or beyond 65504"
+            )
+        return pooled
 
     facts = {"sample_rate": sample_rate, "rendering": rendering.REVISION, "pool": pool}
     key = {**settings, **facts, "feature": plain(feature), "bins": list(bins), "least": least}
