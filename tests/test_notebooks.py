@@ -242,10 +242,12 @@ def test_executed_notebook_is_kept_until_something_changes(
 
 
 def test_interrupt_ends_all_processes(project: Path, tmp_path: Path) -> None:
+    """The program wants interrupts, which a shell has its background jobs ignore."""
     program = (
         "from functools import partial; from mer.study.notebooks import in_processes\n"
         "job = 'import pathlib, time; pathlib.Path(name).touch(); time.sleep(999)'\n"
         "if __name__ == '__main__':\n"
+        "    import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    calls = {name: partial(exec, job, {'name': name}) for name in 'ab'}\n"
         "    in_processes([[call] for call in calls.items()], processes=2, progress=False)"
     )

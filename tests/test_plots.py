@@ -342,3 +342,8 @@ def test_sound_is_as_long_and_as_loud_as_its_samples() -> None:
     assert found == rate
     assert len(samples) / rate == pytest.approx(1.0, abs=0.15)
     assert np.abs(samples).max() == pytest.approx(0.25, abs=0.03)
+
+
+def test_nothing_to_show() -> None:
+    for figure in (plots.history([]), plots.heatmaps({}, "x", "y")):
+        assert figure.axes[0].texts[0].get_text().startswith("Nothing to show: n")

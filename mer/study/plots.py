@@ -112,6 +112,14 @@ def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figu
     return figure, axes
 
 
+def _empty(reason: str) -> Figure:
+    """What stands where there is nothing to show."""
+    figure, axes = panels(1, 1, 0.4)
+    axes[0, 0].set_axis_off()
+    axes[0, 0].text(0.5, 0.5, f"Nothing to show: {reason}.", ha="center", va="center")
+    return figure
+
+
 def legend(figure: Figure) -> None:
     """One legend below a figure: each label of its axes once, estimates first."""
     entries: dict[str, Any] = {}
@@ -392,6 +400,8 @@ def history(runs: Iterable[tuple[str, Sequence[Mapping[str, float]]]]) -> Figure
         _measures(pd.DataFrame(rows)).assign(system=system.replace(", ", ",\n"), run=run)
         for run, (system, rows) in enumerate(runs)
     ]
+    if not frames:
+        return _empty("no network of these rows was run")
     table = pd.concat(frames, ignore_index=True)
     measures = list(table["measure"].unique())
     layout: Layout = {"row": "measure"} if len(measures) > 1 else {"wrap": _MOST_COLUMNS}
@@ -431,6 +441,8 @@ def heatmaps(
     tables: Mapping[str, pd.DataFrame], xlabel: str, ylabel: str, *, percent: bool = False
 ) -> Figure:
     """Tables with the same rows and columns, by title, as `heatmap` draws them."""
+    if not tables:
+        return _empty("none of these rows was run")
     wide = min(4, len(tables))
     tall = -(-len(tables) // wide)
     figure, axes = panels(tall, wide, 2.3 * tall, sharex=True, sharey=True)
