@@ -347,7 +347,8 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:  # such as a full disk
         place = f" {error.filename}:" if error.filename else ""
-        print(f"mer: a file cannot be read or written:{place} {error.strerror}", file=sys.stderr)
+        reason = error.strerror or error
+        print(f"mer: a file cannot be read or written:{place} {reason}", file=sys.stderr)
         sys.exit(1)
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # as typer ends what was interrupted

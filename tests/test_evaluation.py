@@ -49,24 +49,6 @@ class TestMetrics:
         shuffled = FRAME_4Q.iloc[::-1, ::-1]
         assert metrics.classification_report(shuffled) == metrics.classification_report(FRAME_4Q)
 
-    def test_what_the_4q_answer_implies(self) -> None:
-        both = metrics.implied(FRAME_4Q)
-        assert both["A"]["target"].tolist() == [2, 2, 1, 1]
-        assert both["V"]["target"].tolist() == [2, 1, 1, 2]
-        assert metrics.answers(both["A"]).tolist() == [2, 2, 1, 2]
-        assert metrics.answers(both["V"]).tolist() == [2, 1, 1, 1]
-        assert both["A"]["id"].tolist() == list("abcd")
-
-    def test_4q_is_right_exactly_where_both_implied_answers_are(self) -> None:
-        rng = np.random.default_rng(1)
-        frame = pd.DataFrame(
-            rng.dirichlet(np.ones(4), 200), columns=[f"p_{k}" for k in range(1, 5)]
-        )
-        frame["target"] = rng.integers(1, 5, size=200)
-        both = metrics.implied(frame)
-        right = [metrics.answers(f) == f["target"].to_numpy() for f in (frame, *both.values())]
-        assert np.array_equal(right[0], right[1] & right[2])
-
 
 class TestResampler:
     GROUPS = ("b", "a", "b", "c")

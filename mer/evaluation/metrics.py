@@ -139,40 +139,6 @@ def regression_report(
     return report
 
 
-def implied(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Arousal and valence implied by four-quadrant predictions.
-
-    Q1 and Q2 are of high arousal, Q1 and Q4 of high valence (Russell's circumplex). The quadrant
-    with the largest probability is taken for certain, so that the three predictions agree.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns target (1-4 for Q1-Q4) and p_1 ... p_4.
-
-    Returns
-    -------
-    dict of str to DataFrame
-        "A" and "V": the frame with target 1 (low) or 2 (high), and p_1, p_2.
-
-    Raises
-    ------
-    ParameterError
-        If the frame is not one of four classes.
-    """
-    n_classes = _probabilities(frame).shape[1]
-    if n_classes != 4:
-        raise ParameterError(f"found {n_classes} classes; expected the four quadrants")
-    target, answer = _targets(frame, 4), answers(frame)
-    rest = frame.drop(columns=_probability_columns(frame))
-    frames = {}
-    for task, high in HIGH_QUADRANTS.items():
-        p_high = np.isin(answer, high).astype(float)
-        is_high = np.isin(target, high).astype(np.int64)
-        frames[task] = rest.assign(target=is_high + 1, p_1=1 - p_high, p_2=p_high)
-    return frames
-
-
 def _probability_columns(frame: pd.DataFrame) -> list[str]:
     return [str(name) for name in frame.columns if str(name).startswith("p_")]
 

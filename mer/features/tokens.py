@@ -114,7 +114,7 @@ def estimate_beats(notes: np.ndarray) -> np.ndarray:
 
 
 _LONG, _PIECE = 300, 20
-"""Seconds from which on the tempogram is computed in pieces, and of a piece, some MB a second."""
+"""Performances of more seconds have their tempogram computed in pieces of so many seconds."""
 
 
 def _tempo_of_long(envelope: np.ndarray, rate: int) -> float:
