@@ -15,7 +15,8 @@ from mer.evaluation.resampling import group_bootstrap
 from mer.papers.published import published, published_value
 from mer.papers.zhu2023 import tables as zhu2023
 from mer.study import claims
-from mer.study.claims import Claim, Comparison, judge, paragraphs, verdict
+from mer.study.admissibility import Standing
+from mer.study.claims import Claim, Comparison, direction, holm, judge, paragraphs, verdict
 from mer.study.scores import HEAD, IMPLIED, OWN_MODEL, answers, paired_difference
 from mer.study.tables import KNOWN_ROWS, deviations, task_table
 
@@ -41,15 +42,15 @@ def places(*frames: pd.DataFrame) -> dict[str, claims.Answers]:
 @pytest.mark.parametrize(
     ("first", "second", "margin", "expected"),
     [
-        (0.9, 0.5, None, claims.HOLDS),
-        (0.5, 0.9, None, claims.FAILS),
-        (0.5, 0.505, None, claims.OPEN),
-        (0.5, 0.5, None, claims.OPEN),
-        (0.7, 0.7, 0.02, claims.HOLDS),
-        (0.7, 0.69, 0.1, claims.HOLDS),
-        (0.9, 0.5, 0.1, claims.FAILS),
-        (0.5, 0.9, 0.1, claims.FAILS),
-        (0.7, 0.6, 0.1, claims.OPEN),
+        (0.9, 0.5, None, claims.SUPPORTED),
+        (0.5, 0.9, None, claims.CONTRADICTED),
+        (0.5, 0.505, None, claims.INCONCLUSIVE),
+        (0.5, 0.5, None, claims.INCONCLUSIVE),
+        (0.7, 0.7, 0.02, claims.SUPPORTED),
+        (0.7, 0.69, 0.1, claims.SUPPORTED),
+        (0.9, 0.5, 0.1, claims.CONTRADICTED),
+        (0.5, 0.9, 0.1, claims.CONTRADICTED),
+        (0.7, 0.6, 0.1, claims.INCONCLUSIVE),
     ],
 )
 def test_the_interval_decides_which_is_better_or_that_none_is(
@@ -95,11 +96,71 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
 def test_a_claim_about_several_systems_needs_all_of_them() -> None:
     claim = Claim("a is best", "1", (Comparison("a", "b"), Comparison("a", "c")))
     a, b, c = predicted("a", 0.7), predicted("b", 0.3), predicted("c", 0.7)
-    assert verdict(claim, judge([claim], places(a, b, c), {}), "here") == claims.OPEN
+    assert verdict(claim, judge([claim], places(a, b, c), {}), "here") == "mixed (1 of 2)"
     worse = places(a, b, predicted("c", 0.9))
-    assert verdict(claim, judge([claim], worse, {}), "here") == claims.FAILS
-    assert verdict(claim, judge([claim], places(a, b), {}), "here") == claims.HOLDS_IN_PART
+    assert verdict(claim, judge([claim], worse, {}), "here") == claims.CONTRADICTED
+    assert verdict(claim, judge([claim], places(a, b), {}), "here") == claims.SUPPORTED_IN_PART
     assert verdict(claim, judge([claim], places(a), {}), "here") == claims.NOT_RUN
+
+
+def test_several_differences_are_corrected_within_the_claim() -> None:
+    """A difference whose interval just excludes 0 contradicts alone, not among five."""
+    rng = np.random.default_rng(4)
+    base = predicted("a", 0.5)
+    near = seeded("b", {0: np.where(rng.random(N) < 0.05, 1.0, base["correct"])})
+    others = [predicted(name, 0.5) for name in "cdef"]
+    alone = Claim("a is best", "1", (Comparison("a", "b"),))
+    among = Claim("a is best", "1", tuple(Comparison("a", name) for name in "bcdef"))
+    judged = judge([alone], places(base, near), {})
+    assert 0.01 < float(judged["p"].iloc[0]) < 0.05
+    assert direction(alone, judged, "here") == claims.CONTRADICTED
+    judged = judge([among], places(base, near, *others), {})
+    assert direction(among, judged, "here") == claims.INCONCLUSIVE
+    better = judge([among], places(base, near, *others[:3], predicted("f", 0.1)), {})
+    assert direction(among, better, "here") == "mixed (1 of 5)"
+
+
+def test_holm() -> None:
+    """Example of the procedure: .01, .02, .03 and .04 become .04, .06, .06 and .06."""
+    adjusted = holm(np.asarray([0.04, 0.01, np.nan, 0.03]))
+    np.testing.assert_allclose(adjusted, [0.09, 0.04, 1.0, 0.09])
+    np.testing.assert_allclose(holm(np.asarray([0.01, 0.02, 0.03, 0.04])), [0.04, 0.06, 0.06, 0.06])
+
+
+@pytest.mark.parametrize(
+    ("standing", "worse", "better"),
+    [
+        ({}, claims.CONTRADICTED, claims.SUPPORTED),
+        ({"elsewhere": "on emotify"}, "not seen on emotify", claims.SUPPORTED),
+        ({"differing": ("epochs",), "elsewhere": "on x"}, claims.NOT_REPRODUCED, claims.SUPPORTED),
+        ({"stand_in": "our descriptors"}, claims.NOT_REPRODUCED, claims.SUPPORTED),
+        ({"failure": "collapsed"}, claims.NO_VERDICT, claims.NO_VERDICT),
+    ],
+)
+def test_only_runs_as_published_contradict(
+    standing: dict[str, Any], worse: str, better: str
+) -> None:
+    claim = Claim("a is better", "1", (Comparison("a", "b"),))
+    standings = {("a", "4Q"): Standing("a"), ("b", "4Q"): Standing("b", **standing)}
+    for right, expected in ((0.2, worse), (0.8, better)):
+        judged = judge([claim], places(predicted("a", right), predicted("b", 0.5)), {})
+        graded = claims.standings_of(claim, standings)
+        assert graded[0].system == ("b" if standing else "a")
+        assert verdict(claim, judged, "here", graded) == expected
+        text = paragraphs([claim], judged, ["here"], standings={"here": standings})
+        assert f"**{expected}**" in text
+        assert f"Grade {graded[0].grade}: " in text
+
+
+def test_a_standing_in_words() -> None:
+    found = Standing("x", 1 / 22, 14, 200, 11.0, ("epochs", "width"), elsewhere="on rendered sound")
+    assert found.grade == "C"
+    assert found.text == "x (1/22 of the published parameters, 14 of 200 epochs, best epoch 11)"
+    assert Standing("x", differing=("dropout",)).text == "x (other dropout)"
+    assert (
+        Standing("x", 0.42, 9, 9, 3).text
+        == "x (42% of the published parameters, 9 epochs, best epoch 3)"
+    )
 
 
 def test_binary_tasks_are_compared_by_what_both_systems_have() -> None:
@@ -121,7 +182,9 @@ def test_the_published_difference_stands_beside() -> None:
     assert judged.loc[0, "published"] == pytest.approx(0.1)
     assert judged.loc[0, "covers"]
     text = paragraphs([claim], judged, ["here", "there"])
-    assert text.startswith("**a is better** (table 7)\n\n- Here: **holds**. a minus b, 4Q: +.100 [")
+    assert text.startswith(
+        "**a is better** (table 7)\n\n- Here: **supported**. a minus b, 4Q: +.100 ["
+    )
     assert "(published +.100, inside the interval)." in text
     assert text.endswith("- There: **was not run**.")
     own = paragraphs(

@@ -59,7 +59,11 @@ def places(*frames: pd.DataFrame) -> dict[str, claims.Answers]:
 class TestClaimsOnScores:
     @pytest.mark.parametrize(
         ("first", "second", "expected"),
-        [(0.1, 0.5, claims.HOLDS), (0.5, 0.1, claims.FAILS), (0.3, 0.3, claims.OPEN)],
+        [
+            (0.1, 0.5, claims.SUPPORTED),
+            (0.5, 0.1, claims.CONTRADICTED),
+            (0.3, 0.3, claims.INCONCLUSIVE),
+        ],
     )
     @pytest.mark.parametrize("metric", ["r2", "rmse"])
     def test_the_interval_decides(
@@ -94,7 +98,9 @@ class TestClaimsOnScores:
         cells = {("a", "valence", "r2"): 0.4, ("b", "valence", "r2"): 0.3}
         judged = judge([claim], places(predicted("a", 0.1), *worse), cells)
         text = paragraphs([claim], judged, ["here"], published_on="PMEmo")
-        assert text.startswith("**a is best** (table 1)\n\n- Here: **holds**. Of 5 differences 5")
+        assert text.startswith(
+            "**a is best** (table 1)\n\n- Here: **supported**. 5 differences: 5 supp"
+        )
         table = differences_text(pd.concat([judged, judged]))
         assert len(table) == 5
         assert list(table) == ["of", "difference", "published", "that it is better"]

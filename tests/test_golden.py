@@ -32,7 +32,11 @@ def _by_frame(cells: dict[str, str]) -> dict[str, list[Row]]:
 
 def _text_columns(rows: list[Row]) -> list[str]:
     """Columns that say what a row is about; rows that they do not tell apart keep their order."""
-    return [c for c in rows[0] if c != "verdict" and not all(_is_number(row[c]) for row in rows)]
+    return [
+        c
+        for c in rows[0]
+        if c not in ("verdict", "direction") and not all(_is_number(row[c]) for row in rows)
+    ]
 
 
 def _key(row: Row, names: list[str]) -> list[str]:

@@ -18,7 +18,7 @@ from mer.papers.deberardinis2020 import carriers, combinations, contributions, s
 from mer.papers.deberardinis2020.systems import SOURCES, FittedFusion
 from mer.papers.deberardinis2020.tables import COMBINATIONS, COMBINED
 from mer.study import executor
-from mer.study.claims import FAILS, HOLDS, OPEN
+from mer.study.claims import CONTRADICTED, INCONCLUSIVE, SUPPORTED
 from mer.study.executor import execute
 from mer.study.settings import Settings
 from mer.study.specs import RunSpec
@@ -102,10 +102,10 @@ class TestCombinations:
     def test_claims(self, scores: combinations.Scores) -> None:
         claims = (*combinations.CLAIMS, combinations.EQUAL)
         judged = combinations.judge_combinations(claims, scores, "toy", N)
-        found = judged.groupby("claim")["verdict"].agg(set)
-        assert found["Of single sources, drums tell valence best (table 1)"] == {HOLDS}
-        assert FAILS in found["Of two sources, bass and other tell valence best (figure 4)"]
-        assert found[combinations.EQUAL.text] == {FAILS}
+        found = judged.groupby("claim")["direction"].agg(set)
+        assert found["Of single sources, drums tell valence best (table 1)"] == {SUPPORTED}
+        assert CONTRADICTED in found["Of two sources, bass and other tell valence best (figure 4)"]
+        assert found[combinations.EQUAL.text] == {CONTRADICTED}
         assert len(judged[judged["claim"] == claims[0].text]) == 14
         assert len(judged) == 14 + 14 + 3 + 5 + 5 + 3 + 3 + 1
 
@@ -147,14 +147,14 @@ class TestRegions:
         errors[:, 2, high] = 0.1
         best = combinations.best_sources(combinations.source_errors(single(errors)))
         shares = [combinations.region_shares(best, c) for c in combinations.CRITERIA]
-        assert combinations.no_owner(shares) == FAILS
+        assert combinations.no_owner(shares) == CONTRADICTED
         assert {rows.nlargest(1, "share")["source"].item() for rows in shares} == {"drums"}
 
     def test_verdict_without_owner(self) -> None:
         """Every source is best for a quarter of the clips of each region."""
         rows = pd.DataFrame({"share": [0.25] * 4, "low": [0.1] * 4, "high": [0.4] * 4})
-        assert combinations.no_owner([rows]) == HOLDS
-        assert combinations.no_owner([rows, rows.assign(high=0.6)]) == OPEN
+        assert combinations.no_owner([rows]) == SUPPORTED
+        assert combinations.no_owner([rows, rows.assign(high=0.6)]) == INCONCLUSIVE
 
     def test_one_song_tells_nothing_of_a_region(self) -> None:
         region = combinations.REGIONS[True, True]
@@ -330,14 +330,14 @@ class TestCarriers:
         assert len(hits) == 3 * 2 * 2
         found = hits[hits["method"] == "permutation"]
         assert (found["hits"] > 0.8).all()
-        assert set(found["verdict"]) == {HOLDS}
+        assert set(found["verdict"]) == {SUPPORTED}
         np.testing.assert_allclose(found["chance"], 0.25, atol=0.08)
 
     def test_what_says_nothing_finds_nothing(self) -> None:
         table, known = known_carriers()
         blind = table.assign(absolute=np.random.default_rng(9).random(len(table)))
         hits = hits_of(blind, known)
-        assert HOLDS not in set(hits["verdict"])
+        assert SUPPORTED not in set(hits["verdict"])
         assert hits[hits["method"] == "permutation"]["hits"].between(0.1, 0.4).all()
 
     def test_always_the_same_is_no_more_than_the_commonest(self) -> None:
@@ -348,7 +348,7 @@ class TestCarriers:
         row = rows.set_index("reading").loc[carriers.AS_IT_IS]
         assert row["hits"] == row["frequent"] > 0.7
         assert row["chance"] == pytest.approx(row["hits"])
-        assert row["verdict"] == OPEN
+        assert row["verdict"] == INCONCLUSIVE
 
     def test_composed_corpus_tells_its_carriers(self, tmp_path: Path) -> None:
         settings = Settings(profile="smoke", corpus="composed_band")
@@ -369,4 +369,4 @@ class TestCarriers:
         cost = carriers.separation_cost(true, true.assign(valence=true["valence"] * 0.5))
         rows = cost.set_index(["system", "dimension"])
         assert rows.loc[(ALL, "arousal"), "cost"] == 0
-        assert rows.loc[(ALL, "valence"), "verdict"] == HOLDS
+        assert rows.loc[(ALL, "valence"), "verdict"] == SUPPORTED

@@ -226,14 +226,14 @@ class TestAttention:
         assert apart["from uniform"] == pytest.approx(0.2 + 0.01 * 10.5)
         assert 0 < apart["from the model's mean"] < 0.1
 
-    @pytest.mark.parametrize(("sign", "verdict"), [(1, "holds"), (-1, "does not hold")])
-    def test_questions(self, sign: int, verdict: str) -> None:
+    @pytest.mark.parametrize(("sign", "direction"), [(1, "supported"), (-1, "contradicted")])
+    def test_questions(self, sign: int, direction: str) -> None:
         def change(seed: int, k: int, number: int) -> float:
             return 0.2 + sign * (leaning(seed, k, number) - 1 / 3) / 3
 
         found = made_up(leaning, change)
         judged: Any = attention.judge_questions([found])
-        assert judged["verdict"].tolist() == [verdict, verdict]
+        assert judged["direction"].tolist() == [direction, direction]
         assert judged.loc[1, "difference"] == pytest.approx(sign)
         assert judged["n"].tolist() == [22, 22]
         text: Any = attention.importance_text(found)

@@ -43,6 +43,7 @@ NOTEBOOKS = (
     "sun2024_comparison",
     "sun2024_trajectory",
     "sun2024_noise",
+    "claims",
 )
 """In the order of the book."""
 

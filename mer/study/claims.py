@@ -2,13 +2,21 @@
 
 A claim says that one system is better than another, or than several. On the same clips, the
 difference of accuracy has a 95 % interval (paired bootstrap over songs and training seeds), and so
-has that of R2 or RMSE (over songs, the same ones for all models of both systems). The claim holds
-where the whole interval lies above 0 (below 0 for RMSE), it does not hold where it lies on the
-other side, and else it cannot be told. That two systems are as good as each other within a margin
-holds where the whole interval lies within it, does not hold where all of it lies beyond one end,
-and else cannot be told: an interval around 0 does not show that systems are equal. A claim of
-several differences holds if all of them do, and does not hold if one of them does not. The rule
-judges the direction; the published size stands beside it.
+has that of R2 or RMSE (over songs, the same ones for all models of both systems). The difference is
+*supported* where the whole interval lies above 0 (below 0 for RMSE), *contradicted* where it lies
+on the other side, else *inconclusive*. That two systems are as good as each other within a margin
+is supported where the whole interval lies within it, contradicted where all of it lies beyond one
+end: an interval around 0 does not show that systems are equal.
+
+A claim of several differences is supported if all of them are, and contradicted if one of them is
+and stays so under Holm's correction [1]_ within the claim; else it is mixed where some are
+supported. What a direction says of the paper depends on how near the runs are to its experiment:
+see `mer.study.admissibility`.
+
+References
+----------
+.. [1] S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+   Statistics 6(2), 65-70, 1979.
 """
 
 from __future__ import annotations
@@ -19,8 +27,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from mer.evaluation.resampling import Difference, mcnemar_exact
+from mer.study.admissibility import Standing
 from mer.study.scores import (
     LOWER_IS_BETTER,
     OWN_MODEL,
@@ -31,12 +41,16 @@ from mer.study.scores import (
 )
 from mer.study.text import estimate, number
 
-HOLDS = "holds"
-HOLDS_IN_PART = "holds as far as it was run"
-FAILS = "does not hold"
-OPEN = "cannot be told from this much data"
+SUPPORTED = "supported"
+SUPPORTED_IN_PART = "supported as far as it was run"
+CONTRADICTED = "contradicted"
+INCONCLUSIVE = "inconclusive"
+NOT_REPRODUCED = "not reproduced"
+NO_VERDICT = "no verdict"
 NOT_RUN = "was not run"
-_SEVERAL = {HOLDS: "hold", FAILS: "do not hold", OPEN: "cannot be told"}
+
+_LEVEL = 0.05
+"""Of Holm's correction, two-sided."""
 
 _EPS = 1e-9
 """An interval that ends at 0 does so only up to rounding."""
@@ -44,13 +58,16 @@ _EPS = 1e-9
 _LISTED = 3
 """More differences than these are counted in a paragraph; a table has them all."""
 
+Standings = Mapping[tuple[str, str], Standing]
+"""By row and task (of a regression, "VA"), as `mer.study.standings.standings` gives them."""
+
 Answers = Mapping[str, pd.DataFrame]
 """Predictions by their kind (`mer.study.scores.answers`); the first that two systems share
 compares them."""
 
 COLUMNS = (
     *("claim", "place", "better", "worse", "task", "answers"),
-    *("difference", "low", "high", "n", "published", "covers", "verdict"),
+    *("difference", "low", "high", "n", "published", "covers", "direction", "p"),
 )
 
 
@@ -81,16 +98,32 @@ class Comparison:
         """What is compared: the task, or metric and dimension."""
         return self.task if self.metric == "accuracy" else metric_name(self.metric, self.task)
 
-    def verdict(self, difference: Difference) -> str:
-        """Verdict on this difference."""
+    def direction(self, difference: Difference) -> str:
+        """What this difference says of the comparison."""
+        low, high = self._beyond(difference)
         if self.margin is not None:
-            within = -self.margin - _EPS <= difference.low and difference.high <= self.margin + _EPS
-            beyond = difference.low > self.margin + _EPS or difference.high < -self.margin - _EPS
-            return HOLDS if within else FAILS if beyond else OPEN
-        above, below = difference.low > _EPS, difference.high < -_EPS
+            within = max(-difference.low, difference.high) <= self.margin + _EPS
+            return SUPPORTED if within else CONTRADICTED if low or high else INCONCLUSIVE
         if self.metric in LOWER_IS_BETTER:
-            above, below = below, above
-        return HOLDS if above else FAILS if below else OPEN
+            low, high = high, low
+        return SUPPORTED if high else CONTRADICTED if low else INCONCLUSIVE
+
+    def _beyond(self, difference: Difference) -> tuple[bool, bool]:
+        """Whether the whole interval lies below 0 (or the margin), and whether above it."""
+        bound = (self.margin or 0.0) + _EPS
+        return difference.high < -bound, difference.low > bound
+
+    def p(self, difference: Difference) -> float:
+        """Two-sided p value of a difference as far from 0 (or the margin), NaN where it is within.
+
+        From the width of the interval, as if resamples were normal.
+        """
+        distance = abs(difference.mean) - (self.margin or 0.0)
+        width = difference.high - difference.low
+        if np.isnan(width) or distance < 0:
+            return np.nan
+        error = max(width / (2 * norm.ppf(0.975)), _EPS)
+        return float(2 * norm.sf(distance / error))
 
     def judged(
         self,
@@ -106,7 +139,8 @@ class Comparison:
         inside = bool(difference.low <= published <= difference.high)
         covers = None if np.isnan(published) else inside
         compared = (claim, place, self.better, self.worse, self.measured, by)
-        found = (*difference, n, published, covers, self.verdict(difference))
+        judgement = (self.direction(difference), self.p(difference))
+        found = (*difference, n, published, covers, *judgement)
         return dict(zip(COLUMNS, (*compared, *found), strict=True))
 
 
@@ -141,8 +175,8 @@ def judge(
         One row a claim, place and comparison for which both systems were run: claim, place,
         better, worse, task (or metric and dimension of a regression), answers (kind of prediction),
         difference (better - worse), low, high, n (clips), published
-        (the difference; missing where there is none), covers (whether the interval holds it) and
-        verdict.
+        (the difference; missing where there is none), covers (whether the interval holds it),
+        direction and p (see `Comparison`).
     """
     rows = [
         row
@@ -172,15 +206,57 @@ def _judged(
     return None
 
 
-def verdict(claim: Claim, judged: pd.DataFrame, place: str) -> str:
-    """Verdict on a claim on one split, from `judge`."""
-    verdicts = _rows(claim, judged, place)["verdict"]
-    if verdicts.empty:
+def direction(claim: Claim, judged: pd.DataFrame, place: str) -> str:
+    """Direction of a claim on one split, from `judge`."""
+    rows = _rows(claim, judged, place)
+    supported = int((rows["direction"] == SUPPORTED).sum())
+    if rows.empty:
         return NOT_RUN
-    for decisive in (FAILS, OPEN):
-        if decisive in set(verdicts):
-            return decisive
-    return HOLDS if len(verdicts) == len(claim.comparisons) else HOLDS_IN_PART
+    if supported == len(rows):
+        return SUPPORTED if len(rows) == len(claim.comparisons) else SUPPORTED_IN_PART
+    against = rows["direction"] == CONTRADICTED
+    if len(rows) > 1:
+        against &= holm(rows["p"].to_numpy(float)) <= _LEVEL
+    if against.any():
+        return CONTRADICTED
+    return f"mixed ({supported} of {len(rows)})" if supported else INCONCLUSIVE
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's adjusted p values of p values, both of shape (n,); NaN counts as 1."""
+    order = np.argsort(np.nan_to_num(p, nan=1.0), kind="stable")
+    steps = np.nan_to_num(p, nan=1.0)[order] * np.arange(len(p), 0, -1)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
+
+
+def verdict(claim: Claim, judged: pd.DataFrame, place: str, graded: Iterable[Standing] = ()) -> str:
+    """Verdict on a claim on one split: its direction, as far as the runs behind it allow.
+
+    `graded` are the standings of its rows, the lowest grade first (`standings_of`).
+    """
+    found, lowest = direction(claim, judged, place), next(iter(graded), None)
+    if found == NOT_RUN or lowest is None or lowest.grade == "A":
+        return found
+    if lowest.grade == "D":
+        return NO_VERDICT
+    if found != CONTRADICTED:
+        return found
+    return f"not seen {lowest.elsewhere}" if lowest.grade == "B" else NOT_REPRODUCED
+
+
+def standings_of(claim: Claim, standings: Standings) -> list[Standing]:
+    """Of the rows of a claim, the lowest grade first."""
+    found = {}
+    for comparison in claim.comparisons:
+        task = comparison.task if comparison.metric == "accuracy" else "VA"
+        for row in (comparison.better, comparison.worse):
+            # Arousal and valence of heads come from runs on four quadrants
+            standing = standings.get((row, task)) or standings.get((row, "4Q"))
+            if standing:
+                found[row, standing] = standing
+    return sorted(found.values(), key=lambda standing: standing.grade, reverse=True)
 
 
 def paragraphs(
@@ -188,11 +264,17 @@ def paragraphs(
     judged: pd.DataFrame,
     places: Iterable[str],
     *,
+    standings: Mapping[str, Standings] | None = None,
     published_on: str | None = None,
 ) -> str:
     """A paragraph a claim in Markdown: verdicts, and the differences (of `judge`) behind them.
 
-    `published_on` is what the published values were measured on, if it is not what these were.
+    Parameters
+    ----------
+    standings : mapping, optional
+        Of rows, by place.
+    published_on : str, optional
+        What the published values were measured on, if it is not what these were.
     """
     places = list(places)
     blocks = []
@@ -200,11 +282,23 @@ def paragraphs(
         source = f" (table {claim.table})" if claim.table else ""
         lines = [f"**{claim.text}**{source}", ""]
         for place in places:
-            summary = _summary(_rows(claim, judged, place), published_on)
-            stop = f". {summary}." if summary else "."
-            lines.append(f"- {place.capitalize()}: **{verdict(claim, judged, place)}**{stop}")
+            rows = _rows(claim, judged, place)
+            graded = standings_of(claim, (standings or {}).get(place, {}))
+            parts = [_summary(rows, published_on)] if len(rows) else []
+            parts += [lowest_grade(graded)] if len(rows) and graded else []
+            text = "".join(f" {part}." for part in parts)
+            found = verdict(claim, judged, place, graded)
+            lines.append(f"- {place.capitalize()}: **{found}**.{text}")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def lowest_grade(graded: Sequence[Standing]) -> str:
+    """The lowest grade of a claim, and the rows that have it, from `standings_of`."""
+    by_row = {s.system: s.text for s in graded if s.grade == graded[0].grade}
+    shown = "; ".join([*by_row.values()][:_LISTED])
+    more = len(by_row) - _LISTED
+    return f"Grade {graded[0].grade}: {shown}" + (f"; and {more} more" if more > 0 else "")
 
 
 def _rows(claim: Claim, judged: pd.DataFrame, place: str) -> pd.DataFrame:
@@ -214,13 +308,10 @@ def _rows(claim: Claim, judged: pd.DataFrame, place: str) -> pd.DataFrame:
 def _summary(rows: pd.DataFrame, published_on: str | None) -> str:
     if len(rows) <= _LISTED:
         return "; ".join(_sentence(row, published_on) for _, row in rows.iterrows())
-    kinds = rows["verdict"].value_counts(sort=False)
-    counts = ", ".join(
-        f"{n} {kind if n == 1 and kind != OPEN else _SEVERAL[str(kind)]}"
-        for kind, n in kinds.items()
-    )
+    counts = rows["direction"].value_counts(sort=False)
+    kinds = ", ".join(f"{n} {kind}" for kind, n in counts.items())
     ends = (number(end, signed=True) for end in rows["difference"].agg(["min", "max"]))
-    return f"Of {len(rows)} differences {counts}; they reach from {' to '.join(ends)}"
+    return f"{len(rows)} differences: {kinds} ({' to '.join(ends)})"
 
 
 def _sentence(row: pd.Series, published_on: str | None) -> str:
@@ -242,7 +333,7 @@ def differences_text(judged: pd.DataFrame) -> pd.DataFrame:
     """Rows of `judge` as text, each difference once, indexed by "better minus worse".
 
     Columns place, of (task, or metric and dimension), difference [95 % interval], published (where
-    there is any) and verdict.
+    there is any) and direction.
     """
     rows = judged.drop_duplicates(["place", "better", "worse", "task"])
     table = pd.DataFrame(
@@ -251,7 +342,7 @@ def differences_text(judged: pd.DataFrame) -> pd.DataFrame:
             "of": rows["task"],
             "difference": [_difference(row) for row in rows.to_dict("records")],
             "published": [number(value, signed=True) for value in rows["published"]],
-            "that it is better": rows["verdict"],
+            "that it is better": rows["direction"],
         }
     )
     table.index = pd.Index(rows["better"] + " minus " + rows["worse"])

@@ -45,17 +45,27 @@ def show(study: Study, row: str) -> None:
 
 def parameter_counts(study: Study, rows: Rows) -> pd.DataFrame:
     """Parameters of the networks of some rows, for four classes: columns default and here."""
-    import torch
-
     clip, here = example_clip(), study.sized(rows)
 
     def count(system: System) -> int:
-        with torch.device("meta"):  # counted without memory
-            network = system.example(clip)[0]
+        network = _without_memory(system, clip)
         return sum(parameter.numel() for parameter in network.parameters())
 
     counts = {name: {"default": count(rows[name]), "here": count(here[name])} for name in here}
     return pd.DataFrame.from_dict(counts, orient="index")
+
+
+def _without_memory(system: System, clip: Clip) -> nn.Module:
+    """A network as `System.example` makes it, with shapes only."""
+    import torch
+
+    from mer.systems.network import WindowedNetwork
+
+    if not isinstance(system, WindowedNetwork):
+        return system.example(clip)[0]
+    item = system.item(clip)
+    with torch.device("meta"):
+        return system.network(4, item)
 
 
 def layer_table(network: nn.Module, inputs: Any) -> pd.DataFrame:

@@ -1,9 +1,9 @@
-"""Runs of some tables, and their display: tables, plots, verdicts, training."""
+"""Runs of some tables, and their display: tables, plots, training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from mer.evaluation.metrics import confusion_matrix
 from mer.study import plots
-from mer.study.claims import Claim, against, against_text, differences_text, judge, paragraphs
-from mer.study.scores import IMPLIED, OWN_MODEL, Published, answered, answers, scores
+from mer.study.claims import against, against_text
+from mer.study.scores import OWN_MODEL, Published, answered, answers, scores
 from mer.study.specs import RunSpec
-from mer.study.store import RunStore
+from mer.study.store import Run, RunStore
 from mer.study.tables import KNOWN_ROWS, Table, deviations, task_table
 from mer.study.text import captioned, estimate, listing, number
 from mer.systems.base import System
@@ -49,6 +49,8 @@ class Results:
         Name of the split, for reading.
     extend : callable, optional
         Adds rows that are made of others to the predictions.
+    names : dict of str to str
+        By key of the run: another name of the row, such as that of a variation.
     """
 
     study: Study
@@ -57,6 +59,12 @@ class Results:
     tables: list[Table]
     place: str
     extend: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    names: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """The stored runs."""
+        return [self.study.store.read(spec) for spec in self.specs]
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -69,7 +77,7 @@ class Results:
         """
         if not self.specs:
             return pd.DataFrame(columns=list(_COLUMNS))
-        predictions = read_predictions(self.study.store, self.specs)
+        predictions = joined_predictions(self.runs, self.names)
         return self.extend(predictions) if self.extend else predictions
 
     @property
@@ -77,6 +85,11 @@ class Results:
         """Published scores of the tables, if they make sense beside this corpus."""
         tables = [t for t in self.tables if self.study.corpus_name in t.beside]
         return {key: value for table in tables for key, value in table.published.items()}
+
+    @property
+    def published_on(self) -> str:
+        """Datasets of the published values of the tables; empty if there are none."""
+        return ", ".join(sorted({t.published_on for t in self.tables if t.published}))
 
     @property
     def order(self) -> list[str]:
@@ -234,47 +247,19 @@ class Results:
         return captioned(shown, "Hyper-parameters: default and used here")
 
 
-def verdicts(
-    claims: Sequence[Claim], *results: Results, table: bool = False, own_models: bool = False
-) -> None:
-    """Display a paragraph a claim: its verdict on each split, and the differences behind it.
-
-    Parameters
-    ----------
-    *results : Results
-        One a split.
-    table : bool
-        Whether to show all differences as a table, too.
-    own_models : bool
-        Whether only models of the task itself count, never what four-quadrant predictions imply.
-    """
-    from IPython.display import Markdown, display
-
-    study, known = results[0].study, [t for r in results for t in r.tables if t.published]
-    published = {key: value for r in results for key, value in r.published.items()}
-    kinds = (OWN_MODEL,) if own_models else (OWN_MODEL, IMPLIED)
-    places = {r.place: {k: r.answers[k] for k in kinds if k in r.answers} for r in results}
-    elsewhere = {t.published_on for t in known if study.corpus_name != t.published_on.lower()}
-    judged = judge(claims, places, published)
-    on = ", ".join(sorted(elsewhere)) if published and elsewhere else None
-    text = paragraphs(claims, judged, places, published_on=on)
-    if elsewhere:
-        names = ", ".join(sorted(elsewhere))
-        text = f"These verdicts are about corpus {study.corpus_name}, not about {names}.\n\n{text}"
-    display(Markdown(text))
-    if table and len(judged):
-        caption = "Differences behind the claims [95 % interval]"
-        display(captioned(differences_text(judged), caption))
-
-
 def read_predictions(store: RunStore, specs: Iterable[RunSpec]) -> pd.DataFrame:
     """Predictions of stored runs, see `Results.predictions`."""
-    runs = [store.read(spec) for spec in specs]
+    return joined_predictions([store.read(spec) for spec in specs])
+
+
+def joined_predictions(runs: Sequence[Run], names: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Predictions of runs, see `Results.predictions` and `Results.names`."""
     predictions = pd.concat([run.predictions for run in runs], ignore_index=True)
     rows = [len(run.predictions) for run in runs]
+    names = names or {}
     facts: dict[str, list[Any]] = {
-        name: [getattr(run.spec, name) for run in runs]
-        for name in ("system", "task", "split", "fold", "seed")
+        "system": [names.get(run.spec.key, run.spec.system) for run in runs],
+        **{n: [getattr(r.spec, n) for r in runs] for n in ("task", "split", "fold", "seed")},
     }
     for name, values in {**facts, "audio": [run.details["audio"] for run in runs]}.items():
         predictions[name] = np.repeat(np.asarray(values, object), rows).tolist()

@@ -168,6 +168,11 @@ class System(ABC):
         """What has to be fetched or trained before it can be fitted, and how; empty for nothing."""
         return ""
 
+    @property
+    def stand_in(self) -> str:
+        """What takes the place of a part of the published system; empty for nothing."""
+        return ""
+
     def example(self, clip: Clip) -> tuple[Any, Any, dict[str, np.ndarray]]:
         """A fresh network for four classes, a batch of one as it sees a clip, and that as arrays.
 

@@ -171,6 +171,11 @@ class Descriptors(System):
         return {name: number for part in known for name, number in part.items()}
 
     @property
+    def stand_in(self) -> str:
+        """Descriptors of our own."""
+        return "our descriptors" if {symbolic, acoustic}.intersection(self.features) else ""
+
+    @property
     def lacks(self) -> str:
         """The weights of MusiCNN, where they are needed and not there."""
         needed = musicnn.embedding_statistics in self.features

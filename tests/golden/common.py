@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mer.study.claims import Answers, Claim, against, judge, verdict
+from mer.study.claims import Answers, Claim, against, direction, judge
 from mer.study.scores import scores
 from mer.study.settings import Settings
 from mer.study.study import Study
@@ -38,12 +38,12 @@ def claims(claimed: Sequence[Claim], places: Mapping[str, Answers], published: A
     judged = judge(claimed, places, published)
     columns = ["claim", "place", "better", "worse", "task", "difference", "low", "high", "n"]
     verdicts = [
-        {"claim": claim.text, "place": place, "verdict": verdict(claim, judged, place)}
+        {"claim": claim.text, "place": place, "direction": direction(claim, judged, place)}
         for claim in claimed
         for place in places
     ]
     return {
-        "differences": judged[[*columns, "published", "verdict"]],
+        "differences": judged[[*columns, "published", "direction"]],
         "verdicts": pd.DataFrame(verdicts),
     }
 

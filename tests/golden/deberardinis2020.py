@@ -7,7 +7,7 @@ import pandas as pd
 from golden.common import Frames, claims, named, regression_scores, study
 from mer.papers.deberardinis2020 import carriers, combinations, contributions
 from mer.papers.deberardinis2020 import tables as paper
-from mer.study.claims import verdict
+from mer.study.claims import direction
 from mer.study.results import read_predictions
 from mer.study.study import Study
 
@@ -80,11 +80,11 @@ def _claims(scores: combinations.Scores, n: int) -> Frames:
     claimed = combinations.CLAIMS
     judged = combinations.judge_combinations(claimed, scores, NESTED, n)
     verdicts = [
-        {"claim": claim.text, "place": NESTED, "verdict": verdict(claim, judged, NESTED)}
+        {"claim": claim.text, "place": NESTED, "direction": direction(claim, judged, NESTED)}
         for claim in claimed
     ]
     rows = judged.replace({"better": paper.COMBINED, "worse": paper.COMBINED})
-    differences = rows.drop(columns=["answers", "covers"])
+    differences = rows.drop(columns=["answers", "covers", "p"])
     return {"differences": differences, "verdicts": pd.DataFrame(verdicts)}
 
 

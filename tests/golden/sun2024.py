@@ -64,8 +64,8 @@ def sun2024_noise() -> Frames:
         "detection": tables.detection,
         "curves": noise.epoch_curves(tables.epochs),
         "accuracy": noise.segment_accuracy(tables.clips),
-        "detection, differences": detection[[*columns, "verdict"]],
-        "segments, differences": answers[[*columns, "verdict"]],
+        "detection, differences": detection[[*columns, "direction"]],
+        "segments, differences": answers[[*columns, "direction"]],
     }
 
 

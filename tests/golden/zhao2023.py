@@ -66,7 +66,7 @@ def zhao2023_attention() -> Frames:
             f"{found.task}, importance": importance.reset_index(),
         }
     judged = attention.judge_questions(attentions)
-    columns = ["claim", "better", "worse", "task", "difference", "low", "high", "n", "verdict"]
+    columns = ["claim", "better", "worse", "task", "difference", "low", "high", "n", "direction"]
     return {**frames, "differences": judged[columns]}
 
 

@@ -35,7 +35,7 @@ from mer.papers.deberardinis2020.contributions import (
 )
 from mer.papers.deberardinis2020.systems import SOURCES, Fusion
 from mer.study import plots
-from mer.study.claims import FAILS, HOLDS, OPEN
+from mer.study.claims import CONTRADICTED, INCONCLUSIVE, SUPPORTED
 from mer.study.results import Results
 from mer.study.scores import DIMENSIONS
 from mer.study.specs import RunSpec
@@ -160,7 +160,7 @@ def _hits(named: np.ndarray, truth: np.ndarray, groups: Iterable[Any]) -> dict[s
         **{"frequent": frequent.mean(), "gain": values["gain"].mean()},
         **{"gain_low": gain.low, "gain_high": gain.high},
         "chance": agreement_by_chance(named, truth),
-        "verdict": HOLDS if clearly else FAILS if below else OPEN,
+        "verdict": SUPPORTED if clearly else CONTRADICTED if below else INCONCLUSIVE,
     }
 
 
@@ -221,7 +221,7 @@ def hits_summary(tables: Mapping[str, pd.DataFrame]) -> str:
 
 def _counted(verdicts: pd.Series) -> str:
     """How many verdicts are positive, such as "2 of 6 (3 inconclusive)"."""
-    positive, unclear = ((verdicts == verdict).sum() for verdict in (HOLDS, OPEN))
+    positive, unclear = ((verdicts == verdict).sum() for verdict in (SUPPORTED, INCONCLUSIVE))
     return f"{positive} of {len(verdicts)} ({unclear} inconclusive)"
 
 
@@ -237,7 +237,7 @@ def separation_cost(true: pd.DataFrame, separated: pd.DataFrame) -> pd.DataFrame
     for (system, dimension), score in r2_scores(true).items():
         cost, low, high = score - other[system, dimension]
         means = {"true": score.mean, "separated": other[system, dimension].mean}
-        verdict = HOLDS if low > 0 else FAILS if high < 0 else OPEN
+        verdict = SUPPORTED if low > 0 else CONTRADICTED if high < 0 else INCONCLUSIVE
         row = {"system": system, "dimension": dimension, **means, "cost": cost}
         rows.append({**row, "low": low, "high": high, "verdict": verdict})
     return pd.DataFrame(rows)
@@ -265,7 +265,7 @@ def cost_summary(cost: pd.DataFrame, mix: pd.DataFrame) -> str:
         lines.append(
             f"- {str(dimension).capitalize()}: separation changes the R2 of the fusion of all "
             f"sources from {number(fusion['true'])} to {number(fusion['separated'])}. That this "
-            f"is a loss **{fusion['verdict']}** (cost {lost}). The mix has "
+            f"is a loss is **{fusion['verdict']}** (cost {lost}). The mix has "
             f"{number(reference[MIX_ROW, str(dimension)].mean)}. Of single sources, "
             f"{_counted(alone['verdict'])} lose R2; {SINGLE_MODELS[most['system']]} has the "
             f"largest cost ({number(most['cost'], signed=True)})."

@@ -6,6 +6,7 @@ All from stored predictions of C2D: late fusions with frozen source models, and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -27,7 +28,15 @@ from mer.papers.deberardinis2020.tables import (
 )
 from mer.separation import MIX
 from mer.study import plots
-from mer.study.claims import COLUMNS, FAILS, HOLDS, OPEN, Claim, Comparison
+from mer.study.claims import (
+    COLUMNS,
+    CONTRADICTED,
+    INCONCLUSIVE,
+    SUPPORTED,
+    Claim,
+    Comparison,
+    Standings,
+)
 from mer.study.scores import DIMENSIONS, Score, regression_score
 from mer.study.study import Study
 from mer.study.tables import Rows
@@ -154,6 +163,16 @@ def judge_combinations(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def by_letters(standings: Standings) -> Standings:
+    """Standings of combinations under the letters of their sources, as claims name them."""
+    return {
+        (label, task): replace(standing, system=label)
+        for label, row in COMBINED.items()
+        for (name, task), standing in standings.items()
+        if name == row
+    }
+
+
 def combination_figure(table: pd.DataFrame, scores: Scores) -> Figure:
     """R2 of all subsets of the sources, a panel a dimension; the network on the mix is a band."""
     mix = {dimension: scores[MIX_ROW, dimension] for dimension in DIMENSIONS}
@@ -268,14 +287,14 @@ def mean_intervals(values: pd.DataFrame, groups: Iterable[Any]) -> dict[Any, Int
 def no_owner(shares: Iterable[pd.DataFrame]) -> str:
     """Verdict on the claim that no source owns a region.
 
-    A source owns a region if it is the best one for most of its clips. The claim holds where the
-    whole interval of every share lies below one half, it does not hold where one lies above.
+    A source owns a region if it is the best one for most of its clips. The claim is supported where
+    the whole interval of every share lies below one half, contradicted where one lies above.
     `shares` are those of `region_shares`, one a criterion.
     """
     table = pd.concat(list(shares))
     if (table["low"] > MAJORITY).any():
-        return FAILS
-    return HOLDS if (table["high"] < MAJORITY).all() else OPEN
+        return CONTRADICTED
+    return SUPPORTED if (table["high"] < MAJORITY).all() else INCONCLUSIVE
 
 
 def model_agreement(predictions: pd.DataFrame, criterion: str) -> tuple[float, float] | None:

@@ -106,6 +106,12 @@ class SourceNetwork(TrainingOptions, System):
             )
 
     @property
+    def stand_in(self) -> str:
+        """The separator, where sources are separated by one of our own."""
+        is_ours = self.separator == "small" and self.sources != (MIX,)
+        return "our separator" if is_ours else ""
+
+    @property
     def family(self) -> str:  # type: ignore[override]
         """That of the architecture: "C1D" or "C2D"."""
         return "C1D" if issubclass(self.model, C1D) else "C2D"

@@ -321,7 +321,7 @@ def part(results: Results, rows: Iterable[str] | pd.Series, place: str | None = 
     own = replace(results, place=place or results.place)
     found = results.predictions
     chosen = rows if isinstance(rows, pd.Series) else found["system"].isin([*rows])
-    own.__dict__["predictions"] = found[chosen]
+    own.__dict__.update(runs=results.runs, predictions=found[chosen])
     return own
 
 

@@ -21,7 +21,7 @@ from mer.papers.sun2024.two_stage import TwoStage
 from mer.segments import LONGEST
 from mer.study import plots
 from mer.study.claims import Claim, Comparison
-from mer.study.results import TASK_TITLES, Results, read_predictions
+from mer.study.results import TASK_TITLES, Results
 from mer.study.scores import Published, metric_name, paired_difference, scores
 from mer.study.study import Study
 from mer.study.tables import Rows, Table, score_table
@@ -182,11 +182,7 @@ def run_durations(study: Study) -> Results:
     ]
     found = study.run(specs, split=split)
     found.tables = [_beside(Table("2", "Duration of segments", {}), study)]
-    names = {spec.key: with_duration(PROPOSED, spec.parameters["duration"]) for spec in specs}
-    frames = [
-        read_predictions(study.store, [spec]).assign(system=names[spec.key]) for spec in found.specs
-    ]
-    found.predictions = pd.concat(frames, ignore_index=True)
+    found.names = {spec.key: with_duration(PROPOSED, spec.parameters["duration"]) for spec in specs}
     return found
 
 

@@ -163,6 +163,11 @@ class SymbolicAcoustic(FramedNetwork):
         return "audio + MIDI" if self._hears_sound else "MIDI"
 
     @property
+    def stand_in(self) -> str:
+        """The transcriber, where notes are transcribed."""
+        return "our transcriber" if self._hears_notes and self.notes == "transcribed" else ""
+
+    @property
     def revisions(self) -> dict[str, int]:
         """Features, pre-trained weights and models."""
         revisions: dict[str, int] = {}

@@ -1,0 +1,152 @@
+"""All claims of the four papers with their verdicts, from stored runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mer.errors import MissingDataError
+from mer.papers.deberardinis2020 import tables as deberardinis2020
+from mer.papers.sun2024 import tables as sun2024
+from mer.papers.zhao2023 import tables as zhao2023
+from mer.papers.zhu2023 import tables as zhu2023
+from mer.study import plots
+from mer.study.claims import Claim
+from mer.study.results import Results
+from mer.study.study import Study
+from mer.study.text import estimate, number
+from mer.study.verdicts import COLUMNS, claim_table
+
+Part = tuple[str, Sequence[Claim], Sequence[Results], bool]
+"""Page, claims, results (one a split), and whether only models of the task itself count."""
+
+
+def _zhu2023(study: Study) -> Iterator[Part]:
+    compared = study.run(zhu2023.TABLE_2, zhu2023.TABLE_3)
+    cv = study.run(zhu2023.COMPARED_IN_CV, split="cv")
+    yield "zhu2023_comparison", zhu2023.COMPARISON_CLAIMS, (compared, cv), False
+    cv = study.run(zhu2023.ABLATED_IN_CV, split="cv")
+    yield "zhu2023_ablation", zhu2023.ABLATION_CLAIMS, (study.run(zhu2023.TABLE_4), cv), False
+    everything = study.run(zhu2023.TABLE_4, zhu2023.TABLE_2, zhu2023.TABLE_3)
+    for results in (everything, cv):
+        results.extend = zhu2023.with_late_average
+    yield "zhu2023_ablation", zhu2023.QUESTIONS, (everything, cv), False
+
+
+def _zhao2023(study: Study) -> Iterator[Part]:
+    asked: tuple[Claim, ...] = (*zhao2023.COMPARISON_CLAIMS, *zhao2023.COMPARISON_QUESTIONS)
+    compared = zhao2023.run(study, zhao2023.TABLE_I, zhao2023.TABLE_II)
+    cv = zhao2023.run(study, zhao2023.COMPARED_IN_CV, split="cv")
+    yield "zhao2023_comparison", asked, (compared, cv), True
+    asked = (*zhao2023.ABLATION_CLAIMS, *zhao2023.ABLATION_QUESTIONS)
+    ablated = zhao2023.run(study, zhao2023.TABLE_III)
+    cv = zhao2023.run(study, zhao2023.ABLATED_IN_CV, split="cv")
+    yield "zhao2023_ablation", asked, (ablated, cv), True
+    leaky = zhao2023.run_leaky(study)
+    if leaky:
+        yield "zhao2023_comparison", zhao2023.LEAK_QUESTIONS, (leaky,), True
+
+
+def _deberardinis2020(study: Study) -> Iterator[Part]:
+    paper, folds = deberardinis2020, deberardinis2020.folds(study)
+    unified = paper.specs(study, paper.UNIFIED, whole=True)
+    single = study.run(paper.TABLE_1, unified, split="nested", folds=folds)
+    parts = paper.by_folds(paper.part(single, paper.TABLE_1.all_rows))
+    asked: tuple[Claim, ...] = (*paper.SOURCE_CLAIMS, *paper.SOURCE_QUESTIONS)
+    yield "deberardinis2020_sources", asked, parts, False
+    fused = study.run(paper.TABLE_1, paper.fusion_specs(study), split="nested", folds=folds)
+    whole, *shared = paper.by_folds(fused)
+    asked = (*paper.FUSION_CLAIMS, *paper.FUSION_QUESTIONS)
+    yield "deberardinis2020_fusion", asked, (whole,), False
+    asked = (*paper.TRAINING_CLAIMS, *paper.TRAINING_QUESTIONS)
+    yield "deberardinis2020_fusion", asked, shared[-1:] or (whole,), False
+
+
+def _sun2024(study: Study) -> Iterator[Part]:
+    for results in sun2024.run_everywhere(study, sun2024.run_durations).values():
+        yield "sun2024_segments", sun2024.duration_claims(results.tasks), (results,), False
+    for results in sun2024.run_everywhere(study, sun2024.run_comparison).values():
+        yield "sun2024_comparison", sun2024.comparison_claims(results.tasks), (results,), False
+
+
+PAPERS: dict[str, tuple[str, Callable[[Study], Iterator[Part]]]] = {
+    "Zhu et al. 2023": ("classes", _zhu2023),
+    "Zhao and Yoshii 2023": ("classes", _zhao2023),
+    "de Berardinis et al. 2020": ("regression", _deberardinis2020),
+    "Sun et al. 2024": ("segments", _sun2024),
+}
+"""By paper: which corpora it is about, and the parts of its pages that judge claims."""
+
+
+def all_claims(profile: str) -> pd.DataFrame:
+    """Verdicts on all claims of which runs are stored in a profile; nothing is computed.
+
+    Returns
+    -------
+    DataFrame
+        As `mer.study.verdicts.claim_table`, with columns paper and page before.
+    """
+    frames = []
+    for paper, (about, parts) in PAPERS.items():
+        study = Study({"profile": profile, "compute": False}, about)
+        try:
+            for page, claims, results, own_models in parts(study):
+                table = claim_table(claims, *results, own_models=own_models)
+                frames.append(table.assign(paper=paper, page=page))
+        except MissingDataError:
+            continue
+    columns = ["paper", "page", *COLUMNS]
+    return (
+        pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame([], None, columns)
+    )
+
+
+def summary(claims: pd.DataFrame, profile: str) -> str:
+    """How much there is, in Markdown; from `all_claims`, as all that follows."""
+    count, splits = claims["claim"].nunique(), len(claims)
+    return (
+        f"Profile {profile}: {splits} verdicts on {count} claims and questions, from stored runs."
+    )
+
+
+def tally(claims: pd.DataFrame) -> pd.DataFrame:
+    """How many claims of each paper have each verdict; a question of ours is a paper of its own."""
+    kinds = claims["verdict"].str.replace(r" \(.*| as far.*", "", regex=True)
+    names = claims["paper"].where(claims["table"].notna(), "our questions")
+    return pd.crosstab(names, kinds).rename_axis(index=None, columns=None)
+
+
+def difference_figure(claims: pd.DataFrame) -> Figure | None:
+    """Differences of claims that are about one difference, published ones as diamonds."""
+    single = claims[(claims["differences"] == 1) & claims["table"].notna()]
+    if single.empty:
+        return None
+    labels = single["better"] + " minus " + single["worse"] + ", " + single["task"]
+    return plots.forest(
+        single.assign(label=labels),
+        "label",
+        "difference",
+        hue="place",
+        published="published",
+        vlines={"_zero": 0.0},
+        xlabel="Difference of accuracy or R2",
+    )
+
+
+def by_paper(claims: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Claims for reading, by paper; those of tables before questions of ours."""
+    columns = {"place": "Split", "verdict": "Verdict", "runs": "Grade of the runs"}
+    for paper, rows in claims.groupby("paper", sort=False):
+        rows = rows.sort_values("table", key=pd.Series.isna, kind="stable")
+        text = rows[list(columns)].rename(columns=columns).astype(str)
+        ends = zip(rows["difference"], rows["low"], rows["high"], strict=True)
+        counts = rows["differences"].map("{} differences".format)
+        single = [estimate(*values, signed=True) for values in ends]
+        text.insert(1, "Difference", np.where(rows["differences"] == 1, single, counts))
+        text.insert(2, "Published", [number(value, signed=True) for value in rows["published"]])
+        tables = rows["table"].map("table {}".format).where(rows["table"].notna(), "ours")
+        text.insert(0, "Table", tables)
+        yield str(paper), text.set_axis(pd.Index(rows["claim"]))

@@ -1,0 +1,219 @@
+"""Verdicts on claims, displayed, with the grades of the runs behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mer.study.admissibility import Standing
+from mer.study.claims import (
+    Claim,
+    differences_text,
+    direction,
+    judge,
+    lowest_grade,
+    paragraphs,
+    standings_of,
+    verdict,
+)
+from mer.study.model_card import parameter_counts
+from mer.study.results import Results
+from mer.study.scores import DIMENSIONS, IMPLIED, OWN_MODEL, model_scores
+from mer.study.specs import RunSpec
+from mer.study.store import Run
+from mer.study.study import Study
+from mer.study.tables import KNOWN_ROWS, Rows
+from mer.study.text import captioned, number
+from mer.systems.base import System
+
+COLUMNS = (
+    *("claim", "table", "place", "corpus", "differences", "better", "worse", "task"),
+    *("difference", "low", "high", "published", "direction", "grade", "runs", "verdict"),
+)
+"""Of `claim_table`."""
+
+_MOST = 0.5
+"""More of the runs than this are most of them."""
+
+
+def verdicts(
+    claims: Sequence[Claim], *results: Results, table: bool = False, own_models: bool = False
+) -> None:
+    """Display a paragraph a claim: its verdict on each split, and the differences behind it.
+
+    Parameters
+    ----------
+    *results : Results
+        One a split.
+    table : bool
+        Whether to show all differences as a table, too.
+    own_models : bool
+        Whether only models of the task itself count, never what four-quadrant predictions imply.
+    """
+    from IPython.display import Markdown, display
+
+    study, known = results[0].study, [t for r in results for t in r.tables if t.published]
+    elsewhere = {t.published_on for t in known if study.corpus_name != t.published_on.lower()}
+    judged = _judged(claims, results, own_models)
+    graded = {r.place: standings(r) for r in results}
+    on = ", ".join(sorted(elsewhere)) if elsewhere and any(r.published for r in results) else None
+    text = paragraphs(claims, judged, graded, standings=graded, published_on=on)
+    if elsewhere:
+        names = ", ".join(sorted(elsewhere))
+        text = f"These verdicts are about corpus {study.corpus_name}, not about {names}.\n\n{text}"
+    display(Markdown(text))
+    if table and len(judged):
+        caption = "Differences behind the claims [95 % interval]"
+        display(captioned(differences_text(judged), caption))
+
+
+def claim_table(
+    claims: Sequence[Claim], *results: Results, own_models: bool = False
+) -> pd.DataFrame:
+    """Verdicts on claims, from the same arguments as `verdicts`.
+
+    Returns
+    -------
+    DataFrame
+        One row a claim and split on which it was run: claim, table (None for a question of our
+        own), place, corpus, differences (how many; if one, its better, worse, task, difference,
+        low, high and published), direction, grade, runs (why they have that grade) and verdict.
+    """
+    judged = _judged(claims, results, own_models)
+    rows = []
+    for part in results:
+        graded = standings(part)
+        for claim in claims:
+            own = judged[(judged["claim"] == claim.text) & (judged["place"] == part.place)]
+            found = standings_of(claim, graded)
+            if own.empty or not found:
+                continue
+            columns = ["better", "worse", "task", "difference", "low", "high", "published"]
+            single = own.iloc[0][columns] if len(own) == 1 else pd.Series(np.nan, columns)
+            row: dict[str, Any] = {
+                **{"claim": claim.text, "table": claim.table, "place": part.place},
+                **{"corpus": part.study.corpus_name, "differences": len(own)},
+                **{str(name): value for name, value in single.items()},
+                **{"direction": direction(claim, judged, part.place), "grade": found[0].grade},
+                "runs": lowest_grade(found),
+                "verdict": verdict(claim, judged, part.place, found),
+            }
+            rows.append(row)
+    return pd.DataFrame(rows, columns=[*COLUMNS])
+
+
+def _judged(claims: Sequence[Claim], results: Sequence[Results], own_models: bool) -> pd.DataFrame:
+    kinds = (OWN_MODEL,) if own_models else (OWN_MODEL, IMPLIED)
+    places = {r.place: {k: r.answers[k] for k in kinds if k in r.answers} for r in results}
+    published = {key: value for r in results for key, value in r.published.items()}
+    return judge(claims, places, published)
+
+
+def standings(results: Results) -> dict[tuple[str, str], Standing]:
+    """Of every row of some results, by row and task (of a regression, "VA")."""
+    rows: dict[tuple[str, str], list[Run]] = {}
+    frames = dict(iter(results.predictions.groupby(["system", "task"])))
+    folds = {row: set(frame["fold"]) for row, frame in frames.items()}
+    for run, spec in zip(results.runs, results.specs, strict=True):
+        row = (results.names.get(spec.key, spec.system), spec.task)
+        if spec.fold in folds.get(row, ()):
+            rows.setdefault(row, []).append(run)
+    published = {runs[0].spec.system: _published(runs[0].spec) for runs in rows.values()}
+    sizes = network_sizes(results.study, published)
+    return {
+        row: _standing(results, row, runs, sizes.get(runs[0].spec.system, np.nan), frames[row])
+        for row, runs in rows.items()
+    }
+
+
+def network_sizes(study: Study, rows: Rows) -> dict[str, float]:
+    """Parameters of the networks of some rows over those of the published ones, by row.
+
+    They are from the store where they are there.
+    """
+    networks = {name: system for name, system in rows.items() if system.family}
+    here = study.sized(networks)
+    key = {
+        name: {"published": networks[name].parameters, "here": here[name].parameters}
+        for name in sorted(here)
+    }
+
+    def compute() -> pd.DataFrame:
+        counts = parameter_counts(study, networks)
+        return counts.rename_axis("row").reset_index()
+
+    if not key:
+        return {}
+    counts = study.store.table("network sizes", key, compute).set_index("row")
+    shares = counts["here"] / counts["default"]
+    return {str(row): float(share) for row, share in shares.items()}
+
+
+def _published(spec: RunSpec) -> System:
+    """The row of a run at the published sizes; a row of one's own as it is."""
+    return KNOWN_ROWS.get(spec.system) or _built(spec)
+
+
+def _built(spec: RunSpec) -> System:
+    assert spec.built is not None, "specifications of results are planned, not read"
+    return spec.built
+
+
+def _standing(
+    results: Results, row: tuple[str, str], runs: list[Run], size: float, frame: pd.DataFrame
+) -> Standing:
+    study, spec = results.study, runs[0].spec
+    system, published = _built(spec), _published(spec)
+    best = [_best_epoch(run.history) for run in runs]
+    epochs = getattr(system, "epochs", 0)
+    differing = [k for k, v in published.parameters.items() if system.parameters[k] != v]
+    return Standing(
+        row[0],
+        size,
+        epochs,
+        getattr(published, "epochs", 0),
+        float(np.median(best)) if epochs else np.nan,
+        tuple(differing),
+        system.stand_in,
+        _elsewhere(study, frame, results.published_on),
+        _failure(frame, np.mean(np.asarray(best) == epochs) if epochs else 0.0),
+    )
+
+
+def _best_epoch(history: list[dict[str, float]]) -> int:
+    """The epoch whose parameters were kept, counted from 1; those of a warm-up never are."""
+    learns = any("clean_fraction" in row for row in history)
+    epochs = [k for k, row in enumerate(history) if not learns or _known(row, "clean_fraction")]
+    if not epochs or "learning_rate" not in history[0]:
+        return 0
+    if "valid_rmse" in history[0]:
+        return 1 + min(epochs, key=lambda k: history[k]["valid_rmse"])
+    return 1 + max(epochs, key=lambda k: (history[k]["valid_accuracy"], -history[k]["valid_loss"]))
+
+
+def _known(row: dict[str, float], name: str) -> bool:
+    return not np.isnan(row.get(name, np.nan))
+
+
+def _elsewhere(study: Study, frame: pd.DataFrame, published_on: str) -> str:
+    if published_on and study.corpus_name != published_on.lower():
+        return f"on {study.corpus_name}"
+    return "on rendered sound" if (frame["audio"] == "rendered").any() else ""
+
+
+def _failure(frame: pd.DataFrame, at_the_end: float) -> str:
+    """Why runs do not count, from their predictions and the share whose best epoch is the last."""
+    if at_the_end > _MOST:
+        return f"the best epoch is the last one in {number(at_the_end, percent=True)} of the runs"
+    if "target" not in frame:
+        scores = [model_scores(frame, "r2", dimension).mean() for dimension in DIMENSIONS]
+        return "not better than the mean label" if max(scores) <= 0 else ""
+    answers = frame.groupby(["fold", "seed"])["answer"]
+    collapsed = float((answers.min() == answers.max()).mean())
+    if collapsed > _MOST:
+        return f"all answers are of one class in {number(collapsed, percent=True)} of the runs"
+    constant = frame["target"].value_counts(normalize=True).max()
+    return "not better than a constant answer" if frame["correct"].mean() <= constant else ""

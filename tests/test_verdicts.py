@@ -1,0 +1,131 @@
+"""Grades of the runs behind a verdict, from stored runs of profile cpu."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mer.papers import claims as papers
+from mer.papers.zhao2023 import tables as zhao2023
+from mer.study.results import Results
+from mer.study.settings import Settings
+from mer.study.study import Study
+from mer.study.verdicts import _best_epoch, _failure, claim_table, standings
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return Study(Settings(profile="cpu", compute=False))
+
+
+@pytest.fixture(scope="module")
+def ablation(study: Study) -> Results:
+    return zhao2023.run(study, zhao2023.TABLE_III)
+
+
+class TestStandings:
+    def test_a_network_whose_best_epoch_is_the_last_one(self, ablation: Results) -> None:
+        found = standings(ablation)["Multifaceted", "4Q"]
+        assert found.grade == "D"
+        assert found.failure == "the best epoch is the last one in 67% of the runs"
+        assert (found.epochs, found.published_epochs, found.best) == (14, 200, 14)
+        assert found.size == pytest.approx(704_492 / 15_396_876)
+
+    def test_a_smaller_network_with_fewer_epochs(self, ablation: Results) -> None:
+        found = standings(ablation)["Harmony branch", "V"]
+        assert (found.grade, found.elsewhere, found.stand_in) == ("C", "on rendered sound", "")
+        assert {"epochs", "width", "hidden"} <= {*found.differing}
+        assert found.size == pytest.approx(62_852 / 773_636)
+
+    def test_sizes_are_read_where_they_are_stored(
+        self, ablation: Results, monkeypatch: Any
+    ) -> None:
+        monkeypatch.setattr(
+            "mer.study.verdicts.parameter_counts", lambda *_: pytest.fail("counted")
+        )
+        standings(ablation)
+
+    def test_descriptors_of_our_own_stand_in(self, study: Study) -> None:
+        results = study.run(zhao2023.COMPARED_IN_CV, split="cv")
+        found = standings(results)["Symbolic-LR", "A"]
+        assert (found.grade, found.stand_in, found.epochs) == ("C", "our descriptors", 0)
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ([], 0),
+        ([{"C": 1.0, "valid_accuracy": 0.5}], 0),
+        ([{"valid_rmse": v, "learning_rate": 1.0} for v in (0.3, 0.1, 0.2, 0.1)], 2),
+        (
+            [
+                {"valid_accuracy": a, "valid_loss": loss, "learning_rate": 1.0}
+                for a, loss in ((0.5, 1.0), (0.6, 0.9), (0.6, 0.8), (0.6, 0.8))
+            ],
+            3,
+        ),
+        (
+            [
+                {"valid_accuracy": a, "valid_loss": 1.0, "learning_rate": 1.0, "clean_fraction": c}
+                for a, c in ((0.9, np.nan), (0.5, 0.6), (0.7, 0.6))
+            ],
+            3,
+        ),
+    ],
+)
+def test_best_epoch(history: list[dict[str, float]], expected: int) -> None:
+    assert _best_epoch(history) == expected
+
+
+def answered(answers: list[list[int]]) -> pd.DataFrame:
+    frames = [
+        pd.DataFrame({"fold": 0, "seed": seed, "target": [1, 1, 2, 2], "answer": given})
+        for seed, given in enumerate(answers)
+    ]
+    frame = pd.concat(frames)
+    return frame.assign(correct=frame["answer"] == frame["target"])
+
+
+@pytest.mark.parametrize(
+    ("answers", "at_the_end", "expected"),
+    [
+        ([[1, 1, 2, 2]], 0.5, ""),
+        ([[1, 1, 2, 2]], 0.6, "the best epoch is the last one in 60% of the runs"),
+        ([[1, 1, 1, 1], [2, 2, 2, 2], [1, 1, 2, 2]], 0.0, "of one class in 67% of the runs"),
+        ([[1, 2, 1, 2]], 0.0, "not better than a constant answer"),
+    ],
+)
+def test_failure(answers: list[list[int]], at_the_end: float, expected: str) -> None:
+    found = _failure(answered(answers), at_the_end)
+    assert found.endswith(expected)
+    assert bool(found) == bool(expected)
+
+
+def test_a_regression_below_the_mean_label() -> None:
+    values = {"valence": [0.0, 1.0, 0.5], "arousal": [1.0, 0.0, 0.5]}
+    frame = pd.DataFrame({"fold": 0, "seed": 0, **values})
+    labels = {f"target_{name}": values[name][::-1] for name in values}
+    assert _failure(frame.assign(**labels), 0.0) == "not better than the mean label"
+    right: Any = {f"target_{name}": values[name] for name in values}
+    assert _failure(frame.assign(**right), 0.0) == ""
+
+
+def test_claims_as_a_table(ablation: Results) -> None:
+    table = claim_table(zhao2023.ABLATION_CLAIMS, ablation, own_models=True)
+    rows = table.set_index("claim")
+    row = rows.loc["Self-attention helps on four quadrants"]
+    assert (row["differences"], row["grade"], row["verdict"]) == (1, "D", "no verdict")
+    assert row["better"] == "Multifaceted"
+    assert row["published"] == pytest.approx(0.053)
+    several = rows.loc["The harmony branch is the weakest on every task"]
+    assert several["differences"] == 6
+    assert pd.isna(several["difference"])
+    assert several["direction"] == "mixed (3 of 6)"
+
+
+def test_a_profile_without_runs_has_no_claims(tmp_path: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("mer.study.study.store_folder", lambda committed: tmp_path)
+    assert papers.all_claims("smoke").empty
