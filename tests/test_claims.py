@@ -254,9 +254,9 @@ def test_differences_of_a_reference_for_reading() -> None:
 
 def test_late_average_joins_where_both_branches_are_there() -> None:
     symbolic, acoustic = (predicted(name, 0.5) for name in zhu2023.BRANCHES)
-    both = zhu2023.with_late_average(pd.concat([symbolic, acoustic], ignore_index=True))
+    both = zhu2023.averaged_late(pd.concat([symbolic, acoustic], ignore_index=True))
     assert set(both["system"]) == {*zhu2023.BRANCHES, zhu2023.LATE_AVERAGE}
-    assert zhu2023.with_late_average(symbolic) is symbolic
+    assert zhu2023.averaged_late(symbolic) is symbolic
 
 
 def test_deviations_that_rows_share_stand_once() -> None:

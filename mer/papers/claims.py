@@ -31,9 +31,8 @@ def _zhu2023(study: Study) -> Iterator[Part]:
     cv = study.run(zhu2023.ABLATED_IN_CV, split="cv")
     yield "zhu2023_ablation", zhu2023.ABLATION_CLAIMS, (study.run(zhu2023.TABLE_4), cv), False
     everything = study.run(zhu2023.TABLE_4, zhu2023.TABLE_2, zhu2023.TABLE_3)
-    for results in (everything, cv):
-        results.extend = zhu2023.with_late_average
-    yield "zhu2023_ablation", zhu2023.QUESTIONS, (everything, cv), False
+    both = [zhu2023.with_late_average(results) for results in (everything, cv)]
+    yield "zhu2023_ablation", zhu2023.QUESTIONS, both, False
 
 
 def _zhao2023(study: Study) -> Iterator[Part]:
@@ -58,8 +57,8 @@ def _deberardinis2020(study: Study) -> Iterator[Part]:
     asked: tuple[Claim, ...] = (*paper.SOURCE_CLAIMS, *paper.SOURCE_QUESTIONS)
     yield "deberardinis2020_sources", asked, parts, False
     fused = study.run(paper.TABLE_1, paper.fusion_specs(study), split="nested", folds=folds)
-    whole, *shared = paper.by_folds(fused)
-    asked = (*paper.FUSION_CLAIMS, *paper.FUSION_QUESTIONS)
+    whole, *shared = paper.by_folds(paper.with_means(fused))
+    asked = (*paper.FUSION_CLAIMS, *paper.FUSION_QUESTIONS, *paper.MEAN_QUESTIONS)
     yield "deberardinis2020_fusion", asked, (whole,), False
     asked = (*paper.TRAINING_CLAIMS, *paper.TRAINING_QUESTIONS)
     yield "deberardinis2020_fusion", asked, shared[-1:] or (whole,), False

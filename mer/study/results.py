@@ -49,6 +49,8 @@ class Results:
         Name of the split, for reading.
     extend : callable, optional
         Adds rows that are made of others to the predictions.
+    made_of : mapping of str to sequence of str
+        By such a row: the rows that it is made of.
     names : dict of str to str
         By key of the run: another name of the row, such as that of a variation.
     """
@@ -59,6 +61,7 @@ class Results:
     tables: list[Table]
     place: str
     extend: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    made_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,9 +114,13 @@ def _judged(claims: Sequence[Claim], results: Sequence[Results], own_models: boo
 
 
 def standings(results: Results) -> dict[tuple[str, str], Standing]:
-    """Of every row of some results, by row and task (of a regression, "VA")."""
+    """Of every row of some results, by row and task (of a regression, "VA").
+
+    A row that is made of others has the lowest grade of these.
+    """
     rows: dict[tuple[str, str], list[Run]] = {}
-    frames = dict(iter(results.predictions.groupby(["system", "task"])))
+    groups = results.predictions.groupby(["system", "task"])
+    frames = {(str(name), str(task)): frame for (name, task), frame in groups}
     folds = {row: set(frame["fold"]) for row, frame in frames.items()}
     for run, spec in zip(results.runs, results.specs, strict=True):
         row = (results.names.get(spec.key, spec.system), spec.task)
@@ -123,10 +128,17 @@ def standings(results: Results) -> dict[tuple[str, str], Standing]:
             rows.setdefault(row, []).append(run)
     published = {runs[0].spec.system: _published(runs[0].spec) for runs in rows.values()}
     sizes = network_sizes(results.study, published)
-    return {
+    found = {
         row: _standing(results, row, runs, sizes.get(runs[0].spec.system, np.nan), frames[row])
         for row, runs in rows.items()
     }
+    for name, task in frames.keys() - found.keys():
+        parts = [
+            found[part, task] for part in results.made_of.get(name, ()) if (part, task) in found
+        ]
+        if parts:
+            found[name, task] = replace(max(parts, key=lambda part: part.grade), system=name)
+    return found
 
 
 def network_sizes(study: Study, rows: Rows) -> dict[str, float]:

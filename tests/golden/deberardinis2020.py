@@ -11,8 +11,6 @@ from mer.study.claims import direction
 from mer.study.results import read_predictions
 from mer.study.study import Study
 
-NESTED = "nested folds"
-
 
 def deberardinis2020_sources() -> Frames:
     own = study("regression")
@@ -40,10 +38,11 @@ def deberardinis2020_sources() -> Frames:
 
 def deberardinis2020_fusion() -> Frames:
     own = study("regression")
-    results = own.run(paper.TABLE_1, paper.fusion_specs(own), split="nested")
+    planned = paper.fusion_specs(own)
+    results = paper.with_means(own.run(paper.TABLE_1, planned, split="nested"))
     whole, shared = paper.by_folds(results)
-    fused = paper.part(results, paper.FUSED)
-    first = (*paper.FUSION_CLAIMS, *paper.FUSION_QUESTIONS)
+    fused = paper.part(results, (*paper.FUSED, *paper.MEANS.values()))
+    first = (*paper.FUSION_CLAIMS, *paper.FUSION_QUESTIONS, *paper.MEAN_QUESTIONS)
     second = (*paper.TRAINING_CLAIMS, *paper.TRAINING_QUESTIONS)
     return {
         "table 2": regression_scores(fused.predictions, paper.PUBLISHED),
@@ -57,7 +56,8 @@ def deberardinis2020_fusion() -> Frames:
 def deberardinis2020_interpretation() -> Frames:
     own = study("regression")
     single = own.run(paper.specs(own, combinations.SINGLE_ROWS)).predictions
-    results = own.run(paper.FIGURE_4, split="nested")
+    alone = paper.specs(own, combinations.SINGLE_ROWS)
+    results = paper.with_means(own.run(paper.FIGURE_4, alone, split="nested"))
     scores = combinations.r2_scores(results.predictions)
     best = combinations.best_sources(combinations.source_errors(single))
     shares = {c: combinations.region_shares(best, c) for c in combinations.CRITERIA}
@@ -66,6 +66,7 @@ def deberardinis2020_interpretation() -> Frames:
     found = contributions.both_methods(permuted, without)
     return {
         "figure 4": combinations.combination_table(scores),
+        "figure 4, means": combinations.combination_table(scores, paper.COMBINED_MEANS),
         "gains": combinations.gains(scores),
         "contributions": contributions.contribution_summary(found),
         "no owner": pd.DataFrame({"verdict": [combinations.no_owner(shares.values())]}),
@@ -77,15 +78,15 @@ def deberardinis2020_interpretation() -> Frames:
 
 def _claims(scores: combinations.Scores, n: int) -> Frames:
     """Combinations go by the letters of their sources, in the golden values by their rows."""
-    claimed = combinations.CLAIMS
-    judged = combinations.judge_combinations(claimed, scores, NESTED, n)
-    verdicts = [
-        {"claim": claim.text, "place": NESTED, "direction": direction(claim, judged, NESTED)}
-        for claim in claimed
+    judged = combinations.judge_both(combinations.CLAIMS, scores, n)
+    directions = [
+        {"claim": claim.text, "place": place, "direction": direction(claim, judged, place)}
+        for claim in combinations.CLAIMS
+        for place in combinations.JOINED_BY
     ]
     rows = judged.replace({"better": paper.COMBINED, "worse": paper.COMBINED})
     differences = rows.drop(columns=["answers", "covers", "p"])
-    return {"differences": differences, "verdicts": pd.DataFrame(verdicts)}
+    return {"differences": differences, "verdicts": pd.DataFrame(directions)}
 
 
 def _carriers(own: Study) -> Frames:

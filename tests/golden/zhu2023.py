@@ -23,8 +23,8 @@ def zhu2023_comparison() -> Frames:
 
 def zhu2023_ablation() -> Frames:
     own = study()
-    official = paper.with_late_average(own.run(paper.TABLE_4).predictions)
-    cv = paper.with_late_average(own.run(paper.ABLATED_IN_CV, split="cv").predictions)
+    official = paper.with_late_average(own.run(paper.TABLE_4)).predictions
+    cv = paper.with_late_average(own.run(paper.ABLATED_IN_CV, split="cv")).predictions
     others = own.run(paper.TABLE_2, paper.TABLE_3).predictions
     everything = pd.concat([official, others]).drop_duplicates(["system", "task", "seed", "id"])
     asked = {"official split": answers(everything), "cross-validation": answers(cv)}

@@ -20,6 +20,7 @@ from mer.evaluation.resampling import Interval, Resampler, interval
 from mer.papers.deberardinis2020.systems import SOURCES
 from mer.papers.deberardinis2020.tables import (
     COMBINED,
+    COMBINED_MEANS,
     SINGLE,
     SUBSETS,
     about,
@@ -44,6 +45,9 @@ from mer.study.text import estimate, number
 
 NO_SOURCE, MIX_ROW, ALL_SOURCES = "Mean", source_name("C2D", MIX), COMBINED[letters(SOURCES)]
 """Rows: the worth of the empty subset, the network on the mix, the fusion of all sources."""
+
+JOINED_BY = {"head of the paper": COMBINED, "mean": COMBINED_MEANS}
+"""Rows by the letters of their sources, by how the predictions of sources are joined."""
 
 SINGLE_MODELS = {source_name("C2D", source): source for source in SOURCES}
 """Rows on one source, each with its source."""
@@ -91,13 +95,15 @@ def r2_scores(predictions: pd.DataFrame) -> Scores:
     }
 
 
-def combination_table(scores: Scores) -> pd.DataFrame:
+def combination_table(scores: Scores, rows_of: Mapping[str, str] = COMBINED) -> pd.DataFrame:
     """R2 of all subsets of the sources (figure 4), in order of size.
+
+    `rows_of` are rows by the letters of their sources: `COMBINED` or `COMBINED_MEANS`.
 
     Columns sources (letters), size, dimension, mean, low, high (95 % interval over groups).
     """
     rows = []
-    for (label, system), dimension in product(COMBINED.items(), DIMENSIONS):
+    for (label, system), dimension in product(rows_of.items(), DIMENSIONS):
         score = scores[system, dimension]
         row = {"sources": label, "size": label.count("+") + 1, "dimension": dimension}
         rows.append({**row, "mean": score.mean, **interval(score.resampled)._asdict()})
@@ -151,37 +157,58 @@ EQUAL = Claim(
 
 
 def judge_combinations(
-    claims: Iterable[Claim], scores: Scores, place: str, n_clips: int
+    claims: Iterable[Claim],
+    scores: Scores,
+    place: str,
+    n_clips: int,
+    rows_of: Mapping[str, str] = COMBINED,
 ) -> pd.DataFrame:
-    """Differences behind claims about combinations, as `mer.study.claims.judge` gives them."""
+    """Differences behind claims about combinations, as `mer.study.claims.judge` gives them.
+
+    `rows_of` as for `combination_table`.
+    """
     rows = []
     for claim in claims:
         for comparison in claim.comparisons:
-            names = (COMBINED[comparison.better], COMBINED[comparison.worse])
+            names = (rows_of[comparison.better], rows_of[comparison.worse])
             one, other = (scores[name, comparison.task] for name in names)
             rows.append(comparison.judged(claim.text, place, one - other, n_clips))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def by_letters(standings: Standings) -> Standings:
-    """Standings of combinations under the letters of their sources, as claims name them."""
+def judge_both(claims: Sequence[Claim], scores: Scores, n_clips: int) -> pd.DataFrame:
+    """`judge_combinations` of both ways to join sources, `JOINED_BY`, as places."""
+    parts = [
+        judge_combinations(claims, scores, place, n_clips, rows_of)
+        for place, rows_of in JOINED_BY.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def by_letters(standings: Standings) -> dict[str, Standings]:
+    """Standings of combinations under the letters of their sources, by a key of `JOINED_BY`."""
     return {
-        (label, task): replace(standing, system=label)
-        for label, row in COMBINED.items()
-        for (name, task), standing in standings.items()
-        if name == row
+        joined: {
+            (label, task): replace(standing, system=label)
+            for label, row in rows_of.items()
+            for (name, task), standing in standings.items()
+            if name == row
+        }
+        for joined, rows_of in JOINED_BY.items()
     }
 
 
-def combination_figure(table: pd.DataFrame, scores: Scores) -> Figure:
-    """R2 of all subsets of the sources, a panel a dimension; the network on the mix is a band."""
+def combination_figure(tables: Mapping[str, pd.DataFrame], scores: Scores) -> Figure:
+    """R2 of all subsets of the sources, a panel a dimension; the network on the mix is a band.
+
+    `tables` are from `combination_table`, by the way in which sources are joined.
+    """
     mix = {dimension: scores[MIX_ROW, dimension] for dimension in DIMENSIONS}
-    sizes = table["size"].map(lambda size: f"{size} source{'s' if size > 1 else ''}")
     return plots.forest(
-        table.assign(size=sizes),
+        pd.concat([table.assign(joined=name) for name, table in tables.items()]),
         "sources",
         column="dimension",
-        hue="size",
+        hue="joined",
         vlines={"mix": {d: score.mean for d, score in mix.items()}},
         bands={"_mix": {d: interval(score.resampled) for d, score in mix.items()}},
         xlabel="R2",
@@ -197,18 +224,21 @@ def gain_figure(gained: pd.DataFrame) -> Figure:
 def combination_summary(
     study: Study,
     predictions: pd.DataFrame,
-    table: pd.DataFrame,
+    tables: Sequence[pd.DataFrame],
     gained: pd.DataFrame,
     scores: Scores,
 ) -> str:
-    """What figure 4 shows, in Markdown, from `combination_table` and `gains`."""
+    """What figure 4 shows, in Markdown, from `combination_table` of the head and of the mean."""
     clips, models = number(predictions["id"].nunique()), predictions["fold"].nunique()
     intro = f"Test clips: {clips}; models of each combination: {models}."
     lines = [f"{about(study)} {intro}", ""]
     for dimension in DIMENSIONS:
-        rows = table[table["dimension"] == dimension]
+        rows, means = (table[table["dimension"] == dimension] for table in tables)
         best = rows.nlargest(1, "mean").iloc[0]
-        sizes = ", ".join(number(mean) for mean in rows.groupby("size")["mean"].mean())
+        sizes, plain = (
+            ", ".join(number(mean) for mean in part.groupby("size")["mean"].mean())
+            for part in (rows, means)
+        )
         ranked = gained[gained["dimension"] == dimension].sort_values("gain", ascending=False)
         added = "; ".join(
             f"{row['source']} {estimate(row['gain'], row['low'], row['high'], signed=True)}"
@@ -218,7 +248,8 @@ def combination_summary(
         lines.append(
             f"- {dimension.capitalize()}: {best['sources']} has the highest R2, {highest}; the mix "
             f"has {number(scores[MIX_ROW, dimension].mean)}. Subsets of one, two, three "
-            f"and four sources have a mean R2 of {sizes}. Mean gain from adding a source: {added}."
+            f"and four sources have a mean R2 of {sizes}; their plain means {plain}. "
+            f"Mean gain from adding a source: {added}."
         )
     return "\n".join(lines)
 

@@ -107,6 +107,19 @@ PROPOSED = {
 COMBINED = {letters(s): fusion_name("C2D", "late", "freeze", s) for s in SUBSETS}
 """Rows of figure 4, by the letters of their sources."""
 
+MEANS = {a: f"{a}, mean of sources" for a in ARCHITECTURES}
+"""Ours, by architecture: the plain mean of what the networks on each source predict."""
+
+COMBINED_MEANS = {
+    letters(s): MEANS["C2D"] if s == SOURCES else f"C2D, mean of {letters(s)}" for s in SUBSETS
+}
+"""The same of each combination of figure 4."""
+
+_MADE_OF = {
+    MEANS["C1D"]: [source_name("C1D", source) for source in SOURCES],
+    **{COMBINED_MEANS[letters(s)]: [source_name("C2D", source) for source in s] for s in SUBSETS},
+}
+
 COMBINATIONS: Rows = {
     COMBINED[letters(s)]: _fusion("C2D", "late", "freeze", sources=s) for s in SUBSETS
 }
@@ -267,6 +280,18 @@ FUSION_QUESTIONS = (
         for d in DIMENSIONS
     ),
 )
+MEAN_QUESTIONS = (
+    _better(
+        "The head of late fusion is better than the plain mean of the four predictions",
+        None,
+        [(fusion_name(a, "late", "freeze"), mean) for a, mean in MEANS.items()],
+    ),
+    _better(
+        "The plain mean of the four predictions is better than the mix",
+        None,
+        [(mean, source_name(a, MIX)) for a, mean in MEANS.items()],
+    ),
+)
 TRAINING_CLAIMS = (
     _better(
         "Frozen source models are better than fine-tuned ones",
@@ -287,6 +312,25 @@ TRAINING_QUESTIONS = (
         [*_frozen_against("finetune", _LATE), *_frozen_against("full", _LATE)],
     ),
 )
+
+
+def with_means(results: Results) -> Results:
+    """The results with rows of means, where networks on the single sources are among them.
+
+    They are those of `MEANS` and `COMBINED_MEANS`; nothing is trained for them.
+    """
+    return replace(results, extend=_with_means, made_of=_MADE_OF)
+
+
+def _with_means(predictions: pd.DataFrame) -> pd.DataFrame:
+    keys = [c for c in predictions if c not in ("system", *DIMENSIONS)]
+    frames = [predictions]
+    for name, sources in _MADE_OF.items():
+        rows = predictions[predictions["system"].isin(sources)]
+        if rows["system"].nunique() == len(sources):
+            joined = rows.groupby(keys, sort=False)[[*DIMENSIONS]].mean().reset_index()
+            frames.append(joined.assign(system=name)[predictions.columns])
+    return pd.concat(frames, ignore_index=True)
 
 
 def about(study: Study) -> str:

@@ -11,6 +11,7 @@ from mer.papers import emopia
 from mer.papers.published import cells
 from mer.papers.zhu2023.systems import SymbolicAcoustic, stft
 from mer.study.claims import Claim, Comparison
+from mer.study.results import Results
 from mer.study.scores import mean_of
 from mer.study.tables import Rows, Table
 from mer.study.text import captioned
@@ -171,7 +172,12 @@ QUESTIONS = (
 """Ours: where a gap could come from. Each is worded and judged like a claim."""
 
 
-def with_late_average(predictions: pd.DataFrame) -> pd.DataFrame:
+def with_late_average(results: Results) -> Results:
+    """The results with, where both branches are among them, the late average of these."""
+    return replace(results, extend=averaged_late, made_of={LATE_AVERAGE: tuple(BRANCHES)})
+
+
+def averaged_late(predictions: pd.DataFrame) -> pd.DataFrame:
     """Predictions and, where both branches are among them, those of their late average."""
     if not {*BRANCHES} <= {*predictions["system"]}:
         return predictions
