@@ -208,7 +208,7 @@ def test_claims_of_the_paper_are_about_known_rows_and_published_gains() -> None:
 
 
 def test_published_rows_are_those_of_the_paper() -> None:
-    cells = {key[:2]: value for key, value in zhu2023.PUBLISHED.items()}
+    cells = {key[:2]: value for key, value in {**zhu2023.PUBLISHED, **zhu2023.QUOTED}.items()}
     assert cells[zhu2023.PROPOSED, "4Q"] == published_value("zhu2023", "2", "proposed model", "4Q")
     assert cells["MIDIBERT", "4Q"] == published_value("zhu2023", "2", "MIDIBERT", "4Q")
     assert ("MIDIBERT", "A") not in cells
@@ -227,7 +227,8 @@ def test_table_tells_heads_models_and_implied_answers_apart() -> None:
     heard = predicted(zhu2023.PROPOSED, 0.6, heads="AV", seeds=(0, 1), audio="rendered")
     frames = [own, arousal, heard]
     given = answers(pd.concat(frames, ignore_index=True))
-    shared: dict[str, Any] = {"published": zhu2023.PUBLISHED, "quoted": zhu2023.TABLE_2.quoted}
+    marked = {"quoted": zhu2023.TABLE_2.quoted, "other_split": zhu2023.TABLE_2.other_split}
+    shared: dict[str, Any] = {"published": zhu2023.PUBLISHED, **marked}
     table = task_table(given, "A", zhu2023.TABLE_2.order, **shared)
     columns = ["published", "reproduced", "by", "implied by 4Q", "seeds", "audio"]
     assert list(table) == columns
@@ -238,7 +239,7 @@ def test_table_tells_heads_models_and_implied_answers_apart() -> None:
     assert table.loc["Symbolic-LR", "by"] == OWN_MODEL
     assert table.loc["LSTM-Attn + REMI", "reproduced"] == claims.NOT_RUN
     quadrants = task_table(given, "4Q", zhu2023.TABLE_2.order, **shared)
-    assert list(quadrants.T["MIDIBERT"]) == [".634", "on another page", "–", "–"]
+    assert list(quadrants.T["MIDIBERT"]) == [".634 (other split)", "on another page", "–", "–"]
     assert list(quadrants) == ["published", "reproduced", "seeds", "audio"]
     assert list(quadrants.T[zhu2023.PROPOSED])[2:] == ["2", "rendered"]
     assert "published" not in task_table(given, "4Q", [zhu2023.PROPOSED], {})

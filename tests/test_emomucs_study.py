@@ -10,11 +10,15 @@ import pandas as pd
 import pytest
 from toy_sources import answers_of, toy_clip, toy_targets
 
+from mer.audio import resample
 from mer.clips import Corpus
 from mer.corpora import emotify
 from mer.errors import MissingDataError, ParameterError
 from mer.evaluation.metrics import r2
+from mer.features.descriptors import acoustic_descriptors
 from mer.papers.deberardinis2020 import tables as paper
+from mer.papers.deberardinis2020.systems import SourceNetwork, excerpt_descriptors
+from mer.separation import MIX
 from mer.study import claims
 from mer.study.claims import Claim, Comparison, differences_text, judge, paragraphs, verdict
 from mer.study.profiles import NAMES, get_profile
@@ -265,3 +269,15 @@ def test_table_has_one_metric_and_the_number_of_models() -> None:
     assert shown[published].tolist() == ["–", ".414", "–"]
     assert shown.loc["C1D-M", "R2 valence"] == "was not run"
     assert shown["models"].tolist() == [2, 2, 0]
+
+
+def test_descriptors_of_what_the_networks_hear(tiny: Corpus) -> None:
+    """They are those of the published excerpt, and do not depend on what lies outside it."""
+    clip = tiny[0]
+    network = SourceNetwork()
+    excerpt = network.excerpt(clip, MIX)
+    expected = acoustic_descriptors(resample(excerpt, 12000, 22050), 22050)
+    np.testing.assert_array_equal(excerpt_descriptors(clip), list(expected.values()))
+    rows = paper.BASELINES
+    assert rows[paper.SVR].revisions == rows["SVR"].revisions
+    assert rows[paper.SVR].stand_in == "our descriptors"

@@ -149,6 +149,15 @@ class TestFeatures:
         np.testing.assert_allclose(found[:200], embeddings[0], atol=1e-6)
         assert not found[200:].any()
 
+    def test_statistics_of_the_first_30_s(
+        self, tiny: Corpus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        values = np.random.default_rng(0).random((20, 200), np.float32)
+        monkeypatch.setattr(features, "embeddings", lambda clip: values)
+        found = features.embedding_statistics_30s(tiny[0])
+        np.testing.assert_allclose(found[:200], values[:10].mean(axis=0), atol=1e-6)
+        assert np.abs(found - features.embedding_statistics(tiny[0])).max() > 0.01
+
     def test_no_weights(
         self, tiny: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

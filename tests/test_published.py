@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mer.errors import ParameterError
+from mer.papers.audit import impossible_rows
 from mer.papers.published import PAPERS, published, published_value
 
 # Cells with a value, counted in the papers' tables.
@@ -147,3 +148,11 @@ def test_unknown_names_are_named() -> None:
         published_value("zhu2023", "2", "MIDIBERT", "A")
     with pytest.raises(ParameterError, match="'3x3', not a number"):
         published_value("zhu2023", "1", "conv1", "Kernel Size")
+
+
+def test_rows_that_cannot_come_from_one_model_count_once() -> None:
+    short, n_rows = impossible_rows()
+    assert (len(short), n_rows) == (6, 15)
+    assert short.loc["LSTM-Attn+MIDI-like", "tables"] == "zhao2023 I, zhu2023 2"
+    assert short.loc["proposed model", "tables"] == "zhu2023 2, zhu2023 3, zhu2023 4"
+    assert short.loc["proposed model", "A + V - 1"] == pytest.approx(0.743)

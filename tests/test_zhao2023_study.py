@@ -65,7 +65,7 @@ def study(tiny: Corpus, tmp_path: Path) -> Callable[..., Study]:
 
 class TestRows:
     def test_all_published_cells_have_a_row(self) -> None:
-        cells = paper.PUBLISHED
+        cells = {**paper.PUBLISHED, **paper.PUBLISHED_ON_LEAKY}
         assert cells[paper.PROPOSED, "V", "accuracy"] == 0.869
         assert cells["QM-MidiBERT", "4Q", "accuracy"] == 0.719
         assert cells[paper.WITHOUT_ATTENTION, "A", "accuracy"] == 0.858
@@ -76,9 +76,10 @@ class TestRows:
 
     @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.text)
     def test_claims_are_those_of_the_published_values(self, claim: Any) -> None:
+        cells = {**paper.PUBLISHED, **paper.PUBLISHED_ON_LEAKY}
         for comparison in claim.comparisons:
             better, worse = (
-                paper.PUBLISHED[row, comparison.task, "accuracy"]
+                cells[row, comparison.task, "accuracy"]
                 for row in (comparison.better, comparison.worse)
             )
             if comparison.margin is None:

@@ -213,11 +213,20 @@ def disagreement_summary(split: str, labels: pd.DataFrame) -> str:
 
 
 def impossible_rows() -> tuple[pd.DataFrame, int]:
-    """Published rows whose 4Q accuracy lies below A + V - 1, and the number of complete rows."""
+    """Published rows whose 4Q accuracy lies below A + V - 1, and the number of complete rows.
+
+    A row that several tables repeat or quote counts once. The rows are indexed by name: tables, 4Q,
+    A, V and A + V - 1.
+    """
     rows = pd.concat({p: published(p) for p in ("zhu2023", "zhao2023")}, names=["paper"])
     names = {"Arousal": "A", "Valence": "V"}
     rows = rows.assign(column=rows["column"].replace(names)).query("column in ['4Q', 'A', 'V']")
-    wide = rows.pivot_table(index=["paper", "table", "row"], columns="column", values="number")
-    wide["A + V - 1"] = wide["A"] + wide["V"] - 1
-    complete = wide.dropna()
-    return complete[complete["4Q"] < complete["A + V - 1"]], len(complete)
+    cells = rows.pivot_table(index=["paper", "table", "row"], columns="column", values="number")
+    complete = cells.dropna().reset_index()
+    complete["tables"] = complete["paper"] + " " + complete["table"]
+    unique = complete.groupby(["4Q", "A", "V"], sort=False).agg(
+        {"row": "first", "tables": ", ".join}
+    )
+    table = unique.reset_index().set_index("row")[["tables", "4Q", "A", "V"]]
+    table["A + V - 1"] = table["A"] + table["V"] - 1
+    return table[table["4Q"] < table["A + V - 1"]].rename_axis(None), len(table)

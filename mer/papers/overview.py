@@ -25,7 +25,7 @@ from mer.study.results import TASK_TITLES, Results
 from mer.study.scores import DIMENSIONS, metric_name, scores
 from mer.study.study import Study
 from mer.study.tables import KNOWN_ROWS, Rows, Table, deviations, estimates, score_table
-from mer.study.text import number
+from mer.study.text import listing, number
 
 START, END = "<!-- headline: start -->", "<!-- headline: end -->"
 """Marks of the README, with the headline table between them."""
@@ -100,7 +100,21 @@ def headline() -> str:
         },
         index=pd.Index(CLASSES.order, name="System"),
     )
-    return str(text.to_markdown())
+    return f"{text.to_markdown()}\n\n{_language_models(study)}".strip()
+
+
+def _language_models(study: Study) -> str:
+    """Published values of language models beside ours on the split that they come from."""
+    leaky = zhao2023.run_leaky(study)
+    if leaky is None:
+        return ""
+    text = estimates(leaky.predictions)
+    pairs = listing(
+        f"{name} {number(value)} (here {text[name]})"
+        for (name, *_), value in zhao2023.PUBLISHED_ON_LEAKY.items()
+        if name in text
+    )
+    return f"Published on another split, on which songs stand on both sides: {pairs}."
 
 
 def _column(results: Results, missing: str) -> pd.Series:

@@ -150,7 +150,15 @@ class Results:
         for table in self.tables:
             order, quoted = [*table.order, *made_of_others], table.quoted
             for task in tasks or self.tasks:
-                text = task_table(self.answers, task, order, self.published, quoted=quoted)
+                beside = self.study.corpus_name in table.beside
+                text = task_table(
+                    self.answers,
+                    task,
+                    order,
+                    self.published,
+                    quoted=quoted,
+                    other_split=table.other_split if beside else None,
+                )
                 about = f"{table.heading}. {TASK_TITLES[task]}, {self.place}"
                 caption = f"{about}: accuracy, mean ± SD over seeds [95 % interval]"
                 display(captioned(text, caption))

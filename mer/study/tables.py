@@ -13,7 +13,7 @@ import pandas as pd
 from mer.errors import ParameterError
 from mer.study.claims import NOT_RUN, Answers
 from mer.study.scores import HEAD, IMPLIED, OWN_MODEL, Published, metric_name, scores
-from mer.study.text import estimate, number
+from mer.study.text import MISSING, estimate, number
 from mer.systems.base import System
 
 Rows = Mapping[str, System]
@@ -39,6 +39,9 @@ class Table:
         Columns.
     published : mapping
         Score by row, task and metric.
+    other_split : mapping
+        Published scores that were measured on another split than the others: they stand in the
+        table only.
     only : mapping of str to tuple of str
         By row: tasks that it is trained for, if they are fewer.
     quoted : tuple of str
@@ -57,6 +60,7 @@ class Table:
     own_rows: Rows = field(default_factory=dict)
     tasks: tuple[str, ...] = ("4Q", "A", "V")
     published: Published = field(default_factory=dict)
+    other_split: Published = field(default_factory=dict)
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     quoted: tuple[str, ...] = ()
     published_on: str = "EMOPIA"
@@ -103,11 +107,12 @@ def task_table(
     published: Published,
     *,
     quoted: tuple[str, ...] = (),
+    other_split: Published | None = None,
 ) -> pd.DataFrame:
     """Published and reproduced accuracy of some rows on one task and split, as text.
 
     Those in `order` that were not run are marked, and so are `quoted` ones, which are run on
-    another page.
+    another page, and published values that are of another split.
 
     Returns
     -------
@@ -121,9 +126,13 @@ def task_table(
     missing = dict.fromkeys(quoted, "on another page")
     text = [texts[OWN_MODEL].get(row, missing.get(row, NOT_RUN)) for row in order]
     table = pd.DataFrame({"reproduced": text}, index=pd.Index(order))
-    known = [published.get((row, task, "accuracy"), np.nan) for row in order]
-    if not np.isnan(known).all():
-        table.insert(0, "published", [number(value) for value in known])
+    known, other = (
+        [number(cells.get((row, task, "accuracy"), np.nan)) for row in order]
+        for cells in (published, other_split or {})
+    )
+    if {*known, *other} != {MISSING}:
+        both = zip(known, other, strict=True)
+        table.insert(0, "published", [k if o == MISSING else f"{o} (other split)" for k, o in both])
     if HEAD in set(own[OWN_MODEL]["by"]):
         by = own[OWN_MODEL].groupby("system")["by"].first()
         table["by"] = by.reindex(order).fillna("–")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -23,6 +23,7 @@ from mer.evaluation.metrics import rmse
 from mer.features import descriptors, notes, spectral
 from mer.features.cache import cached, source_of
 from mer.rendering import REVISION as RENDERING_REVISION
+from mer.segments import LONGEST
 from mer.systems import musicnn
 from mer.systems.base import (
     Context,
@@ -49,29 +50,48 @@ def symbolic(clip: Clip) -> np.ndarray:
 
 def acoustic(clip: Clip) -> np.ndarray:
     """Acoustic descriptors of a clip's audio, cached; shape (n_descriptors,)."""
+    return acoustic_of(clip, lambda: waveform(clip, SAMPLE_RATE))
+
+
+def acoustic_30s(clip: Clip) -> np.ndarray:
+    """Acoustic descriptors of the first 30 s of a clip's audio, cached; shape (n_descriptors,)."""
+    length = round(LONGEST * SAMPLE_RATE)
+    return acoustic_of(clip, lambda: waveform(clip, SAMPLE_RATE)[:length], seconds=LONGEST)
+
+
+def acoustic_of(clip: Clip, samples: Callable[[], np.ndarray], **part: Any) -> np.ndarray:
+    """Acoustic descriptors of a part of a clip's audio, cached; shape (n_descriptors,).
+
+    `samples` gives it, shape (n,), at `SAMPLE_RATE`; `part` says which it is, for the cache.
+    """
 
     def compute() -> np.ndarray:
-        samples = waveform(clip, SAMPLE_RATE)
-        return np.asarray(list(descriptors.acoustic_descriptors(samples, SAMPLE_RATE).values()))
+        return np.asarray(list(descriptors.acoustic_descriptors(samples(), SAMPLE_RATE).values()))
 
     return cached(
         "acoustic-descriptors",
         descriptors.ACOUSTIC_REVISION,
-        {"rendering": RENDERING_REVISION, "sample_rate": SAMPLE_RATE},
+        {"rendering": RENDERING_REVISION, "sample_rate": SAMPLE_RATE, **part},
         source_of(clip, "audio"),
         compute,
     )
 
 
-_REVISIONS: Mapping[Any, dict[str, int]] = {
-    symbolic: {"notes": notes.REVISION, "symbolic": descriptors.SYMBOLIC_REVISION},
-    acoustic: {"rendering": RENDERING_REVISION, "acoustic": descriptors.ACOUSTIC_REVISION},
-    musicnn.embedding_statistics: {
-        "rendering": RENDERING_REVISION,
-        "spectral": spectral.REVISION,
-        "musicnn": musicnn.REVISION,
-    },
+ACOUSTIC_REVISIONS = {"rendering": RENDERING_REVISION, "acoustic": descriptors.ACOUSTIC_REVISION}
+_EMBEDDING_REVISIONS = {
+    **{"rendering": RENDERING_REVISION, "spectral": spectral.REVISION},
+    "musicnn": musicnn.REVISION,
 }
+FEATURE_REVISIONS: dict[Any, dict[str, int]] = {
+    symbolic: {"notes": notes.REVISION, "symbolic": descriptors.SYMBOLIC_REVISION},
+    acoustic: ACOUSTIC_REVISIONS,
+    acoustic_30s: ACOUSTIC_REVISIONS,
+    musicnn.embedding_statistics: _EMBEDDING_REVISIONS,
+    musicnn.embedding_statistics_30s: _EMBEDDING_REVISIONS,
+}
+"""Revisions that features of the package depend on."""
+
+_EMBEDDINGS = {musicnn.embedding_statistics, musicnn.embedding_statistics_30s}
 _INPUTS: Mapping[Any, str] = {symbolic: "MIDI"}
 _LOGISTIC_C = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _SVM_C = (0.3, 1.0, 3.0, 10.0, 30.0)
@@ -167,18 +187,19 @@ class Descriptors(System):
     @property
     def revisions(self) -> dict[str, int]:
         """Revision numbers of the descriptors in use."""
-        known = [_REVISIONS.get(feature, {}) for feature in self.features]
+        known = [FEATURE_REVISIONS.get(feature, {}) for feature in self.features]
         return {name: number for part in known for name, number in part.items()}
 
     @property
     def stand_in(self) -> str:
         """Descriptors of our own."""
-        return "our descriptors" if {symbolic, acoustic}.intersection(self.features) else ""
+        own = FEATURE_REVISIONS.keys() - _EMBEDDINGS
+        return "our descriptors" if own.intersection(self.features) else ""
 
     @property
     def lacks(self) -> str:
         """The weights of MusiCNN, where they are needed and not there."""
-        needed = musicnn.embedding_statistics in self.features
+        needed = _EMBEDDINGS.intersection(self.features)
         return musicnn.OBTAIN if needed and not musicnn.has_weights() else ""
 
     def values(self, corpus: Corpus) -> np.ndarray:

@@ -25,7 +25,7 @@ from mer.features.spectral import REVISION as SPECTRAL_REVISION
 from mer.features.spectral import Floats, mel_spectrogram
 from mer.paths import data_folder
 from mer.rendering import REVISION as RENDERING_REVISION
-from mer.segments import segments
+from mer.segments import LONGEST, segments
 
 if TYPE_CHECKING:
     from mer.models.musicnn import MusiCNN
@@ -121,6 +121,12 @@ def embedding_statistics(clip: Clip) -> np.ndarray:
     Errors are those of `embeddings`.
     """
     values = embeddings(clip).astype(np.float64)
+    return np.concatenate([values.mean(axis=0), values.std(axis=0)])
+
+
+def embedding_statistics_30s(clip: Clip) -> np.ndarray:
+    """As `embedding_statistics`, of the patches of the first 30 s."""
+    values = embeddings(clip)[: int(LONGEST * SAMPLE_RATE / HOP_LENGTH / PATCH)].astype(np.float64)
     return np.concatenate([values.mean(axis=0), values.std(axis=0)])
 
 

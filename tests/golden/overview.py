@@ -18,7 +18,8 @@ def headlines() -> Frames:
 
 
 def _cells(markdown: str) -> pd.DataFrame:
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
+    lines = [line.strip("|") for line in markdown.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.split("|")] for line in lines]
     return pd.DataFrame([rows[0], *rows[2:]])
 
 

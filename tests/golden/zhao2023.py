@@ -23,8 +23,8 @@ def zhao2023_comparison() -> Frames:
     encoders = paper.encoder_table(official.rows().values())
     return {
         **_page(official.predictions, cv, (*paper.COMPARISON_CLAIMS, *paper.COMPARISON_QUESTIONS)),
-        "leak": paper.leak_table(same, leaky, paper.PUBLISHED),
-        **named("leak", claims(paper.LEAK_QUESTIONS, asked, paper.PUBLISHED)),
+        "leak": paper.leak_table(same, leaky, paper.LEAK.published),
+        **named("leak", claims(paper.LEAK_QUESTIONS, asked, paper.LEAK.published)),
         "encoders": encoders.reset_index(names="encoder"),
     }
 

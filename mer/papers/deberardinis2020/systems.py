@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from mer.audio import audio_seconds, crop, waveform
+from mer.audio import audio_seconds, crop, resample, waveform
 from mer.clips import Clip, Corpus
 from mer.errors import ParameterError
 from mer.features import spectral
@@ -33,7 +33,13 @@ from mer.paths import cache_folder
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.separation import MIX, separator_revision, source_waveform
 from mer.systems.base import FITTED_FILE, Context, Feature, Fitted, System, dimension_frame
-from mer.systems.classical import regression_task
+from mer.systems.classical import (
+    ACOUSTIC_REVISIONS,
+    FEATURE_REVISIONS,
+    SAMPLE_RATE,
+    acoustic_of,
+    regression_task,
+)
 from mer.systems.code import call, plain
 from mer.training import supervised
 from mer.training.supervised import (
@@ -493,6 +499,23 @@ def _digest(value: object) -> str:
 
 def _folder(key: str) -> Path:
     return cache_folder() / "source-models" / key[:2] / key[:32]
+
+
+def excerpt_descriptors(clip: Clip) -> np.ndarray:
+    """Acoustic descriptors of what the networks hear of a clip, cached; shape (n_descriptors,).
+
+    That is the published excerpt of the mix at 12 kHz, resampled for the descriptors.
+    """
+    network = SourceNetwork()
+    hearing = {"seconds": network.seconds, "excerpt_rate": network.sample_rate, "of": clip.id}
+
+    def samples() -> np.ndarray:
+        return resample(network.excerpt(clip, MIX), network.sample_rate, SAMPLE_RATE)
+
+    return acoustic_of(clip, samples, **hearing)
+
+
+FEATURE_REVISIONS[excerpt_descriptors] = ACOUSTIC_REVISIONS
 
 
 def window_start(clip_id: str, length: int, window: int) -> int:

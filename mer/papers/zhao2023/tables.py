@@ -64,11 +64,16 @@ _PAPER_ROWS = {
     "Harmony analysis branch": HARMONY,
     "Tone color analysis branch": TONE_COLOR,
 }
-PUBLISHED: Published = {
+_CELLS: Published = {
     key: value
     for table in ("I", "II", "III")
     for key, value in cells("zhao2023", table, _PAPER_ROWS, _TASKS, "accuracy").items()
 }
+PUBLISHED_ON_LEAKY: Published = {key: v for key, v in _CELLS.items() if key[0] in PRETRAINED}
+"""Quoted by the paper from others, who tested on MIDI-BERT's split, on which songs leak."""
+
+PUBLISHED: Published = {k: v for k, v in _CELLS.items() if k not in PUBLISHED_ON_LEAKY}
+"""On the official split."""
 
 TABLE_I = Table(
     "I",
@@ -84,6 +89,7 @@ TABLE_II = Table(
     {UNTRAINED: LANGUAGE_MODELS[UNTRAINED], SYMBOLIC_SVM: emopia.SVM[SYMBOLIC_SVM]},
     tasks=("4Q",),
     published=PUBLISHED,
+    other_split=PUBLISHED_ON_LEAKY,
 )
 TABLE_III = Table(
     "III",
@@ -111,7 +117,7 @@ LEAK = Table(
         **LANGUAGE_MODELS,
     },
     tasks=("4Q",),
-    published=PUBLISHED,
+    published=PUBLISHED_ON_LEAKY,
 )
 
 MARGIN = 0.05

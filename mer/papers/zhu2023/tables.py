@@ -49,9 +49,10 @@ _QUOTED = ("MIDIBERT", "MT-MIDIBERT")
 _PAPER_ROWS = {"proposed model": PROPOSED, **{name: name for name in ABLATIONS}}
 PUBLISHED = {
     **emopia.PUBLISHED,
-    **cells("zhu2023", "2", {name: name for name in _QUOTED}, _TASKS, "accuracy"),
     **cells("zhu2023", "4", _PAPER_ROWS, _TASKS, "accuracy"),
 }
+QUOTED = cells("zhu2023", "2", {name: name for name in _QUOTED}, _TASKS, "accuracy")
+"""From papers that tested on MIDI-BERT's split, on which songs leak."""
 
 TABLE_2 = Table(
     "2",
@@ -61,6 +62,7 @@ TABLE_2 = Table(
     published=PUBLISHED,
     only=_FOUR_QUADRANTS,
     quoted=_QUOTED,
+    other_split=QUOTED,
 )
 TABLE_3 = Table(
     "3",
