@@ -8,6 +8,7 @@ import pytest
 from conftest import Run, write_table
 
 from mer import __version__
+from mer.corpora import CORPORA, module_of
 from mer.study import profiles
 
 
@@ -102,6 +103,22 @@ def test_missing_data_folder_says_what_to_do(
     assert status == 1
     assert f"{tmp_path / 'none' / 'emopia'} does not exist" in err
     assert "mer data fetch emopia" in err
+
+
+def test_list_says_where_missing_corpora_come_from(
+    mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Such a name looks like markup of the library that prints the table
+    monkeypatch.setenv("MER_DATA", str(tmp_path / "[/b] :smile: \udcff"))
+    monkeypatch.setenv("COLUMNS", "1000")
+    status, out, err = mer("data", "list")
+    assert (status, err) == (0, "")
+    assert "/[/b] :smile: \\udcff" in out
+    rows = dict(line.strip("│ ").split(None, 1) for line in out.splitlines() if "│" in line)
+    assert list(rows) == list(CORPORA)
+    for name in CORPORA:
+        text = getattr(module_of(name), "OBTAIN", f"'mer data fetch {name}'")
+        assert ("ready" if "composed" in name else text.replace("\udcff", "?")) in rows[name]
 
 
 def test_outside_a_checkout(mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
