@@ -62,8 +62,14 @@ def study(
         str | None, typer.Option(help="Dask scheduler, such as tcp://scheduler:8786.")
     ] = None,
     n_jobs: Annotated[int | None, typer.Option(help="Processes; one a core if left out.")] = None,
+    rest: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Run the notebooks: compute what is not stored, and store it."""
+    if rest:
+        raise ParameterError(
+            f"found {rest[0]!r}, which belongs to no option; expected quotes around a parameter "
+            "with spaces, such as -p 'seeds=[0, 1]'"
+        )
     from mer.study.notebooks import start_server
 
     start_server(["mer.papers.overview"])

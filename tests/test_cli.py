@@ -60,6 +60,11 @@ def test_what_a_corpus_warns_of_is_a_sentence(
         (("study", "-p", "systems=['X']"), "unknown system 'X'; the systems are: Constant; Song"),
         (("study", "-p", "seeds"), "found 'seeds'; expected name=value"),
         (("study", "-p", "seeds=zero"), "parameter 'seeds' is 'zero'"),
+        (("study", "-p", "seeds=0,1"), "parameter 'seeds' is '0,1': input should be a valid list"),
+        (
+            ("study", "-p", "seeds=[0,", "1]"),
+            "found '1]', which belongs to no option; expected quo",
+        ),
         (("study", "--notebook", "baseline"), "unknown notebook 'baseline'; the notebooks are:"),
     ],
 )
