@@ -120,6 +120,11 @@ def _empty(reason: str) -> Figure:
     return figure
 
 
+def verbatim(name: Any) -> str:
+    """A name as matplotlib writes it as it is, even if it has dollar signs."""
+    return str(name).replace("$", r"\$")
+
+
 def legend(figure: Figure) -> None:
     """One legend below a figure: each label of its axes once, estimates first."""
     entries: dict[str, Any] = {}
@@ -177,7 +182,7 @@ class _Grid:
                 yield rows[rows[self.hue] == level], style | {"label": self.name(level)}
 
     def name(self, value: Any) -> str:
-        return str(self.names.get(value, value))
+        return verbatim(self.names.get(value, value))
 
     def finish(self, xlabel: str, ylabel: str, *, rows_as_labels: bool = False) -> Figure:
         """Titles, labels, references and legend."""
@@ -193,7 +198,7 @@ class _Grid:
                 axis.set_ylabel(label if row is None else self.name(row))
             parts = [self.name(v) for v in panel[row is not None :] if v is not None]
             if row is None or spec.is_first_row():
-                axis.set_title(self.names.get(panel, ": ".join(parts)))
+                axis.set_title(self.name(panel) if panel in self.names else ": ".join(parts))
         legend(self.figure)
         return self.figure
 
@@ -366,7 +371,7 @@ def curves(
             axis.axvspan(start, end, color=span["colour"], alpha=0.15, lw=0)
             center: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
             above = axis.get_xaxis_transform()
-            axis.text((start + end) / 2, 0.94, span["name"], transform=above, **center)
+            axis.text((start + end) / 2, 0.94, verbatim(span["name"]), transform=above, **center)
         if frame[x].nunique() <= 8:
             axis.set_xticks(sorted(frame[x].unique()))
         elif frame[x].dtype.kind in "iu":
@@ -448,7 +453,7 @@ def heatmaps(
     figure, axes = panels(tall, wide, 2.3 * tall, sharex=True, sharey=True)
     for axis, (title, table) in zip(axes.flat, tables.items(), strict=False):
         heatmap(axis, table, percent=percent)
-        axis.set_title(title)
+        axis.set_title(verbatim(title))
     for axis in axes.flat[len(tables) :]:
         axis.set_axis_off()
     figure.supxlabel(xlabel, fontsize=9)
@@ -460,6 +465,7 @@ def heatmap(axis: Axes, table: pd.DataFrame, *, percent: bool = False) -> None:
     """A table as colours from 0 to 1, with its numbers; percent without their sign."""
     decimals = 0 if percent else 2
     text = table.map(lambda v: number(v, decimals, percent=percent).removesuffix("%"))
+    table = table.rename(index=verbatim, columns=verbatim)
     style = {"cmap": "Blues", "vmin": 0, "vmax": 1, "cbar": False}
     sns.heatmap(table, annot=text, fmt="", ax=axis, **style)
     axis.set(xlabel="", ylabel="")
@@ -471,7 +477,7 @@ def bars(
 ) -> None:
     """A bar with its number for each value, the first one on the left (or above)."""
     draw = axis.barh if horizontal else axis.bar
-    names = [str(name) for name in values.index]
+    names = [verbatim(name) for name in values.index]
     container = draw(names, values.to_numpy(), color=list(colours)[: len(names)])
     axis.bar_label(container, [number(value) for value in values], padding=2)
     axis.margins(x=0.12 if horizontal else None, y=None if horizontal else 0.12)

@@ -18,7 +18,7 @@ from mer.study.scores import IMPLIED, OWN_MODEL, Published, answered, answers, s
 from mer.study.specs import RunSpec
 from mer.study.store import RunStore
 from mer.study.tables import KNOWN_ROWS, Table, deviations, task_table
-from mer.study.text import captioned, estimate, listing, number
+from mer.study.text import captioned, estimate, listing, markdown, number
 from mer.systems.base import System
 from mer.tasks import TASKS
 
@@ -113,7 +113,9 @@ class Results:
             tasks += [spec.task] * (spec.task not in tasks)
         lines = []
         for needed, places in reasons.items():
-            names = [f"{name} ({split}: {', '.join(t)})" for (name, split), t in places.items()]
+            names = [
+                f"{markdown(name)} ({split}: {', '.join(t)})" for (name, split), t in places.items()
+            ]
             what = f"- {'; '.join(names)}: **was not run**"
             lines.append(f"{what}; first {needed}." if needed else f"{what}.")
         return "\n".join(lines)
@@ -185,7 +187,7 @@ class Results:
             return ""
         own = rows.loc[row]
         accuracy = estimate(own["mean"], own["low"], own["high"])
-        text = f"On {own['n']} test clips {row} reaches {accuracy} ({task}). "
+        text = f"On {own['n']} test clips {markdown(row)} reaches {accuracy} ({task}). "
         if own["covers"] is not None:
             where = "inside" if own["covers"] else "outside"
             text += f"The published {number(own['published'])} lies {where} this interval. "
@@ -202,7 +204,7 @@ class Results:
         text += f"clips an interval is ±{half} on average. "
         known = rows.dropna(subset=["published"])
         outside = known[known["covers"].eq(False)]["difference"]
-        names = [f"{name} ({number(gap, signed=True)})" for name, gap in outside.items()]
+        names = [f"{markdown(name)} ({number(gap, signed=True)})" for name, gap in outside.items()]
         if len(known):
             text += f"It misses the published value in {len(outside)} of {len(known)} rows: "
             text += f"{'; '.join(names) or 'none'}."

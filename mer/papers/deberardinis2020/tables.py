@@ -31,7 +31,7 @@ from mer.study.specs import RunSpec
 from mer.study.store import RunStore
 from mer.study.study import Study
 from mer.study.tables import Rows, Table, score_table
-from mer.study.text import estimate, listing, number
+from mer.study.text import estimate, listing, markdown, number
 
 LETTERS = {MIX: "M", "vocals": "V", "bass": "B", "drums": "D", "other": "O"}
 """Inputs by the letters of the paper, in its order."""
@@ -519,7 +519,9 @@ def score_summary(scored: pd.DataFrame) -> str:
         ranked = rows[rows["task"] == dimension].set_index("system")
         best = ranked.iloc[0]
         score = estimate(best["mean"], best["low"], best["high"])
-        line = f"- {dimension.capitalize()}: {best.name} has the highest mean R2, {score}."
+        line = (
+            f"- {dimension.capitalize()}: {markdown(best.name)} has the highest mean R2, {score}."
+        )
         alone = ranked[ranked.index.isin(SINGLE) & ~ranked.index.isin(MIXES)]["mean"]
         if len(alone):
             named = ", ".join(f"{name} {number(mean)}" for name, mean in alone.items())
