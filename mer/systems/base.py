@@ -19,7 +19,7 @@ from mer.clips import Clip, Corpus
 from mer.errors import InvalidDataError, ParameterError
 from mer.features import notes, spectral
 from mer.features.cache import cached, source_of
-from mer.systems.code import call, plain
+from mer.systems.code import call, name_of, plain, real_array
 from mer.tasks import AnyTask, Task
 
 FITTED_FILE = "fitted.pickle"
@@ -268,7 +268,8 @@ def clip_feature(
     MissingDataError, InvalidDataError
         If the clip has no sound, or one that cannot be used.
     ParameterError
-        If the feature is checked and has other bins, or not a frame each `hop_length` samples.
+        If the feature is not real or has not two dimensions; if it is checked and has other bins,
+        or not a frame each `hop_length` samples.
     """
     if feature is spectral.log_mel:
         return spectral.clip_log_mel(clip, sample_rate, **settings)
@@ -276,14 +277,14 @@ def clip_feature(
     def compute() -> np.ndarray:
         samples = waveform(clip, sample_rate)
         samples = np.pad(samples, (0, max(least - len(samples), 0)))
-        values = call(feature, samples, sample_rate, **settings)
+        values = real_array(feature, call(feature, samples, sample_rate, **settings), 2)
         if checked:
             hop = settings["hop_length"]
-            _check_frames(checked, np.shape(values), bins, 1 + len(samples) // hop, hop)
+            _check_frames(checked, values.shape, bins, 1 + len(samples) // hop, hop)
         pooled = spectral.pooled(values, pool).astype(np.float16)
         if not np.isfinite(pooled).all():
             raise InvalidDataError(
-                f"feature {getattr(feature, '__name__', feature)} of clip {clip.id!r} has values "
+                f"feature {name_of(feature)} of clip {clip.id!r} has values "
                 "that are not finite, or beyond 65504"
             )
         return pooled

@@ -33,6 +33,7 @@ from mer.systems.base import (
     notes_feature,
     probabilities,
 )
+from mer.systems.code import name_of, real_array
 from mer.tasks import RegressionTask
 
 SAMPLE_RATE = 22050
@@ -177,8 +178,22 @@ class Descriptors(System):
         return musicnn.OBTAIN if needed and not musicnn.has_weights() else ""
 
     def values(self, corpus: Corpus) -> np.ndarray:
-        """Descriptors of all clips, shape (n_clips, n_descriptors)."""
-        return np.stack([np.concatenate([f(clip) for f in self.features]) for clip in corpus])
+        """Descriptors of all clips, shape (n_clips, n_descriptors).
+
+        Raises
+        ------
+        ParameterError
+            If a feature gives no vector of real numbers, or vectors of different lengths.
+        """
+        rows = [[real_array(f, f(clip), 1) for f in self.features] for clip in corpus]
+        for clip, row in zip(corpus, rows, strict=True):
+            for feature, first, own in zip(self.features, rows[0], row, strict=True):
+                if len(own) != len(first):
+                    raise ParameterError(
+                        f"feature {name_of(feature)} gave {len(own)} numbers for clip {clip.id!r}, "
+                        f"{len(first)} for {corpus[0].id!r}; expected as many for each clip"
+                    )
+        return np.stack([np.concatenate(row) for row in rows])
 
 
 @dataclass(frozen=True, kw_only=True)
