@@ -284,9 +284,11 @@ def list_data() -> None:
     table = Table("corpus", "clips", "groups", "state", title=f"datasets below {data_folder()}")
     for name in CORPORA:
         try:
-            corpus = load(name)
-            counts = corpus.counts()
-            table.add_row(name, str(counts["clips"]), str(counts["groups"]), "ready")
+            with warnings.catch_warnings(record=True) as found:
+                warnings.simplefilter("always", DataWarning)
+                counts = load(name).counts()
+            state = f"ready; 'mer data check {name}' says what it lacks" if found else "ready"
+            table.add_row(name, str(counts["clips"]), str(counts["groups"]), state)
         except (MerError, OSError) as error:
             table.add_row(name, "–", "–", str(error))
     Console(markup=False, emoji=False).print(table)  # paths may look like either

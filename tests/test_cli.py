@@ -126,6 +126,19 @@ def test_list_says_where_missing_corpora_come_from(
         assert ("ready" if "composed" in name else text.replace("\udcff", "?")) in rows[name]
 
 
+def test_warnings_of_a_corpus_stay_out_of_the_list(
+    mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MER_DATA", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    header = ("song_id", "mean_arousal", "mean_valence")
+    table = tmp_path / "emotion_in_music" / "annotations" / "static_annotations.csv"
+    write_table(table, header, [[song, 5, 6] for song in range(30)])
+    status, out, err = mer("data", "list")
+    assert (status, err) == (0, "")
+    assert "│ ready; 'mer data check emotion_in_music' says what it lacks" in out
+
+
 def test_outside_a_checkout(mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     status, _, err = mer("book")

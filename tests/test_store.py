@@ -313,6 +313,23 @@ def test_damaged_table_is_not_read(runs: RunStore, how: str) -> None:
     pd.testing.assert_frame_equal(runs.table("songs", {}, lambda: frame), frame)
 
 
+def test_folders_with_the_names_of_files(runs: RunStore) -> None:
+    card = runs.root / "corpora" / "emopia.json"
+    card.mkdir(parents=True)
+    message = f"^{card} is a folder; expected a file: rename or remove it$"
+    with pytest.raises(InvalidDataError, match=message):
+        runs.read_card("emopia")
+    with pytest.raises(InvalidDataError, match=message):
+        runs.write_card("emopia", {})
+    runs.table("t", {}, lambda: pd.DataFrame({"a": [1]}))
+    for path in (runs.root / "tables").iterdir():
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(InvalidDataError, match=f"^{path} is a folder; expected a file"):
+            runs.table("t", {}, None)
+        path.rmdir()
+
+
 def test_names_in_tables_that_look_like_numbers_stay_names(runs: RunStore) -> None:
     frame = pd.DataFrame({"id": ["007"], "group": ["1e3"], "p_1": [0.5]})
     table = runs.table("songs", {}, lambda: frame)

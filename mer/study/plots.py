@@ -112,7 +112,7 @@ def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figu
     return figure, axes
 
 
-def _empty(reason: str) -> Figure:
+def empty(reason: str) -> Figure:
     """What stands where there is nothing to show."""
     figure, axes = panels(1, 1, 0.4)
     axes[0, 0].set_axis_off()
@@ -406,7 +406,7 @@ def history(runs: Iterable[tuple[str, Sequence[Mapping[str, float]]]]) -> Figure
         for run, (system, rows) in enumerate(runs)
     ]
     if not frames:
-        return _empty("no network of these rows was run")
+        return empty("no network of these rows was run")
     table = pd.concat(frames, ignore_index=True)
     measures = list(table["measure"].unique())
     layout: Layout = {"row": "measure"} if len(measures) > 1 else {"wrap": _MOST_COLUMNS}
@@ -447,7 +447,7 @@ def heatmaps(
 ) -> Figure:
     """Tables with the same rows and columns, by title, as `heatmap` draws them."""
     if not tables:
-        return _empty("none of these rows was run")
+        return empty("none of these rows was run")
     wide = min(4, len(tables))
     tall = -(-len(tables) // wide)
     figure, axes = panels(tall, wide, 2.3 * tall, sharex=True, sharey=True)

@@ -146,6 +146,8 @@ class Results:
     def plot(self) -> Figure:
         """Forest plot: accuracy of each row with its interval, a panel a task."""
         table = self.scores
+        if table.empty:
+            return plots.empty("none of these rows was run")
         titles = {
             t: f"{TASK_TITLES[str(t)]} (n = {n:,})"
             for t, n in table.groupby("task")["n"].max().items()
