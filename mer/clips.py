@@ -102,7 +102,8 @@ class Corpus(Sequence[Clip]):
     Raises
     ------
     InvalidDataError
-        If an id stands twice, an id or a group is no text, or the corpus is empty.
+        If an id stands twice, an id or a group is no text, a file is no Path, or the corpus is
+        empty.
     """
 
     def __init__(
@@ -126,6 +127,12 @@ class Corpus(Sequence[Clip]):
         for clip in self.clips:
             _check_text(f"corpus {name!r}: clip id", clip.id)
             _check_text(f"corpus {name!r}: group of clip {clip.id!r}", clip.group)
+            for kind, path in (("audio", clip.audio), ("midi", clip.midi)):
+                if not isinstance(path, Path | None):
+                    raise InvalidDataError(
+                        f"corpus {name!r}: {kind} of clip {clip.id!r} is {path!r}; expected a "
+                        "pathlib.Path or None"
+                    )
         twice = [clip_id for clip_id, n in Counter(c.id for c in self.clips).items() if n > 1]
         if twice:
             raise InvalidDataError(f"corpus {name!r}: clip id {twice[0]!r} stands more than once")

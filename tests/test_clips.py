@@ -61,6 +61,13 @@ class TestCorpus:
         with pytest.raises(InvalidDataError, match=f"^corpus 'toy': {message}"):
             corpus(Clip(*values))
 
+    @pytest.mark.parametrize("kind", ["audio", "midi"])
+    def test_files_are_paths(self, kind: str) -> None:
+        given: Any = {kind: "a.mid"}
+        message = f"'toy': {kind} of clip 'a' is 'a.mid'; expected a pathlib.Path or None$"
+        with pytest.raises(InvalidDataError, match=message):
+            corpus(Clip("a", "g", **given))
+
     def test_there_are_clips(self) -> None:
         with pytest.raises(InvalidDataError, match="'toy' has no clips"):
             corpus()

@@ -122,6 +122,12 @@ def test_rows_say_which_they_are() -> None:
         assert rows.get("X") is None
 
 
+@pytest.mark.parametrize("name", [1, "a\udcff"])
+def test_names_of_own_rows_are_text(name: Any) -> None:
+    with pytest.raises(ParameterError, match=r"^the name of a row is .*; expected text"):
+        emopia.PLAIN.with_rows({name: emopia.SVM["Audio-SVM"]})
+
+
 def test_snippet_of_the_readme(tmp_path: Path) -> None:
     text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     (snippet,) = [part for part in text.split("```python\n") if "try_rows" in part]

@@ -76,6 +76,8 @@ class TestReadSettings:
             ("tasks", "4Q", "['4Q']"),
             ("compute", 1, "true or false"),
             ("compute", "yes", "true or false"),
+            ("seeds", [0.0, 1.0], "a whole number, without point or quotes"),
+            ("n_jobs", "2", "a whole number, without point or quotes"),
             ("overrides", "{'Constant': {'a': true}}", '{"Symbolic-LR": {"c_grid": [1.0]}}'),
         ],
     )

@@ -15,7 +15,11 @@ from mer.study.tables import KNOWN_ROWS
 
 JSON_TYPES = (str, int, float, bool, list, dict, type(None))
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
-_FORMS = {"bool_type": "true or false", "dict_type": '{"Symbolic-LR": {"c_grid": [1.0]}}'}
+_FORMS = {
+    "bool_type": "true or false",
+    "int_type": "a whole number, without point or quotes",
+    "dict_type": '{"Symbolic-LR": {"c_grid": [1.0]}}',
+}
 """How values are written, by what is wrong with them."""
 
 _SESSION_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}

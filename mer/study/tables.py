@@ -97,9 +97,11 @@ class Table:
         Raises
         ------
         ParameterError
-            If a row of a paper has that name.
+            If a row of a paper has that name, or it is not text that files in UTF-8 can hold.
         """
         for name in rows:
+            if not isinstance(name, str) or name != name.encode(errors="replace").decode():
+                raise ParameterError(f"the name of a row is {name!r}; expected text (str)")
             if name in KNOWN_ROWS:
                 raise ParameterError(f"there is a row {name!r} already; give yours another name")
         added = (*self.added, *rows)
