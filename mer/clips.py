@@ -285,9 +285,9 @@ class Corpus(Sequence[Clip]):
 
 
 def _check_text(what: str, value: Any) -> None:
-    """Raise an InvalidDataError unless a value is text that a file in UTF-8 can hold."""
-    if not isinstance(value, str):
-        raise InvalidDataError(f"{what} is {value!r}; expected text (str)")
+    """Raise an InvalidDataError unless a value is a line of text that a file in UTF-8 can hold."""
+    if not isinstance(value, str) or "\n" in value or "\r" in value:
+        raise InvalidDataError(f"{what} is {value!r}; expected one line of text (str)")
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -48,8 +48,10 @@ class TestCorpus:
     @pytest.mark.parametrize(
         ("values", "message"),
         [
-            ((1, "g"), "clip id is 1; expected text"),
-            (("a", None), "group of clip 'a' is None; expected text"),
+            ((1, "g"), "clip id is 1; expected one line of text"),
+            (("a", None), "group of clip 'a' is None; expected one line"),
+            (("a\nb", "g"), r"clip id is 'a\\nb'; expected one line of text"),
+            (("a", "g\r"), r"group of clip 'a' is 'g\\r'; expected one line of text"),
             (("a\udcff", "g"), r"clip id is 'a\\udcff', which comes from a name that is not UTF-8"),
             (
                 ("a", "g\udcff"),

@@ -267,6 +267,13 @@ class TestHistory:
         assert lines(figure.axes[0])["validation"][1].tolist() == [1.2] * 3
         assert legend(figure) == ["training", "validation"]
 
+    def test_what_is_no_network_has_no_curve(self) -> None:
+        row = {"train_loss": 1.0, "valid_loss": 1.2, "valid_accuracy": 0.5}
+        figure = plots.history([("SVM", [{"C": 1.0, "valid_accuracy": 0.5}]), ("LSTM", [row] * 3)])
+        assert titles(figure) == ["LSTM", ""]
+        (text,) = plots.history([("SVM", [{"C": 1.0}]), ("Constant", [])]).axes[0].texts
+        assert text.get_text() == "Nothing to show: no network of these rows was run."
+
     def test_regression_has_errors_in_one_unit(self) -> None:
         rows = [{"train_loss": 0.04, "valid_rmse": 0.3}] * 2
         figure = plots.history([(name, rows) for name in "abcdefg"])

@@ -129,6 +129,16 @@ class TestRoundTrip:
         assert runs.folder(SPEC).stat().st_mode & 0o777 == 0o755
         assert sum((runs.folder(SPEC) / name).stat().st_size for name in names) < 3000
 
+    def test_names_of_any_text(self, runs: RunStore) -> None:
+        spec = dataclasses.replace(SPEC, system="<b>" + 300 * "ü" + 300 * "x")
+        run = make_run(spec)
+        run.predictions["id"] = ["a b", 'a"b', "'a", "a;b\t", "<b>$|,"]
+        runs.write(run)
+        found = runs.read(spec).predictions
+        pd.testing.assert_frame_equal(found, run.predictions, check_dtype=False)
+        table = runs.table(300 * "x", {}, lambda: run.predictions)
+        assert table["id"].tolist() == run.predictions["id"].tolist()
+
     def test_missing_keeps_the_order(self, runs: RunStore) -> None:
         specs = [dataclasses.replace(SPEC, seed=seed) for seed in range(4)]
         runs.write(make_run(specs[2]))

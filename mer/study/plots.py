@@ -399,11 +399,12 @@ def history(runs: Iterable[tuple[str, Sequence[Mapping[str, float]]]]) -> Figure
 
     Runs are pairs of a system and a row an epoch: train_loss, and either valid_loss and
     valid_accuracy, or valid_rmse; then the training loss is the mean squared error, of which the
-    root is drawn.
+    root is drawn. Runs of systems that are no networks are left out.
     """
     frames = [
         _measures(pd.DataFrame(rows)).assign(system=system.replace(", ", ",\n"), run=run)
         for run, (system, rows) in enumerate(runs)
+        if rows and "train_loss" in rows[0]
     ]
     if not frames:
         return empty("no network of these rows was run")
