@@ -122,21 +122,33 @@ def test_rows_say_which_they_are() -> None:
         assert rows.get("X") is None
 
 
+def test_own_row_that_is_no_system() -> None:
+    with pytest.raises(ParameterError, match="row 'Mine' is 3; expected a system"):
+        emopia.PLAIN.with_rows({"Mine": 3})  # type: ignore[dict-item]
+
+
 @pytest.mark.parametrize("name", [1, "a\udcff"])
 def test_names_of_own_rows_are_text(name: Any) -> None:
     with pytest.raises(ParameterError, match=r"^the name of a row is .*; expected text"):
         emopia.PLAIN.with_rows({name: emopia.SVM["Audio-SVM"]})
 
 
+_DEVIATIONS = """
+print("After a row of one's own:", *results.deviations().data.index.unique())
+"""
+
+
 def test_snippet_of_the_readme(tmp_path: Path) -> None:
     text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     (snippet,) = [part for part in text.split("```python\n") if "try_rows" in part]
-    (tmp_path / "snippet.py").write_text(snippet.partition("```")[0], encoding="utf-8")
+    code = snippet.partition("```")[0] + _DEVIATIONS
+    (tmp_path / "snippet.py").write_text(code, encoding="utf-8")
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "_config.yml").touch()
     command = [sys.executable, "snippet.py"]
     environment = {**os.environ, "MER_PROJECT": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert "\nAfter a row of one's own:\n" in done.stdout
     for row in ("Constant", "Symbolic-LR", "Audio-LR", "Register"):
         assert re.search(rf"\n\d +{row} +0\.\d+ +0\.\d+ +[01]\.\d+", done.stdout)

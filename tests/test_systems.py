@@ -413,3 +413,22 @@ class TestOwnFeatures:
         message = rf"own gave {found} for clip '{tiny[0].id}'; expected whole numbers from 1 to 8"
         with pytest.raises(ParameterError, match=message):
             system.fit(tiny, tiny, Context(get_task("4Q"), device="cpu"))
+
+
+def test_one_class_to_train_on(tiny: Corpus) -> None:
+    one = tiny.select(clip.id for clip in tiny if clip.labels.quadrant == 1)
+    message = "all 4 training clips are of one class of task '4Q'; expected two or more"
+    for name in ("Symbolic-SVM", "Symbolic-LR"):
+        with pytest.raises(InvalidDataError, match=message):
+            ROWS[name].fit(one, tiny, Context(get_task("4Q")))
+
+
+def test_task_that_is_a_name() -> None:
+    task: Any = "4Q"
+    with pytest.raises(ParameterError, match=r"task is '4Q'; expected mer\.tasks\.get_task"):
+        Context(task)
+
+
+def test_regression_is_refused_before_anything_is_fitted(tiny: Corpus) -> None:
+    with pytest.raises(ParameterError, match="task 'VA' is a regression; this system needs one"):
+        ROWS["Symbolic-SVM"].fit(tiny, tiny, Context(get_task("VA")))

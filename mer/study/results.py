@@ -230,8 +230,12 @@ class Results:
         return plots.history((s.system, self.study.store.read(s).history) for s in specs)
 
     def deviations(self, *rows: str) -> Any:
-        """Hyper-parameters that differ from the published ones, of all rows or of some."""
-        used = {n: s for n, s in self.rows().items() if not rows or n in rows}
+        """Hyper-parameters that differ from the published ones, of all rows or of some.
+
+        Rows of one's own have no published ones and are left out.
+        """
+        wanted = rows or self.order
+        used = {n: s for n, s in self.rows().items() if n in wanted and n in KNOWN_ROWS}
         table = deviations(used, KNOWN_ROWS).set_index("Hyper-parameter")
         shown = table[["Published", "Here", "System"]].replace("; ".join(used), "all rows")
         shown = shown.rename(columns={"Published": "Default"})

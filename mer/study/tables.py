@@ -97,9 +97,12 @@ class Table:
         Raises
         ------
         ParameterError
-            If a row of a paper has that name, or it is not text that files in UTF-8 can hold.
+            If a row of a paper has that name, it is not text that files in UTF-8 can hold, or a
+            row is no system.
         """
-        for name in rows:
+        for name, system in rows.items():
+            if not isinstance(system, System):
+                raise ParameterError(f"row {name!r} is {system!r}; expected a system")
             if not isinstance(name, str) or name != name.encode(errors="replace").decode():
                 raise ParameterError(f"the name of a row is {name!r}; expected text (str)")
             if name in KNOWN_ROWS:

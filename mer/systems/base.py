@@ -20,7 +20,7 @@ from mer.errors import InvalidDataError, ParameterError
 from mer.features import notes, spectral
 from mer.features.cache import cached, source_of
 from mer.systems.code import call, name_of, plain, real_array
-from mer.tasks import AnyTask, Task
+from mer.tasks import AnyTask, RegressionTask, Task
 
 FITTED_FILE = "fitted.pickle"
 """Name of the file of a fitted system."""
@@ -47,6 +47,26 @@ class Context:
     device: str = "auto"
     checkpoint: Path | None = None
     progress: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.task, Task | RegressionTask):
+            raise ParameterError(f"task is {self.task!r}; expected mer.tasks.get_task('4Q'), say")
+
+    def several_classes(self, clips: Corpus) -> np.ndarray:
+        """Class index of training clips, shape (n,).
+
+        Raises
+        ------
+        InvalidDataError
+            If all are of one class.
+        """
+        targets = self.task.targets(clips)
+        if len(np.unique(targets)) < 2:
+            raise InvalidDataError(
+                f"all {len(clips)} training clips are of one class of task {self.task.name!r}; "
+                "expected two or more"
+            )
+        return targets
 
     @property
     def n_classes(self) -> int:

@@ -220,13 +220,20 @@ class DescriptorClassifier(Descriptors):
         return SVC(C=c, gamma="scale", break_ties=True)
 
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedClassifier:
-        """Fit on the training clips with every C of the grid, keep the best on validation."""
+        """Fit on the training clips with every C of the grid, keep the best on validation.
+
+        Raises
+        ------
+        InvalidDataError
+            If the training clips have one class only.
+        """
+        n_classes = context.n_classes
         pipeline, history = select_classifier(
             {c: self._estimator(c) for c in self.c_grid},
-            (self.values(train), context.task.targets(train)),
+            (self.values(train), context.several_classes(train)),
             (self.values(valid), context.task.targets(valid)),
         )
-        return FittedClassifier(self, pipeline, context.n_classes, history)
+        return FittedClassifier(self, pipeline, n_classes, history)
 
 
 @dataclass(eq=False, repr=False)

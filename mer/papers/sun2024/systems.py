@@ -240,12 +240,7 @@ class SegmentClassifier(SelfLearningOptions, SegmentNetwork):
         InvalidDataError
             If the training clips have one class only, or a clip is shorter than a segment.
         """
-        targets = (context.task.targets(train), context.task.targets(valid))
-        if len(np.unique(targets[0])) < 2:
-            raise InvalidDataError(
-                f"all {len(train)} training clips are of one class of task {context.task.name!r}; "
-                "expected two or more"
-            )
+        targets = (context.several_classes(train), context.task.targets(valid))
         items = self.items(train)
         supervised.seed_everything(context.seed)
         network = self.network(context.n_classes, items[0])
