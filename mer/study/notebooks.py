@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache, partial
 from importlib.metadata import distributions
 from multiprocessing import active_children, forkserver, get_context
@@ -160,16 +160,23 @@ def _answer(
         threadpool_limits(cores)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        sender.send(call())
-    except MerError as error:
-        sender.send(error)
-    except KeyboardInterrupt:
-        sender.send(MerError(_INTERRUPTED))
-    except OSError as error:  # such as a full disk
-        sender.send(MerError(f"a file cannot be read or written: {error}"))
+        answer = _outcome(call)
+        with suppress(BrokenPipeError):  # the caller has been killed
+            sender.send(answer)
     finally:  # a process of multiprocessing waits for its children, and calls no exit functions
         get_reusable_executor().shutdown(kill_workers=True)
         atexit._run_exitfuncs()
+
+
+def _outcome(call: Callable[[], str]) -> str | MerError:
+    try:
+        return call()
+    except MerError as error:
+        return error
+    except KeyboardInterrupt:
+        return MerError(_INTERRUPTED)
+    except OSError as error:  # such as a full disk
+        return MerError(f"a file cannot be read or written: {error}")
 
 
 def _interrupt(number: int, frame: Any) -> None:
