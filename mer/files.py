@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from mer.errors import MerError, MissingDataError
 
 _FULL = 2**16
 """Bytes; where fewer are free, a disk is full."""
+
+_DIGEST = "digest"
 
 _PREFIX = ".tmp-"
 _SYSTEM_PREFIX = "mer-tmp-"
@@ -27,6 +32,76 @@ def require_file(path: Path, hint: str = "") -> None:
     if not path.is_file():
         state = "is a folder" if path.is_dir() else "does not exist"
         raise MissingDataError(f"{path} {state}{hint}")
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write JSON with a digest of its own content, under the name "digest"."""
+    sealed = {**values, _DIGEST: _json_digest(values)}
+    text = json.dumps(sealed, indent=1, sort_keys=True, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON object or was changed since.
+    """
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = values.pop(_DIGEST, None)
+    except (TypeError, AttributeError, RecursionError):
+        raise ValueError(f"{path.name} is no JSON object") from None
+    if found is None:
+        raise ValueError(f"{path.name} has no digest of its content")
+    if found != _json_digest(values):
+        raise _changed(path)
+    return values
+
+
+def _json_digest(values: Mapping[str, Any]) -> str:
+    canonical = json.dumps(dict(values), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Write bytes and, at their end, the digest of them."""
+    path.write_bytes(content + hashlib.sha256(content).digest())
+
+
+def read_sealed(path: Path) -> bytes:
+    """What `write_sealed` wrote.
+
+    Raises
+    ------
+    ValueError
+        If it was changed since.
+    """
+    sealed = path.read_bytes()
+    size = hashlib.sha256().digest_size
+    content = sealed[:-size]
+    if hashlib.sha256(content).digest() != sealed[-size:]:
+        raise _changed(path)
+    return content
+
+
+def file_seal(path: Path) -> str:
+    """Digest of a file, to be stored elsewhere."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def check_seal(path: Path, seals: Mapping[str, str]) -> None:
+    """Raise a ValueError if a file is not among those digests, by name, or was changed since."""
+    if path.name not in seals:
+        raise ValueError(f"no digest of {path.name} is stored")
+    if file_seal(path) != seals[path.name]:
+        raise _changed(path)
+
+
+def _changed(path: Path) -> ValueError:
+    return ValueError(f"{path.name} was changed since it was stored")
 
 
 @contextmanager

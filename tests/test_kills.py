@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,9 @@ class Killed:
     def start(self) -> Program:
         """A study whose temporary files all lie in these folders."""
         places = {"MER_PROJECT": "", "MER_CACHE": "cache", "TMPDIR": "tmp"}
+        environment = {"PYTHONFAULTHANDLER": "1"}
         places |= {"JUPYTER_RUNTIME_DIR": "jupyter", "IPYTHONDIR": "jupyter"}
-        environment = {name: str(self.folder / place) for name, place in places.items()}
+        environment |= {name: str(self.folder / place) for name, place in places.items()}
         parameters = [part for value in SELECTION for part in ("-p", value)]
         return start_program("study", *OPTIONS, *parameters, environment=environment)
 
@@ -70,17 +72,14 @@ def _facts(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def processes(session: int) -> list[str]:
-    """Processes of a session that have not ended, with what they are."""
+def processes(session: int) -> list[int]:
+    """Numbers of the processes of a session that have not ended."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            name, _, rest = path.read_text(encoding="utf-8").rpartition(")")
-        except OSError:
-            continue
-        state, _, _, its_session = rest.split()[:4]
-        if int(its_session) == session and state != "Z":
-            found.append(name)
+        with suppress(OSError):
+            state, _, _, its_session = path.read_text().rpartition(")")[2].split()[:4]
+            if int(its_session) == session and state != "Z":
+                found.append(int(path.parent.name))
     return found
 
 
@@ -95,10 +94,13 @@ def end(process: Program, how: signal.Signals) -> None:
 def check_end(process: Program, how: signal.Signals) -> bool:
     """Whether the study had ended before; else it ends in 10 s as this signal has it end."""
     last = time.monotonic() + 10
-    output, errors = process.communicate(timeout=10)
-    while left := processes(process.pid):
-        assert time.monotonic() < last, left
+    while left := [number for number in processes(process.pid) if number != process.pid]:
+        if time.monotonic() > last:
+            for number in left:  # has Python show where it is
+                os.kill(number, signal.SIGABRT)
+            pytest.fail(f"{left} have not ended: {process.communicate()[1]}")
         time.sleep(0.1)
+    output, errors = process.communicate(timeout=last - time.monotonic())
     if process.returncode == 0:
         return True
     assert "Traceback" not in errors, errors
@@ -115,6 +117,7 @@ def kill_at(killed: Killed, moment: float, how: signal.Signals) -> bool:
     before = killed.runs()
     process = killed.start()
     time.sleep(moment)
+    print(how.name, f"{moment:.2f}", flush=True)
     at_kill = killed.runs()
     end(process, how)
     finished = check_end(process, how)
