@@ -17,6 +17,7 @@ from rich.table import Table
 
 from mer import __version__
 from mer.errors import DataWarning, MerError, MissingDataError, ParameterError
+from mer.files import told
 from mer.paths import data_folder
 
 app = typer.Typer(
@@ -346,9 +347,7 @@ def main() -> None:
         print(f"mer: {error}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:  # such as a full disk
-        place = f" {error.filename}:" if error.filename else ""
-        reason = error.strerror or error
-        print(f"mer: a file cannot be read or written:{place} {reason}", file=sys.stderr)
+        print(f"mer: {told(error)}", file=sys.stderr)
         sys.exit(1)
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # as typer ends what was interrupted

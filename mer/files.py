@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mer.errors import MerError, MissingDataError
+from mer.paths import cache_folder
 
 _FULL = 2**16
 """Bytes; where fewer are free, a disk is full."""
@@ -32,6 +33,12 @@ def require_file(path: Path, hint: str = "") -> None:
     if not path.is_file():
         state = "is a folder" if path.is_dir() else "does not exist"
         raise MissingDataError(f"{path} {state}{hint}")
+
+
+def told(error: OSError) -> str:
+    """An error of the system, such as a full disk, as a sentence for the user."""
+    place = f" {error.filename}:" if error.filename else ""
+    return f"a file cannot be read or written:{place} {error.strerror or error}"
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -194,7 +201,7 @@ def _beside(path: Path, *, is_folder: bool) -> Iterator[Path]:
             temporary = Path(name)
             temporary.chmod(0o644)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(folder)) from None
+        raise _not_writable(folder, error) from None
     try:
         with _held(temporary):
             yield temporary
@@ -204,6 +211,13 @@ def _beside(path: Path, *, is_folder: bool) -> Iterator[Path]:
         if full:
             raise full from None
         raise
+
+
+def _not_writable(folder: Path, error: OSError) -> OSError:
+    """The error of a folder in which nothing can be created, with the way out of a bad cache."""
+    is_cache = cache_folder() in (folder, *folder.parents)
+    hint = "; set MER_CACHE to a folder that can be written" if is_cache else ""
+    return OSError(error.errno, f"{error.strerror}{hint}", str(folder))
 
 
 @contextmanager

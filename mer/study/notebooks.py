@@ -27,7 +27,7 @@ from threading import Event
 from typing import Any
 
 from mer.errors import MerError
-from mer.files import atomic_path, temporary_folder
+from mer.files import atomic_path, temporary_folder, told
 from mer.paths import data_folder
 from mer.study.processes import end_with
 
@@ -176,7 +176,7 @@ def _outcome(call: Callable[[], str]) -> str | MerError:
     except KeyboardInterrupt:
         return MerError(_INTERRUPTED)
     except OSError as error:  # such as a full disk
-        return MerError(f"a file cannot be read or written: {error}")
+        return MerError(told(error))
 
 
 def _interrupt(number: int, frame: Any) -> None:
