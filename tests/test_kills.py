@@ -94,7 +94,7 @@ def end(process: Program, how: signal.Signals) -> None:
 def check_end(process: Program, how: signal.Signals) -> bool:
     """Whether the study had ended before; else it ends in 10 s as this signal has it end."""
     last = time.monotonic() + 10
-    while left := [number for number in processes(process.pid) if number != process.pid]:
+    while left := processes(process.pid):
         if time.monotonic() > last:
             for number in left:  # has Python show where it is
                 os.kill(number, signal.SIGABRT)
