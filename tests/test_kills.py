@@ -27,7 +27,7 @@ CACHES = ("mer-libr", "torchind")
 
 SELECTION = ('systems=["Constant","Symbolic-SVM","LSTM-Attn + REMI"]', 'tasks=["4Q"]')
 N_RUNS = 16
-OPTIONS = ("--profile", "smoke", "--notebook", "emopia_baselines", "--n-jobs", "2")
+OPTIONS = ("--profile", "smoke", "--notebook", "emopia_baselines")
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
@@ -43,14 +43,16 @@ class Killed:
         shutil.copyfile(ROOT / "_config.yml", folder / "_config.yml")
         self.store = RunStore(folder / "_build" / "results")
 
-    def start(self) -> Program:
+    def start(self, n_jobs: int = 2) -> Program:
         """A study whose temporary files all lie in these folders."""
         places = {"MER_PROJECT": "", "MER_CACHE": "cache", "TMPDIR": "tmp"}
         environment = {"PYTHONFAULTHANDLER": "1"}
         places |= {"JUPYTER_RUNTIME_DIR": "jupyter", "IPYTHONDIR": "jupyter"}
         environment |= {name: str(self.folder / place) for name, place in places.items()}
         parameters = [part for value in SELECTION for part in ("-p", value)]
-        return start_program("study", *OPTIONS, *parameters, environment=environment)
+        return start_program(
+            "study", *OPTIONS, f"--n-jobs={n_jobs}", *parameters, environment=environment
+        )
 
     def runs(self) -> dict[Path, int]:
         """When each stored run was written."""
@@ -112,12 +114,11 @@ def check_end(process: Program, how: signal.Signals) -> bool:
     return False
 
 
-def kill_at(killed: Killed, moment: float, how: signal.Signals) -> bool:
+def kill_at(killed: Killed, moment: float, how: signal.Signals, n_jobs: int) -> bool:
     """Whether a study was at its end before it was killed at a moment, after some seconds."""
     before = killed.runs()
-    process = killed.start()
+    process = killed.start(n_jobs)
     time.sleep(moment)
-    print(how.name, f"{moment:.2f}", flush=True)
     at_kill = killed.runs()
     end(process, how)
     finished = check_end(process, how)
@@ -132,7 +133,8 @@ def check_kills(n: int, killed: Killed, seconds: float, expected: list[Run] | No
     counts = {how.name: {"killed": 0, "ended before": 0, "stored": 0} for how in SIGNALS}
     for number in range(n):
         how = SIGNALS[number % len(SIGNALS)]
-        finished = kill_at(killed, rng.uniform(0, seconds), how)
+        n_jobs = 1 + number // len(SIGNALS) % 2
+        finished = kill_at(killed, rng.uniform(0, seconds), how, n_jobs)
         counts[how.name]["ended before" if finished else "killed"] += 1
         counts[how.name]["stored"] += len(killed.runs())
         if len(killed.runs()) == N_RUNS and number < n - 1:
