@@ -31,6 +31,7 @@ def end_with(process: int, seconds: float = 1.0) -> Callable[[], None]:
     def stop() -> None:
         stopped.set()
         thread.join()
+        end_with.cache_clear()  # a process that is forked then has no watch yet
 
     if os.name == "posix":
         thread.start()
