@@ -16,7 +16,7 @@ from mer.clips import Clip, file_digest
 from mer.errors import DataWarning, InvalidDataError, MissingDataError, ParameterError
 from mer.files import atomic_path, require_file
 from mer.libraries import load_librosa
-from mer.paths import cache_folder
+from mer.paths import cache_folder, native
 
 _EXPECTED = "; expected an audio file"
 
@@ -55,7 +55,7 @@ def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, 
 
     _check_kind(path)
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(native(path)) as file:
             blocks = list(_blocks(file, path, -1, True))  # several only where one is damaged
             mono = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
             rate = file.samplerate
@@ -89,7 +89,7 @@ def _header(path: Path) -> Any:
 
     _check_kind(path)
     try:
-        return soundfile.info(path)
+        return soundfile.info(native(path))
     except soundfile.LibsndfileError as error:
         raise _unreadable(path, error) from None
 
@@ -132,7 +132,7 @@ def audio_blocks(
         raise ParameterError(f"block_seconds is {block_seconds}; expected a positive number")
     _check_kind(path)
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(native(path)) as file:
             decoded = _blocks(file, path, max(1, round(block_seconds * file.samplerate)), mono)
             yield from _resampled_blocks(decoded, file.samplerate, sample_rate)
     except soundfile.LibsndfileError as error:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
-from conftest import Run, write_table
+from conftest import INTERRUPTED, Run, start_program, write_table
 
 from mer import __version__
+from mer.corpora import CORPORA, module_of
 from mer.study import profiles
 
 
@@ -59,6 +63,11 @@ def test_what_a_corpus_warns_of_is_a_sentence(
         (("study", "-p", "systems=['X']"), "unknown system 'X'; the systems are: Constant; Song"),
         (("study", "-p", "seeds"), "found 'seeds'; expected name=value"),
         (("study", "-p", "seeds=zero"), "parameter 'seeds' is 'zero'"),
+        (("study", "-p", "seeds=0,1"), "parameter 'seeds' is '0,1': input should be a valid list"),
+        (
+            ("study", "-p", "seeds=[0,", "1]"),
+            "found '1]', which belongs to no option; expected quo",
+        ),
         (("study", "--notebook", "baseline"), "unknown notebook 'baseline'; the notebooks are:"),
     ],
 )
@@ -104,8 +113,50 @@ def test_missing_data_folder_says_what_to_do(
     assert "mer data fetch emopia" in err
 
 
+def test_list_says_where_missing_corpora_come_from(
+    mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Such a name looks like markup of the library that prints the table
+    monkeypatch.setenv("MER_DATA", str(tmp_path / "[/b] :smile: \udcff"))
+    monkeypatch.setenv("COLUMNS", "1000")
+    status, out, err = mer("data", "list")
+    assert (status, err) == (0, "")
+    assert "/[/b] :smile: \\udcff" in out
+    rows = dict(line.strip("│ ").split(None, 1) for line in out.splitlines() if "│" in line)
+    assert list(rows) == list(CORPORA)
+    for name in CORPORA:
+        text = getattr(module_of(name), "OBTAIN", f"'mer data fetch {name}'")
+        assert ("ready" if "composed" in name else text.replace("\udcff", "?")) in rows[name]
+
+
+def test_warnings_of_a_corpus_stay_out_of_the_list(
+    mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MER_DATA", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    header = ("song_id", "mean_arousal", "mean_valence")
+    table = tmp_path / "emotion_in_music" / "annotations" / "static_annotations.csv"
+    write_table(table, header, [[song, 5, 6] for song in range(30)])
+    status, out, err = mer("data", "list")
+    assert (status, err) == (0, "")
+    assert "│ ready; 'mer data check emotion_in_music' says what it lacks" in out
+
+
 def test_outside_a_checkout(mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     status, _, err = mer("book")
     assert status == 1
     assert "is not inside a checkout of the project" in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for signal handlers in /proc")
+@pytest.mark.parametrize("moment", [0.0, 0.05, 0.15, 0.3])
+def test_interrupted_while_it_is_loaded(moment: float) -> None:
+    process = start_program("transcribe", "--help")
+    time.sleep(moment)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    if process.returncode:
+        assert process.returncode in INTERRUPTED
+        assert output == ""
+        assert errors == "mer: interrupted; what was stored is kept\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -149,8 +151,7 @@ def network_sizes(study: Study, rows: Rows) -> dict[str, float]:
     networks = {name: system for name, system in rows.items() if system.family}
     here = study.sized(networks)
     key = {
-        name: {"published": networks[name].parameters, "here": here[name].parameters}
-        for name in sorted(here)
+        name: _digest([networks[name].parameters, here[name].parameters]) for name in sorted(here)
     }
 
     def compute() -> pd.DataFrame:
@@ -162,6 +163,10 @@ def network_sizes(study: Study, rows: Rows) -> dict[str, float]:
     counts = study.store.table("network sizes", key, compute).set_index("row")
     shares = counts["here"] / counts["default"]
     return {str(row): float(share) for row, share in shares.items()}
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _published(spec: RunSpec) -> System:

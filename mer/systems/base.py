@@ -20,8 +20,9 @@ from mer.clips import Clip, Corpus
 from mer.errors import InvalidDataError, ParameterError
 from mer.features import notes, spectral
 from mer.features.cache import cached, source_of
-from mer.systems.code import call, plain
-from mer.tasks import AnyTask, Task
+from mer.files import read_sealed, require_file, write_sealed
+from mer.systems.code import call, name_of, plain, real_array
+from mer.tasks import AnyTask, RegressionTask, Task
 
 FITTED_FILE = "fitted.pickle"
 """Name of the file of a fitted system."""
@@ -48,6 +49,26 @@ class Context:
     device: str = "auto"
     checkpoint: Path | None = None
     progress: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.task, Task | RegressionTask):
+            raise ParameterError(f"task is {self.task!r}; expected mer.tasks.get_task('4Q'), say")
+
+    def several_classes(self, clips: Corpus) -> np.ndarray:
+        """Class index of training clips, shape (n,).
+
+        Raises
+        ------
+        InvalidDataError
+            If all are of one class.
+        """
+        targets = self.task.targets(clips)
+        if len(np.unique(targets)) < 2:
+            raise InvalidDataError(
+                f"all {len(clips)} training clips are of one class of task {self.task.name!r}; "
+                "expected two or more"
+            )
+        return targets
 
     @property
     def n_classes(self) -> int:
@@ -87,14 +108,27 @@ class Fitted(ABC):
         import cloudpickle
 
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / FITTED_FILE).open("wb") as file:
-            cloudpickle.dump(self, file)
+        write_sealed(folder / FITTED_FILE, cloudpickle.dumps(self))
 
     @staticmethod
     def load(folder: Path) -> Any:
-        """What `save` wrote. Load only files of your own: unpickling runs code of the file."""
-        with (folder / FITTED_FILE).open("rb") as file:
-            return pickle.load(file)
+        """What `save` wrote. Load only files of your own: unpickling runs code of the file.
+
+        Raises
+        ------
+        MissingDataError
+            If there is no such file.
+        InvalidDataError
+            If it is damaged.
+        """
+        path = folder / FITTED_FILE
+        require_file(path)
+        try:
+            return pickle.loads(read_sealed(path))
+        except Exception as error:  # pickle raises AttributeError, EOFError and others by cause
+            raise InvalidDataError(
+                f"{path} cannot be loaded ({error}); fit the system again with this version"
+            ) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,7 +331,8 @@ def clip_feature(
     MissingDataError, InvalidDataError
         If the clip has no sound, or one that cannot be used.
     ParameterError
-        If the feature is checked and has other bins, or not a frame each `hop_length` samples.
+        If the feature is not real or has not two dimensions; if it is checked and has other bins,
+        or not a frame each `hop_length` samples.
     """
     if feature is spectral.log_mel:
         return spectral.clip_log_mel(clip, sample_rate, **settings)
@@ -305,14 +340,14 @@ def clip_feature(
     def compute() -> np.ndarray:
         samples = waveform(clip, sample_rate)
         samples = np.pad(samples, (0, max(least - len(samples), 0)))
-        values = call(feature, samples, sample_rate, **settings)
+        values = real_array(feature, call(feature, samples, sample_rate, **settings), 2)
         if checked:
             hop = settings["hop_length"]
-            _check_frames(checked, np.shape(values), bins, 1 + len(samples) // hop, hop)
+            _check_frames(checked, values.shape, bins, 1 + len(samples) // hop, hop)
         pooled = spectral.pooled(values, pool).astype(np.float16)
         if not np.isfinite(pooled).all():
             raise InvalidDataError(
-                f"feature {getattr(feature, '__name__', feature)} of clip {clip.id!r} has values "
+                f"feature {name_of(feature)} of clip {clip.id!r} has values "
                 "that are not finite, or beyond 65504"
             )
         return pooled

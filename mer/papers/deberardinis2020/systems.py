@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -23,16 +23,16 @@ from torch import Tensor, nn
 
 from mer.audio import audio_seconds, crop, resample, waveform
 from mer.clips import Clip, Corpus
-from mer.errors import ParameterError
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.features import spectral
-from mer.features.cache import cached, content_digest, source_of
-from mer.files import atomic_folder, atomic_path
+from mer.features.cache import cached, content_digest, source_of, stored_array
+from mer.files import atomic_folder
 from mer.models import emomucs
 from mer.models.emomucs import C1D, C2D, N_MELS, EmoMucs, FusionHead, Level, SourceModel
 from mer.paths import cache_folder
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.separation import MIX, separator_revision, source_waveform
-from mer.systems.base import FITTED_FILE, Context, Feature, Fitted, System, dimension_frame
+from mer.systems.base import Context, Feature, Fitted, System, dimension_frame
 from mer.systems.classical import (
     ACOUSTIC_REVISIONS,
     FEATURE_REVISIONS,
@@ -40,7 +40,8 @@ from mer.systems.classical import (
     acoustic_of,
     regression_task,
 )
-from mer.systems.code import call, plain
+from mer.systems.code import call, name_of, plain, real_array
+from mer.systems.network import built, check_output
 from mer.training import supervised
 from mer.training.supervised import (
     History,
@@ -154,7 +155,8 @@ class SourceNetwork(TrainingOptions, System):
 
         def compute() -> np.ndarray:
             samples = self.excerpt(clip, source)
-            found: np.ndarray = call(self.feature, samples, self.sample_rate, **settings)
+            given = call(self.feature, samples, self.sample_rate, **settings)
+            found = real_array(self.feature, given, 2)
             if found.shape != (N_MELS, self.n_frames):
                 raise ParameterError(
                     f"the feature has shape {found.shape}; expected {(N_MELS, self.n_frames)}"
@@ -254,6 +256,10 @@ class SourceNetwork(TrainingOptions, System):
             for chosen in batch_indices(len(targets), self.batch_size, rng):
                 yield tuple(tensor[chosen] for tensor in inputs), targets[chosen]
 
+        def loss(output: Tensor, targets: Tensor) -> Tensor:
+            check_output(name_of(self.model), output, (len(targets), emomucs.N_OUTPUTS))
+            return nn.functional.mse_loss(output, targets)
+
         def validate(model: nn.Module) -> RegressionScore:
             errors = predict_batches(model, x_valid) - valid_targets
             return RegressionScore(rmse=float(np.sqrt(np.mean(errors**2))))
@@ -263,7 +269,7 @@ class SourceNetwork(TrainingOptions, System):
             batches,
             validate,
             self,
-            loss=nn.functional.mse_loss,
+            loss=loss,
             seed=context.seed,
             device=resolve_device(context.device),
             checkpoint=context.checkpoint,
@@ -321,7 +327,7 @@ class Fusion(SourceNetwork):
     def network(self) -> EmoMucs:
         """A network with fresh parameters."""
         models = [self.source_model() for _ in self.sources]
-        return EmoMucs(models, self.fusion, head=self.head)
+        return EmoMucs(models, self.fusion, head=partial(built, self.head, emomucs.N_OUTPUTS))
 
     def source_system(self, source: str) -> SourceNetwork:
         """The system on one source whose trained network is taken."""
@@ -402,13 +408,12 @@ class FittedRegressor(Fitted):
     def source_features(self, corpus: Corpus, level: Level) -> np.ndarray:
         """Features of a network on one source at a level, shape (n_clips, n_features), cached."""
         path = _folder(self.key) / f"{level}-{_digest(_clip_keys(corpus))[:32]}.npy"
-        if not path.is_file():
+
+        def compute() -> np.ndarray:
             x = self.network.standardise(torch.from_numpy(self.system.log_mels(corpus)))
-            values = predict_batches(self.network, x, level=level)
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.save(file, values)
-        found: np.ndarray = np.load(path)
-        return found
+            return predict_batches(self.network, x, level=level)
+
+        return stored_array(path, compute)
 
     def __getstate__(self) -> dict[str, Any]:
         # What is stored on a machine with a GPU is read on one without
@@ -471,12 +476,9 @@ def found_or_fitted(
     folder = _folder(key)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        if (folder / FITTED_FILE).is_file():
-            try:
-                found: FittedRegressor = Fitted.load(folder)
-                return found
-            except Exception:  # pickle raises EOFError, KeyError, ValueError and others by cause
-                shutil.rmtree(folder)
+        with suppress(MissingDataError, InvalidDataError):  # a damaged one is trained again
+            found: FittedRegressor = Fitted.load(folder)
+            return found
         checkpoint = cache_folder() / "checkpoints" / f"source-{key[:32]}.pt"
         return system.fit(train, valid, replace(context, checkpoint=checkpoint))
 
