@@ -177,6 +177,8 @@ def _outcome(call: Callable[[], str]) -> str | MerError:
         return MerError(_INTERRUPTED)
     except OSError as error:  # such as a full disk
         return MerError(told(error))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process ends, with its workers first
 
 
 def _interrupt(number: int, frame: Any) -> None:
