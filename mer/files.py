@@ -18,8 +18,8 @@ _FULL = 2**16
 
 def require_file(path: Path, hint: str = "") -> None:
     """Raise a `MissingDataError`, which ends with the hint, unless there is such a file."""
-    if not path.is_file():
-        state = "is a folder" if path.is_dir() else "does not exist"
+    if not os.path.isfile(path):  # unlike Path.is_file, False for a name that is too long
+        state = "is a folder" if os.path.isdir(path) else "does not exist"
         raise MissingDataError(f"{path} {state}{hint}")
 
 
