@@ -87,8 +87,10 @@ class TestParameters:
         ],
     )
     def test_wrong_types(self, name: str, parameter: str, value: Any) -> None:
-        with pytest.raises(ParameterError, match=rf"{parameter} is .*: input should be"):
-            ROWS[name].configured({parameter: value})
+        row = ROWS[name]
+        for make in (row.configured, lambda values: dataclasses.replace(row, **values)):
+            with pytest.raises(ParameterError, match=rf"{parameter} is .*: input should be"):
+                make({parameter: value})
 
     @pytest.mark.parametrize("value", [[], [0.0], [1.0, -1.0]])
     def test_values_of_c_are_positive(self, value: list[float]) -> None:

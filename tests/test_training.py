@@ -198,6 +198,12 @@ class TestLoop:
         assert len(state["rows"]) == 1
         assert all(value.isfinite().all() for value in state["network"].values())
 
+    def test_validation_that_is_not_finite_is_said_as_such(self) -> None:
+        scores = iter([Score(0.5, 1.0), Score(0.25, math.nan)])
+        message = r"^the training diverged: after epoch 1 validation gives valid_loss nan, valid_"
+        with pytest.raises(InvalidDataError, match=message):
+            fit(TrainingOptions(), lambda network: next(scores))
+
     def test_gradient_is_clipped(self) -> None:
         network, _ = fit(
             TrainingOptions(epochs=1, clip_norm=0.01),

@@ -7,6 +7,7 @@ import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_type_hints
 
@@ -124,7 +125,16 @@ class System(ABC):
     """"MIDI", "audio", "audio + MIDI" or "labels"."""
 
     def __new__(cls, **values: Any) -> Self:
-        """Remember the names of the values."""
+        """Check the types of the values and remember their names.
+
+        Raises
+        ------
+        ParameterError
+            If a value has not the type of its field.
+        """
+        for name, value in values.items():
+            if value is not getattr(cls, name, None):
+                _check_type(cls, name, value)
         system = super().__new__(cls)
         is_copy = len(values) == len(fields(cls))
         return system._stating(() if is_copy else values)
@@ -169,20 +179,17 @@ class System(ABC):
         raise ParameterError(f"{type(self).__name__} has no network to show")
 
     def configured(self, values: Mapping[str, Any]) -> Self:
-        """The system with other hyper-parameters, their names and types checked.
+        """The system with other hyper-parameters, their names checked.
 
         Raises
         ------
         ParameterError
-            If a name is unknown, or a value has not the type of the parameter.
+            If a name is unknown, or a value has not the type of the parameter or is out of range.
         """
         return replace(self, **self.checked(values))._stating({*self.stated, *values})
 
     def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Hyper-parameters as the fields take them; errors as `configured`."""
-        from pydantic import TypeAdapter, ValidationError
-
-        types = get_type_hints(type(self))
         known = [field.name for field in fields(self)]
         changes = {}
         for name, value in values.items():
@@ -194,13 +201,30 @@ class System(ABC):
             if plain(getattr(self, name)) == value:
                 continue
             changes[name] = tuple(value) if isinstance(value, list) else value
-            try:
-                TypeAdapter(types[name]).validate_python(changes[name], strict=True)
-            except ValidationError as error:
-                message = error.errors()[0]["msg"]
-                reason = f"{name} is {value!r}: {message[0].lower()}{message[1:]}"
-                raise ParameterError(f"{type(self).__name__}: {reason}") from None
         return changes
+
+
+def _check_type(kind: type[System], name: str, value: Any) -> None:
+    """Raise a ParameterError if a value has not the type of this field; unknown names pass."""
+    try:
+        from pydantic import ValidationError
+    except (
+        ImportError
+    ):  # training alone needs no pydantic: wrong types then fail where they are used
+        return
+    try:
+        _adapter(kind, name).validate_python(value, strict=True)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"]
+        reason = f"{name} is {value!r}: {message[0].lower()}{message[1:]}"
+        raise ParameterError(f"{kind.__name__}: {reason}") from None
+
+
+@cache
+def _adapter(kind: type[System], name: str) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(get_type_hints(kind).get(name, Any))
 
 
 def probabilities(corpus: Corpus, values: np.ndarray) -> pd.DataFrame:

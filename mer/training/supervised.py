@@ -218,7 +218,7 @@ def train(
     Raises
     ------
     InvalidDataError
-        If the loss is not finite; the message names the epoch and the batch.
+        If the loss of a batch or the validation score is not finite; the message names the epoch.
     """
     network.to(device)
     state = _State(network, options, seed)
@@ -232,6 +232,7 @@ def train(
         network.eval()
         with torch.inference_mode(), autocast(device):
             score = validate(network)
+        _check_score(score, state.epoch)
         state.finish_epoch(train_loss, score)
         if checkpoint is not None:
             state.save(checkpoint)
@@ -278,6 +279,15 @@ def _epoch(
         total += value.item() * len(targets)
         count += len(targets)
     return total / count
+
+
+def _check_score(score: AnyScore, epoch: int) -> None:
+    if not all(map(math.isfinite, score.order)):
+        shown = ", ".join(f"{name} {value}" for name, value in score.row.items())
+        raise InvalidDataError(
+            f"the training diverged: after epoch {epoch} validation gives {shown}; "
+            "expected finite numbers: lower the learning rate"
+        )
 
 
 def forward(network: nn.Module, inputs: Any, device: torch.device) -> Any:
