@@ -28,7 +28,7 @@ from toy_datasets import (
 from mer.clips import Clip, Corpus, Labels, file_digest
 from mer.corpora import emotify, four_quadrants, load, maestro, mirex_mood, pmemo
 from mer.corpora.annotations import CorpusWarning, audio_files, on_scale
-from mer.corpora.tables import read_table
+from mer.corpora.tables import read_lines, read_table
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.study.cards import describe
 from mer.tasks import get_task
@@ -243,7 +243,7 @@ DAMAGE = {
         (",12.5", "", "year '2008' and duration None; expected numbers"),
     ],
     "emopia/label.csv": [
-        (f"{CLIP},1", f"{CLIP},5", r"label\.csv: clip 'Q1_.*' has label '5'; expected 1-4"),
+        (f"{CLIP},1", f"{CLIP},5", r"label\.csv, row 2: clip 'Q1_.*' has label '5'; expected 1-4"),
         (f"{CLIP},1", f"{CLIP},", "has label ''; expected 1-4"),
         (f"{CLIP},1,A", CLIP, "has label None; expected 1-4"),
         (f"{CLIP},1", f"{CLIP},2", "has label 2, its name says 1"),
@@ -562,6 +562,12 @@ class TestMaestro:
             "no column 'id'; expected id, valence; its separator seems to be ';'",
         ),
         ("id,valence\n\x00,\xff", "is not a table in UTF-8"),
+        ("id,valence\na,\xff", r"a\.csv is not a table in UTF-8: .*; save it as UTF-8$"),
+        (
+            "id,valence\na,0".encode("utf-16").decode("latin-1"),
+            "UTF-8: it holds zero bytes, as UTF-16 and binary files do; save it as UTF-8$",
+        ),
+        ("id,valence\n\n\na,0,5\n", r"a\.csv, row 4 has 3 cells, the header 2; expected quotes"),
     ],
 )
 def test_tables_of_other_programs(content: str, message: str, tmp_path: Path) -> None:
@@ -576,3 +582,20 @@ def test_empty_rows_are_passed_over(tmp_path: Path) -> None:
     path.write_text("id,valence\n\na,0.5\n,\n,,\nb, 0.25,\n\n", encoding="utf-8-sig")
     rows = read_table(path, ("id", "valence"))
     assert [(row["id"], row["valence"]) for row in rows] == [("a", "0.5"), ("b", "0.25")]
+    assert [row.where for row in rows] == [f"{path}, row 3", f"{path}, row 6"]
+
+
+def test_lists_of_other_programs(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("\nQ1_a\r\n Q2_b\n", encoding="utf-8-sig")
+    assert read_lines(path) == ["Q1_a", "Q2_b"]
+    path.write_text("Q1_a", encoding="utf-16")
+    with pytest.raises(InvalidDataError, match=r"a\.txt is not text in UTF-8: .*save it as UTF-8"):
+        read_lines(path)
+
+
+def test_an_empty_row_above_a_bad_cell(build: Build) -> None:
+    folder = build("pmemo")
+    change(folder / RATINGS, "5,0.25,0.75", "\n\n5,0.25,1.2")
+    with pytest.raises(InvalidDataError, match=r"row 8: Valence\(mean\) of song '5' is '1\.2'"):
+        load("pmemo", folder=folder)

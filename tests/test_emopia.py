@@ -12,6 +12,7 @@ from rows import ROWS
 from mer.audio import audio_source
 from mer.clips import Corpus
 from mer.corpora import emopia
+from mer.corpora.annotations import CorpusWarning
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.systems.base import Context
 from mer.tasks import get_task
@@ -87,3 +88,71 @@ def test_a_split_that_is_not_there_is_not_offered(emopia_copy: Path) -> None:
     assert corpus.split_names == ["split", "split_cls", "cv10"]
     with pytest.raises(ParameterError, match="no split 'split_midibert'; it has: split, split_cls"):
         corpus.split("split_midibert")
+
+
+class TestOtherVersion:
+    def leave_out(self, folder: Path, *clips: str) -> None:
+        path = folder / "label.csv"
+        rows = path.read_text().splitlines()
+        kept = [row for row in rows if row.partition(",")[0] not in clips]
+        path.write_text("\n".join(kept) + "\n")
+        for clip in clips:
+            (folder / "midis" / f"{clip}.mid").unlink()
+
+    @pytest.mark.parametrize(("later", "version"), [({}, "another one than 1.0"), ({13: "9"}, "9")])
+    def test_clips_that_it_lacks_are_left_out(
+        self,
+        emopia_copy: Path,
+        later: dict[int, str],
+        version: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(emopia, "_LATER", later)
+        absent = [PARTS["train"][1], PARTS["train"][2], PARTS["test"][3]]
+        self.leave_out(emopia_copy, *absent)
+        with pytest.warns(CorpusWarning) as caught:
+            corpus = emopia.load(emopia_copy)
+        (warning,) = caught
+        assert str(warning.message) == (
+            f"corpus 'emopia': 13 clips in {emopia_copy}, version {version}; published results "
+            "are about the 1078 of version 1.0; its splits lack 2 in train and 1 in test of "
+            "'split', 2 in train and 1 in test of 'split_cls'"
+            + (", 1 in train and 1 in test of 'split_midibert': " if later else ": ")
+            + ", ".join(sorted(absent))
+        )
+        (fold,) = corpus.split("split_cls").folds
+        for part, ids in PARTS.items():
+            assert list(getattr(fold, part)) == [clip for clip in ids if clip not in absent]
+
+    def test_a_misspelt_name_is_an_error(self, emopia_copy: Path) -> None:
+        self.leave_out(emopia_copy, PARTS["test"][3])
+        path = emopia_copy / "split" / "test_clip.csv"
+        path.write_text(path.read_text().replace(SONGS[8], "no-such-son"))
+        with pytest.warns(CorpusWarning, match=r"its splits lack 1 in test of 'split_cls': Q"):
+            corpus = emopia.load(emopia_copy)
+        with pytest.raises(InvalidDataError, match=r"test names 2 clips .* 'Q1_no-such-son_"):
+            corpus.split("split")
+
+    def test_a_part_without_clips(self, emopia_copy: Path) -> None:
+        self.leave_out(emopia_copy, *PARTS["test"])
+        with pytest.warns(CorpusWarning, match="4 in test of 'split'"):
+            corpus = emopia.load(emopia_copy)
+        with pytest.raises(MissingDataError, match="none of the clips in test of split 'split'"):
+            corpus.split("split")
+
+    @pytest.mark.realdata
+    def test_as_many_clips_as_version_2_2(self, data_folder: Path, tmp_path: Path) -> None:
+        for path in (data_folder / "emopia").iterdir():
+            (tmp_path / path.name).symlink_to(path)
+        rows = (data_folder / "emopia" / "label.csv").read_text().splitlines()
+        (tmp_path / "label.csv").unlink()
+        (tmp_path / "label.csv").write_text("\n".join(rows[:1] + rows[8:]) + "\n")
+        with pytest.warns(
+            CorpusWarning, match=r"1071 clips .*, version 2\.2; .*in train .*'split'"
+        ):
+            corpus = emopia.load(tmp_path)
+        corpus.check()
+        for name, sizes in emopia.SPLIT_SIZES.items():
+            (fold,) = corpus.split(name).folds
+            found = (len(fold.train), len(fold.valid), len(fold.test))
+            assert 0 < sum(sizes) - sum(found) <= 7

@@ -76,13 +76,12 @@ def read_annotations(
     columns = (form.valence, form.arousal)
     labels: dict[str, Labels] = {}
     for path in (folder / name for name in form.paths):
-        rows = read_table(path, (form.id, *columns), obtain=obtain)
-        for number, row in enumerate(rows, start=2):
-            where, name = f"{path}, row {number}", f"{what}{row[form.id]!r}"
+        for row in read_table(path, (form.id, *columns), obtain=obtain):
+            name = f"{what}{row[form.id]!r}"
             if row[form.id] in labels:
-                raise InvalidDataError(f"{where}: {name} stands more than once")
+                raise InvalidDataError(f"{row.where}: {name} stands more than once")
             valence, arousal = (
-                on_scale(row[column], form.scale, f"{where}: {column} of {name}")
+                on_scale(row[column], form.scale, f"{row.where}: {column} of {name}")
                 for column in columns
             )
             labels[row[form.id]] = Labels(valence=valence, arousal=arousal)

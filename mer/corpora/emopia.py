@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from mer.clips import Clip, Corpus, Fold, Labels, Split
-from mer.corpora.annotations import audio_files
+from mer.corpora.annotations import NAMES_SHOWN, CorpusWarning, audio_files
 from mer.corpora.folds import cross_validation
 from mer.corpora.remote import Remote, RemoteFile, local_folder
 from mer.corpora.tables import read_lines, read_table
-from mer.errors import InvalidDataError
+from mer.errors import InvalidDataError, MerError, MissingDataError
 from mer.files import require_file
 
 VERSION = "1.0"
@@ -41,6 +44,9 @@ REMOTE = Remote(
 EXPECTED = {"clips": 1078, "groups": 387, "Q1": 250, "Q2": 265, "Q3": 253, "Q4": 310}
 """Counts of version 1.0."""
 
+_LATER = {1071: "2.2"}
+"""Versions that lack some clips of version 1.0, by the number of their clips."""
+
 SPLIT_SIZES = {
     "split": (876, 114, 88),
     "split_cls": (767, 198, 86),
@@ -52,7 +58,7 @@ _NAME = re.compile(r"Q([1-4])_(.{11})_(\d+)")
 
 
 def load(folder: Path | None = None) -> Corpus:
-    """EMOPIA 1.0 in its official layout.
+    """EMOPIA 1.0 in its official layout, or a version that lacks some of its clips.
 
     Parameters
     ----------
@@ -67,6 +73,12 @@ def load(folder: Path | None = None) -> Corpus:
         cross-validation) and those whose folder is there: "split" (of the release on Zenodo),
         "split_cls" (`dataset/split` of github.com/seungheondoh/EMOPIA_cls, used by the papers)
         and "split_midibert" (of github.com/wazenmai/MIDI-BERT, as lists of clip names; leaky).
+        Clips that another version lacks are left out of them.
+
+    Warns
+    -----
+    CorpusWarning
+        If it is another version: how many clips of which split it lacks.
 
     Raises
     ------
@@ -76,37 +88,59 @@ def load(folder: Path | None = None) -> Corpus:
         If a label or a file name does not fit, or counts differ from the published ones.
     """
     folder = local_folder(REMOTE, "emopia", folder)
-    return Corpus(
+    clips = _clips(folder)
+    published = [name for name in SPLIT_SIZES if (folder / name).is_dir()]
+    corpus = Corpus(
         "emopia",
-        _clips(folder),
+        clips,
         licence=LICENCE,
         citation=CITATION,
         splits={
-            **{
-                name: partial(_published_split, folder, name)
-                for name in SPLIT_SIZES
-                if (folder / name).is_dir()
-            },
+            **{name: partial(_published_split, folder, name) for name in published},
             "cv10": partial(cross_validation, n_folds=10),
         },
-        expected=EXPECTED,
+        expected={"clips": len(clips)} if len(clips) in _LATER else EXPECTED,
     )
+    if len(clips) != EXPECTED["clips"]:
+        _report_version(corpus, folder, published)
+    return corpus
+
+
+def _report_version(corpus: Corpus, folder: Path, splits: Sequence[str]) -> None:
+    """Warn of another version, and of what its splits lack."""
+    texts, names = [], set()
+    for name in splits:
+        with suppress(MerError):  # a damaged split is an error when it is asked for
+            parts = _parts(folder / name)
+            absent = _absent(corpus, parts)
+            counts = {part: len(absent.intersection(ids)) for part, ids in parts.items()}
+            lacking = [f"{count} in {part}" for part, count in counts.items() if count]
+            texts += [f"{' and '.join(lacking)} of {name!r}"] if lacking else []
+            names |= absent
+    if texts or len(corpus) in _LATER:
+        version = _LATER.get(len(corpus), f"another one than {VERSION}")
+        shown = ", ".join(sorted(names)[:NAMES_SHOWN])
+        what = f"; its splits lack {', '.join(texts)}: {shown}" if texts else ""
+        warnings.warn(
+            f"corpus 'emopia': {len(corpus)} clips in {folder}, version {version}; published "
+            f"results are about the {EXPECTED['clips']} of version {VERSION}{what}",
+            CorpusWarning,
+            stacklevel=3,
+        )
 
 
 def _clips(folder: Path) -> list[Clip]:
     path, recordings = folder / "label.csv", audio_files(folder / "audios")
     clips = []
     for row in read_table(path, ("ID", "4Q", "annotator")):
-        name = row["ID"]
-        match = _NAME.fullmatch(name)
+        name, where = row["ID"], f"{row.where}: clip {row['ID']!r}"
+        match = _NAME.fullmatch(name or "")
         if match is None:
-            raise InvalidDataError(f"{path}: clip {name!r}; expected a name like Q1_<song>_0")
+            raise InvalidDataError(f"{where}; expected a name like Q1_<song>_0")
         if row["4Q"] not in ("1", "2", "3", "4"):
-            raise InvalidDataError(f"{path}: clip {name!r} has label {row['4Q']!r}; expected 1-4")
+            raise InvalidDataError(f"{where} has label {row['4Q']!r}; expected 1-4")
         if row["4Q"] != match[1]:
-            raise InvalidDataError(
-                f"{path}: clip {name!r} has label {row['4Q']}, its name says {match[1]}"
-            )
+            raise InvalidDataError(f"{where} has label {row['4Q']}, its name says {match[1]}")
         midi = folder / "midis" / f"{name}.mid"
         require_file(midi, f", but {path.name} lists the clip")
         clips.append(
@@ -123,13 +157,34 @@ def _clips(folder: Path) -> list[Clip]:
 
 
 def _published_split(folder: Path, name: str, corpus: Corpus) -> Split:
-    train, valid, test = (_part(folder / name, part) for part in ("train", "valid", "test"))
-    sizes = (len(train), len(valid), len(test))
+    parts = _parts(folder / name)
+    sizes = tuple(map(len, parts.values()))
     if len(corpus) == EXPECTED["clips"] and sizes != SPLIT_SIZES[name]:
         raise InvalidDataError(
             f"{folder / name}: parts have {sizes} clips, expected {SPLIT_SIZES[name]}"
         )
-    return Split(name, (Fold(train, valid, test),), leaky=name == "split_midibert")
+    absent = _absent(corpus, parts)
+    kept = {part: tuple(c for c in ids if c not in absent) for part, ids in parts.items()}
+    empty = [part for part, ids in kept.items() if parts[part] and not ids]
+    if empty:
+        raise MissingDataError(
+            f"corpus 'emopia' has none of the clips in {empty[0]} of split {name!r} in {folder}"
+        )
+    return Split(name, (Fold(**kept),), leaky=name == "split_midibert")
+
+
+def _absent(corpus: Corpus, parts: Mapping[str, Sequence[str]]) -> set[str]:
+    """Clips of a split that another version lacks.
+
+    None if the version is not known and the split does not hold all clips of the corpus: then
+    names may be misspelt.
+    """
+    names, known = {name for ids in parts.values() for name in ids}, set(corpus.ids)
+    return names - known if len(corpus) in _LATER or known <= names else set()
+
+
+def _parts(folder: Path) -> dict[str, tuple[str, ...]]:
+    return {part: _part(folder, part) for part in ("train", "valid", "test")}
 
 
 def _part(folder: Path, part: str) -> tuple[str, ...]:

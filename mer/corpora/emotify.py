@@ -12,7 +12,7 @@ import pandas as pd
 from mer.clips import Clip, Corpus, Labels
 from mer.corpora.annotations import audio_files, lexicon, matched, read_annotations
 from mer.corpora.folds import regression_splits
-from mer.corpora.tables import inner_folder, read_table
+from mer.corpora.tables import Row, inner_folder, read_table
 from mer.errors import InvalidDataError, MissingDataError
 from mer.paths import data_folder
 
@@ -119,10 +119,9 @@ def ratings(folder: Path | None = None) -> pd.DataFrame:
     """
     folder = folder or data_folder() / "emotify"
     words = _lexicon(folder)
-    path = folder / "data.csv"
-    rows = read_table(path, ("track id", "genre", *EMOTIONS), obtain=OBTAIN)
+    rows = read_table(folder / "data.csv", ("track id", "genre", *EMOTIONS), obtain=OBTAIN)
     table = pd.DataFrame(
-        [_rating(row, f"{path}, row {number}") for number, row in enumerate(rows, start=2)],
+        [_rating(row) for row in rows],
         columns=["id", "track", *EMOTIONS],
     )
     table = table.sort_values("track", kind="stable", ignore_index=True)
@@ -165,8 +164,8 @@ def _lexicon(folder: Path) -> dict[str, np.ndarray]:
     }
 
 
-def _rating(row: dict[str, str], where: str) -> tuple[str | int, ...]:
-    track = row["track id"]
+def _rating(row: Row) -> tuple[str | int, ...]:
+    track, where = row["track id"], row.where
     last = _TRACKS_PER_GENRE * len(GENRES)
     if not track.isdecimal() or not 1 <= int(track) <= last:
         raise InvalidDataError(f"{where}: track id is {track!r}; expected 1 to {last}")

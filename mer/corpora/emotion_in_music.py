@@ -201,7 +201,7 @@ def _songs(folder: Path, source: Release) -> dict[str, dict[str, str]] | None:
         return None
     songs = {}
     for path, columns in tables.items():
-        for row in read_table(folder / path, columns):
+        for row in read_table(folder / path, columns, longer=True):  # as published
             # Text of the published tables is padded with tabs
             song, *texts = (" ".join((row[column] or "").split()) for column in columns)
             songs[song] = dict(zip(("artist", "title", "genre"), texts, strict=True))

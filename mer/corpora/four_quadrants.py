@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mer.clips import Clip, Corpus, Labels
@@ -95,8 +96,8 @@ def load(folder: Path | None = None) -> Corpus:
 def _quadrants(path: Path) -> dict[str, str]:
     quadrants: dict[str, str] = {}
     rows = read_table(path, ("Song", "Quadrant"), obtain=OBTAIN)
-    for number, row in enumerate(rows, start=2):
-        where = f"{path}, row {number}: song {row['Song']!r}"
+    for row in rows:
+        where = f"{row.where}: song {row['Song']!r}"
         if row["Song"] in quadrants:
             raise InvalidDataError(f"{where} stands more than once")
         if row["Quadrant"] not in QUADRANTS:
@@ -108,7 +109,7 @@ def _quadrants(path: Path) -> dict[str, str]:
 
 
 def _check_tables(
-    folder: Path, quadrants: dict[str, str], songs: dict[str, dict[str, str]]
+    folder: Path, quadrants: dict[str, str], songs: Mapping[str, dict[str, str]]
 ) -> None:
     for song, name in quadrants.items():
         listed = songs[song]["Quadrant"] if song in songs else None

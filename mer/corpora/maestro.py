@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mer.clips import Clip, Corpus, Fold, Split
 from mer.corpora.remote import Remote, local_folder
-from mer.corpora.tables import read_table
+from mer.corpora.tables import Row, read_table
 from mer.errors import InvalidDataError
 from mer.files import require_file
 
@@ -79,17 +79,17 @@ def load(folder: Path | None = None) -> Corpus:
     )
 
 
-def _clip(path: Path, row: dict[str, str]) -> Clip:
+def _clip(path: Path, row: Row) -> Clip:
     name = row["midi_filename"]
     if row["split"] not in _PARTS:
         raise InvalidDataError(
-            f"{path}: {name} is in split {row['split']!r}; expected {', '.join(_PARTS)}"
+            f"{row.where}: {name} is in split {row['split']!r}; expected {', '.join(_PARTS)}"
         )
     try:
         year, duration = int(row["year"]), float(row["duration"])
     except (ValueError, TypeError):
         raise InvalidDataError(
-            f"{path}: {name} has year {row['year']!r} and duration {row['duration']!r}; "
+            f"{row.where}: {name} has year {row['year']!r} and duration {row['duration']!r}; "
             "expected numbers"
         ) from None
     midi, audio = path.parent / name, path.parent / row["audio_filename"]
@@ -108,7 +108,7 @@ def _id(row: dict[str, str]) -> str:
     return Path(row["midi_filename"]).with_suffix("").as_posix()
 
 
-def _official_split(rows: list[dict[str, str]], whole: bool, corpus: Corpus) -> Split:
+def _official_split(rows: list[Row], whole: bool, corpus: Corpus) -> Split:
     train, valid, test = (
         tuple(_id(row) for row in rows if row["split"] == part) for part in _PARTS
     )

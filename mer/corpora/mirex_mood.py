@@ -86,7 +86,8 @@ def load(folder: Path | None = None) -> Corpus:
     """
     folder = folder or data_folder() / "mirex_mood"
     clusters, words = (read_lines(folder / f"{n}.txt", OBTAIN) for n in ("clusters", "categories"))
-    rows = read_table(folder / "tracks.csv", ("Title", "Artist", "Filename"), delimiter=";")
+    columns = ("Title", "Artist", "Filename")
+    rows = read_table(folder / "tracks.csv", columns, delimiter=";", longer=True)
     if not len(clusters) == len(words) == len(rows):
         raise InvalidDataError(
             f"{folder}: found {len(clusters)} clusters, {len(words)} categories and {len(rows)} "

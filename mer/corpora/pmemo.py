@@ -97,7 +97,7 @@ def load(folder: Path | None = None) -> Corpus:
 
 def _songs(path: Path) -> dict[str, dict[str, str]]:
     rows = read_table(path, ("musicId", "title", "artist"), obtain=OBTAIN)
-    for number, row in enumerate(rows, start=2):
+    for row in rows:
         if not row["artist"]:
-            raise InvalidDataError(f"{path}, row {number}: song {row['musicId']!r} has no artist")
+            raise InvalidDataError(f"{row.where}: song {row['musicId']!r} has no artist")
     return {row["musicId"]: row for row in rows}

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mer.errors import InvalidDataError
 from mer.files import require_file
+
+
+class Row(dict[str, str]):
+    """Cells of a row by column, with the place of the row, such as "<path>, row 2"."""
+
+    where: str
 
 
 def read_table(
@@ -18,7 +26,8 @@ def read_table(
     delimiter: str = ",",
     encoding: str = "utf-8-sig",
     obtain: str = "",
-) -> list[dict[str, str]]:
+    longer: bool = False,
+) -> list[Row]:
     """Rows of a CSV file, by column name; spaces after a delimiter do not count.
 
     Parameters
@@ -30,29 +39,30 @@ def read_table(
         By default UTF-8, with or without a byte order mark.
     obtain : str
         How to get the file, for the message if it is missing.
+    longer : bool
+        Whether rows may have more cells than the header.
 
     Returns
     -------
-    list of dict
-        Every column of the file, as text; rows without any are passed over.
+    list of Row
+        Every column of the file, as text; rows without any are passed over, but counted.
 
     Raises
     ------
     MissingDataError
         If there is no such file.
     InvalidDataError
-        If it is not such a table, or a column is missing.
+        If it is not such a table, a column is missing, or a row is longer than the header.
     """
-    require_file(path, obtain and f"; {obtain}")
+    text = _read_text(path, encoding, obtain, "a table")
+    file = io.StringIO(text, newline="")
+    reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
     try:
-        with path.open(newline="", encoding=encoding) as file:
-            reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True)
-            header = list(reader.fieldnames or [])
-            missing = [column for column in columns if column not in header]
-            rows = [] if missing else [row for row in reader if any(_texts(row))]
-    except (UnicodeDecodeError, csv.Error) as error:
-        name = encoding.removesuffix("-sig").upper()
-        raise InvalidDataError(f"{path} is not a table in {name}: {error}") from None
+        header = list(reader.fieldnames or [])
+        missing = [column for column in columns if column not in header]
+        rows = [] if missing else list(_rows(path, reader, longer))
+    except csv.Error as error:
+        raise InvalidDataError(f"{path} is not a table: {error}") from None
     if missing:
         others = [mark for mark in ",;\t" if mark != delimiter and mark in "".join(header)]
         hint = f"; its separator seems to be {others[0]!r}, not {delimiter!r}" if others else ""
@@ -62,6 +72,21 @@ def read_table(
     return rows
 
 
+def _rows(path: Path, reader: csv.DictReader[str], longer: bool) -> Iterator[Row]:
+    """Rows with any text."""
+    for cells in reader:
+        row = Row(cells)
+        row.where = f"{path}, row {reader.line_num}"
+        extra: Any = cells.get(reader.restkey)
+        if any(extra or ()) and not longer:
+            raise InvalidDataError(
+                f"{row.where} has {len(row) - 1 + len(extra)} cells, the header {len(row) - 1}; "
+                "expected quotes around text with a separator, and a point in decimal numbers"
+            )
+        if any(_texts(row)):
+            yield row
+
+
 def _texts(row: dict[Any, Any]) -> Iterator[str | None]:
     """Values of a row; those beyond the last column are a list of their own."""
     for value in row.values():
@@ -69,16 +94,34 @@ def _texts(row: dict[Any, Any]) -> Iterator[str | None]:
 
 
 def read_lines(path: Path, obtain: str = "") -> list[str]:
-    """Lines of a text file without the spaces around them, but for empty ones.
+    """Lines of a text file in UTF-8 without the spaces around them, but for empty ones.
 
     Raises
     ------
     MissingDataError
         If there is no such file; the message includes `obtain`.
+    InvalidDataError
+        If it is not such text.
     """
-    require_file(path, obtain and f"; {obtain}")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = _read_text(path, "utf-8-sig", obtain, "text").splitlines()
     return [line.strip() for line in lines if line.strip()]
+
+
+def _read_text(path: Path, encoding: str, obtain: str, what: str) -> str:
+    """Text of a file; a byte order mark of UTF-8 goes before the encoding."""
+    require_file(path, obtain and f"; {obtain}")
+    content = path.read_bytes()
+    if content.startswith(codecs.BOM_UTF8):
+        encoding = "utf-8-sig"
+    name = encoding.removesuffix("-sig").upper()
+    try:
+        if b"\0" in content:
+            raise ValueError("it holds zero bytes, as UTF-16 and binary files do")
+        return content.decode(encoding)
+    except ValueError as error:
+        raise InvalidDataError(
+            f"{path} is not {what} in {name}: {error}; save it as {name}"
+        ) from None
 
 
 def inner_folder(folder: Path, name: str) -> Path:
