@@ -82,7 +82,7 @@ class Settings(BaseModel):
         if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
             try:
                 return json.loads(value)
-            except json.JSONDecodeError:
+            except (json.JSONDecodeError, RecursionError):
                 return value
         return value
 
@@ -171,6 +171,6 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
             raise ParameterError(f"found {assignment!r}; expected name=value, such as seeds=[0,1]")
         try:
             values[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError, TypeError):
-            values[name] = text
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            values[name] = text  # of many brackets, Python's parser runs out of memory
     return values
