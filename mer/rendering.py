@@ -137,7 +137,7 @@ def render_midi(
     command += ["-o", f"synth.reverb.room-size={sound.room}"]
     command += ["-r", str(sample_rate), "-O", "float", "-o", "synth.cpu-cores=1"]
     command += ["-T", "raw", "-F", "-", str(soundfont.resolve())]
-    with _plain_file(midi) as path:
+    with plain_file(midi) as path:
         mono = _samples_of([*command, str(path)], midi, last, sample_rate)
     notes = [track.notes.numpy() for track in score.tracks]
     begins = max((float(n["time"].max()) for n in notes if len(n["time"])), default=0.0)
@@ -150,8 +150,8 @@ def render_midi(
 
 
 @contextmanager
-def _plain_file(midi: Path) -> Iterator[Path]:
-    """The file, or a copy where it holds more than FluidSynth reads."""
+def plain_file(midi: Path) -> Iterator[Path]:
+    """The file, or a copy of what FluidSynth reads where it holds more."""
     content = plain_content(midi)
     if midi.read_bytes().startswith(content):
         yield midi.resolve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 import tracemalloc
@@ -197,11 +198,17 @@ def test_last_event_follows_the_tempos(tmp_path: Path) -> None:
 
 @pytest.mark.realdata
 def test_real_files_are_believed(data_folder: Path) -> None:
+    """Their notes are the same bytes as ever, and they sound without a copy."""
     files = sorted((data_folder / "emopia").rglob("*.mid"))
     assert len(files) == 1078
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert all(read_score(path)[1] > 1 for path in files[::20])
+        notes = b"".join(read_notes(path).tobytes() for path in files[::45])
+    assert hashlib.sha256(notes).hexdigest()[:16] == "37c818902ab9a700"
+    for path in files[::20]:
+        with rendering.plain_file(path) as used:
+            assert used == path.resolve()
 
 
 @pytest.mark.parametrize("use", [read_notes, rendering.render_midi])
