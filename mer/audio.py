@@ -16,7 +16,7 @@ from mer.clips import Clip, file_digest
 from mer.errors import DataWarning, InvalidDataError, MissingDataError, ParameterError
 from mer.files import atomic_path, require_file
 from mer.libraries import load_librosa
-from mer.paths import cache_folder
+from mer.paths import cache_folder, native
 from mer.rendering import check_rate
 
 _EXPECTED = "; expected an audio file"
@@ -70,7 +70,7 @@ def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, 
     if sample_rate is not None:
         check_rate(sample_rate, *_RATES)
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(native(path)) as file:
             _check_header(file, path)
             blocks = list(_blocks(file, path, -1, True))  # several only where one is damaged
             mono = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
@@ -107,7 +107,7 @@ def _header(path: Path) -> Any:
 
     _check_kind(path)
     try:
-        header = soundfile.info(path)
+        header = soundfile.info(native(path))
     except soundfile.LibsndfileError as error:
         raise _unreadable(path, error) from None
     _check_header(header, path)
@@ -153,7 +153,7 @@ def audio_blocks(
         raise ParameterError(f"block_seconds is {block_seconds}; expected a positive number")
     _check_kind(path)
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(native(path)) as file:
             _check_header(file, path)
             decoded = _blocks(file, path, max(1, round(block_seconds * file.samplerate)), mono)
             yield from _resampled_blocks(decoded, file.samplerate, sample_rate)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -28,7 +30,6 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Datasets: what is here, and downloading.", no_args_is_help=True)
 app.add_typer(data, name="data")
-_out = Console()
 _INTERRUPTED = 130
 
 
@@ -61,8 +62,14 @@ def study(
         str | None, typer.Option(help="Dask scheduler, such as tcp://scheduler:8786.")
     ] = None,
     n_jobs: Annotated[int | None, typer.Option(help="Processes; one a core if left out.")] = None,
+    rest: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Run the notebooks: compute what is not stored, and store it."""
+    if rest:
+        raise ParameterError(
+            f"found {rest[0]!r}, which belongs to no option; expected quotes around a parameter "
+            "with spaces, such as -p 'seeds=[0, 1]'"
+        )
     from mer.study.notebooks import start_server
 
     start_server(["mer.papers.overview"])
@@ -277,12 +284,14 @@ def list_data() -> None:
     table = Table("corpus", "clips", "groups", "state", title=f"datasets below {data_folder()}")
     for name in CORPORA:
         try:
-            corpus = load(name)
-            counts = corpus.counts()
-            table.add_row(name, str(counts["clips"]), str(counts["groups"]), "ready")
-        except MerError as error:
+            with warnings.catch_warnings(record=True) as found:
+                warnings.simplefilter("always", DataWarning)
+                counts = load(name).counts()
+            state = f"ready; 'mer data check {name}' says what it lacks" if found else "ready"
+            table.add_row(name, str(counts["clips"]), str(counts["groups"]), state)
+        except (MerError, OSError) as error:
             table.add_row(name, "–", "–", str(error))
-    _out.print(table)
+    Console(markup=False, emoji=False).print(table)  # paths may look like either
 
 
 @data.command()
@@ -338,6 +347,8 @@ def _plain_warnings() -> Iterator[None]:
 
 def main() -> None:
     """Run the command line; a user's mistake ends it with one sentence and status 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be UTF-8
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: no process stays behind
     try:
         with _plain_warnings():
@@ -347,7 +358,9 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:  # such as a full disk
         place = f" {error.filename}:" if error.filename else ""
-        reason = error.strerror or error
+        reason = error.strerror or str(error)
+        if error.errno == errno.ENAMETOOLONG:
+            reason += "; give a shorter one, for what is written with -o"
         print(f"mer: a file cannot be read or written:{place} {reason}", file=sys.stderr)
         sys.exit(1)
     except SystemExit as end:

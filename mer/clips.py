@@ -102,7 +102,8 @@ class Corpus(Sequence[Clip]):
     Raises
     ------
     InvalidDataError
-        If an id stands twice, or the corpus is empty.
+        If an id stands twice, an id or a group is no text, a file is no Path, or the corpus is
+        empty.
     """
 
     def __init__(
@@ -123,6 +124,15 @@ class Corpus(Sequence[Clip]):
         self.expected = MappingProxyType(dict(expected or {}))
         if not self.clips:
             raise InvalidDataError(f"corpus {name!r} has no clips")
+        for clip in self.clips:
+            _check_text(f"corpus {name!r}: clip id", clip.id)
+            _check_text(f"corpus {name!r}: group of clip {clip.id!r}", clip.group)
+            for kind, path in (("audio", clip.audio), ("midi", clip.midi)):
+                if not isinstance(path, Path | None):
+                    raise InvalidDataError(
+                        f"corpus {name!r}: {kind} of clip {clip.id!r} is {path!r}; expected a "
+                        "pathlib.Path or None"
+                    )
         twice = [clip_id for clip_id, n in Counter(c.id for c in self.clips).items() if n > 1]
         if twice:
             raise InvalidDataError(f"corpus {name!r}: clip id {twice[0]!r} stands more than once")
@@ -272,6 +282,18 @@ class Corpus(Sequence[Clip]):
         return pd.DataFrame(
             [{"id": clip.id, "group": clip.group, **asdict(clip.labels)} for clip in self.clips]
         )
+
+
+def _check_text(what: str, value: Any) -> None:
+    """Raise an InvalidDataError unless a value is a line of text that a file in UTF-8 can hold."""
+    if not isinstance(value, str) or "\n" in value or "\r" in value:
+        raise InvalidDataError(f"{what} is {value!r}; expected one line of text (str)")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidDataError(
+            f"{what} is {value!r}, which comes from a name that is not UTF-8; rename the file"
+        ) from None
 
 
 def quadrant_of(valence: float, arousal: float) -> int:

@@ -7,8 +7,12 @@ class MerError(Exception):
     """Base of all errors with a message meant for the user.
 
     A message states what was found, what was expected, and what to do. Jupyter shows the
-    message alone, without a traceback.
+    message alone, without a traceback. Bytes of a file name that are not UTF-8 stand in it as
+    escapes, so that everything can show and store it.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_printable(message))
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
@@ -28,3 +32,10 @@ class ParameterError(MerError):
 
 class DataWarning(UserWarning):
     """A file is there and used, but lacks something or is not what it says."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_printable(message))
+
+
+def _printable(message: object) -> str:
+    return str(message).encode("utf-8", "backslashreplace").decode("utf-8")

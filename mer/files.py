@@ -18,8 +18,12 @@ _FULL = 2**16
 
 def require_file(path: Path, hint: str = "") -> None:
     """Raise a `MissingDataError`, which ends with the hint, unless there is such a file."""
-    if not os.path.isfile(path):  # unlike Path.is_file, False for a name that is too long
-        state = "is a folder" if os.path.isdir(path) else "does not exist"
+    try:
+        is_file = path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise MissingDataError(f"{path} cannot be read: {error.strerror}{hint}") from None
+    if not is_file:
+        state = "is a folder" if path.is_dir() else "does not exist"
         raise MissingDataError(f"{path} {state}{hint}")
 
 

@@ -8,6 +8,7 @@ import pytest
 from conftest import Run, write_table
 
 from mer import __version__
+from mer.corpora import CORPORA, module_of
 from mer.study import profiles
 
 
@@ -59,6 +60,11 @@ def test_what_a_corpus_warns_of_is_a_sentence(
         (("study", "-p", "systems=['X']"), "unknown system 'X'; the systems are: Constant; Song"),
         (("study", "-p", "seeds"), "found 'seeds'; expected name=value"),
         (("study", "-p", "seeds=zero"), "parameter 'seeds' is 'zero'"),
+        (("study", "-p", "seeds=0,1"), "parameter 'seeds' is '0,1': input should be a valid list"),
+        (
+            ("study", "-p", "seeds=[0,", "1]"),
+            "found '1]', which belongs to no option; expected quo",
+        ),
         (("study", "--notebook", "baseline"), "unknown notebook 'baseline'; the notebooks are:"),
     ],
 )
@@ -102,6 +108,35 @@ def test_missing_data_folder_says_what_to_do(
     assert status == 1
     assert f"{tmp_path / 'none' / 'emopia'} does not exist" in err
     assert "mer data fetch emopia" in err
+
+
+def test_list_says_where_missing_corpora_come_from(
+    mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Such a name looks like markup of the library that prints the table
+    monkeypatch.setenv("MER_DATA", str(tmp_path / "[/b] :smile: \udcff"))
+    monkeypatch.setenv("COLUMNS", "1000")
+    status, out, err = mer("data", "list")
+    assert (status, err) == (0, "")
+    assert "/[/b] :smile: \\udcff" in out
+    rows = dict(line.strip("│ ").split(None, 1) for line in out.splitlines() if "│" in line)
+    assert list(rows) == list(CORPORA)
+    for name in CORPORA:
+        text = getattr(module_of(name), "OBTAIN", f"'mer data fetch {name}'")
+        assert ("ready" if "composed" in name else text.replace("\udcff", "?")) in rows[name]
+
+
+def test_warnings_of_a_corpus_stay_out_of_the_list(
+    mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MER_DATA", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    header = ("song_id", "mean_arousal", "mean_valence")
+    table = tmp_path / "emotion_in_music" / "annotations" / "static_annotations.csv"
+    write_table(table, header, [[song, 5, 6] for song in range(30)])
+    status, out, err = mer("data", "list")
+    assert (status, err) == (0, "")
+    assert "│ ready; 'mer data check emotion_in_music' says what it lacks" in out
 
 
 def test_outside_a_checkout(mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,31 @@ class TestCorpus:
     def test_an_id_stands_once(self) -> None:
         with pytest.raises(InvalidDataError, match="'toy': clip id 'a' stands more than once"):
             corpus(clip("a"), clip("b"), clip("a"))
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            ((1, "g"), "clip id is 1; expected one line of text"),
+            (("a", None), "group of clip 'a' is None; expected one line"),
+            (("a\nb", "g"), r"clip id is 'a\\nb'; expected one line of text"),
+            (("a", "g\r"), r"group of clip 'a' is 'g\\r'; expected one line of text"),
+            (("a\udcff", "g"), r"clip id is 'a\\udcff', which comes from a name that is not UTF-8"),
+            (
+                ("a", "g\udcff"),
+                r"group of clip 'a' is 'g\\udcff', which comes from a name .*rename",
+            ),
+        ],
+    )
+    def test_ids_and_groups_are_text(self, values: tuple[Any, Any], message: str) -> None:
+        with pytest.raises(InvalidDataError, match=f"^corpus 'toy': {message}"):
+            corpus(Clip(*values))
+
+    @pytest.mark.parametrize("kind", ["audio", "midi"])
+    def test_files_are_paths(self, kind: str) -> None:
+        given: Any = {kind: "a.mid"}
+        message = f"'toy': {kind} of clip 'a' is 'a.mid'; expected a pathlib.Path or None$"
+        with pytest.raises(InvalidDataError, match=message):
+            corpus(Clip("a", "g", **given))
 
     def test_there_are_clips(self) -> None:
         with pytest.raises(InvalidDataError, match="'toy' has no clips"):

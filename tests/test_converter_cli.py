@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,8 @@ import soundfile
 from conftest import Run
 
 from mer import separation, transcription
+from mer.audio import load_audio
+from mer.errors import InvalidDataError
 from mer.features.notes import read_notes
 from mer.separation import SOURCES
 
@@ -124,9 +127,12 @@ MISTAKES = [
     ("transcribe", output("gone/song.mid"), "gone does not exist; expected a folder to write in"),
     ("transcribe", output("song.wav"), "song.wav; expected a name that ends in .mid"),
     ("transcribe", output("a.mid/"), "a.mid cannot be written; name another file with -o"),
+    ("transcribe", output(f"{256 * 'a'}.mid"), "File name too long; give a shorter one, for what"),
+    ("transcribe", lambda _: [Path(256 * "a")], "aa cannot be read: File name too long; expected"),
     *(("separate", *case) for case in UNUSABLE),
     ("separate", output("gone/stems"), "gone does not exist; expected a folder to write in"),
     ("separate", output("song.wav"), "song.wav, a file; expected a folder"),
+    ("separate", output(256 * "a"), "File name too long; give a shorter one, for what is written"),
     ("separate", output("./", audio="vocals.wav"), "cannot take the stems; name another folder"),
 ]
 
@@ -158,6 +164,29 @@ def test_unknown_converter(mer: Run, tmp_path: Path, command: str, option: str, 
     status, _, err = mer(command, song, f"--{option}", "ears")
     assert (status, err) == (1, f"mer: unknown {option} 'ears'; the {option}s are: {known}\n")
     assert list(tmp_path.iterdir()) == [song]
+
+
+# A name that looks like markup, one of 255 bytes, one that is not UTF-8
+NAMES = ("[/b] [bold]x", 125 * "ü" + "x", "\udcff x")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_files(
+    mer: Run, transcribe: Run, separate: Run, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    song = tone(tmp_path / "song.wav", 1).rename(tmp_path / f"{name}.wav")
+    shown = str(tmp_path / name).replace("\udcff", "\\udcff")
+    assert transcribe(song) == (0, f"wrote {shown}.mid: 1 note in 1.0 s of audio\n", "")
+    assert len(read_notes(tmp_path / f"{name}.mid")) == 1
+    status, out, err = separate(song, "-o", tmp_path / name)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"wrote {', '.join(SOURCES)} in {shown}: 1.0 s at 16000 Hz")
+    assert sorted(path.stem for path in (tmp_path / name).iterdir()) == sorted(SOURCES)
+    song.write_bytes(b"x")
+    with pytest.raises(InvalidDataError, match=re.escape(shown)) as caught:
+        load_audio(song)
+    assert str(caught.value).encode()
 
 
 class TestTranscribe:

@@ -192,6 +192,9 @@ class WeightedSum(nn.Module):
         return answer
 
 
+NARROW = r"^model Narrow gave a Tensor of shape \(\d+, 1\) .* of shape \(\d+, 2\): a row"
+
+
 class TestFusion:
     @pytest.mark.parametrize("name", ["C1D, early", "C1D, mid", "C2D, late"])
     def test_frozen_head_is_the_whole_network(
@@ -265,6 +268,24 @@ class TestFusion:
         permuted = inputs[:, [0, 1, 3, 2]]
         found = fitted.predict_log_mels(inputs)
         assert not np.allclose(fitted.predict_log_mels(permuted), found, atol=1e-6)
+
+    def test_head_of_one_dimension(self, parts: Parts) -> None:
+        class Narrow(WeightedSum):
+            def forward(self, features: Tensor) -> Tensor:
+                return super().forward(features)[:, :1]
+
+        system = fused("EmoMucs-C1D, late, freeze", head=Narrow)
+        with pytest.raises(ParameterError, match=NARROW):
+            system.fit(parts[0], parts[1], context())
+
+    def test_source_model_of_one_dimension(self, parts: Parts) -> None:
+        class Narrow(C1D):
+            def forward(self, *inputs: Any, **options: Any) -> Tensor:
+                return super().forward(*inputs, **options)[:, :1]
+
+        system = fused("EmoMucs-C1D, late, freeze", model=Narrow)
+        with pytest.raises(ParameterError, match=NARROW):
+            system.fit(parts[0], parts[1], context())
 
     def test_parts_of_ones_own(self, parts: Parts) -> None:
         class Wide(C1D):

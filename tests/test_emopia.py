@@ -11,7 +11,7 @@ from rows import ROWS
 
 from mer.audio import audio_source
 from mer.clips import Corpus
-from mer.corpora import emopia
+from mer.corpora import emopia, load
 from mer.corpora.annotations import CorpusWarning
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.systems.base import Context
@@ -34,6 +34,9 @@ class TestTiny:
         (fold,) = split.folds
         assert not split.leaky
         assert {part: list(getattr(fold, part)) for part in PARTS} == PARTS
+
+    def test_folder_as_text(self, tiny: Corpus, emopia_folder: Path) -> None:
+        assert load("emopia", folder=str(emopia_folder)).ids == tiny.ids
 
     def test_midibert_split_is_leaky(self, tiny: Corpus) -> None:
         split = tiny.split("split_midibert")

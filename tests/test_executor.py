@@ -33,6 +33,7 @@ from mer.study.settings import Settings
 from mer.study.specs import RunSpec, plan
 from mer.study.store import RunStore
 from mer.study.study import Study
+from mer.study.tables import Table
 
 LSTM = "LSTM-Attn + MIDI-like"
 
@@ -391,6 +392,24 @@ class TestStoredStudy:
     def test_nothing_left_to_run(self, study: Study) -> None:
         with pytest.raises(ParameterError, match="nothing to run: none of systems"):
             study.run(study.specs({"Symbolic-LR": ROWS["Symbolic-LR"]}))
+
+    def test_a_later_table_without_the_chosen_rows(
+        self, corpus: Corpus, study: Study, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        rows = {"Constant": ROWS["Constant"]}
+        execute(study.specs(rows), corpus, study.store)
+        study.run(Table("1", "First", rows, tasks=("4Q", "A")))
+        assert capsys.readouterr().out == ""
+        later = Table("2", "Second", {"Symbolic-LR": ROWS["Symbolic-LR"]})
+        for one in (study, study.on("emopia")):
+            empty = one.run(later)
+            assert capsys.readouterr().out == (
+                "Nothing to show here: none of systems ['Constant', 'Song-lookup'] and tasks "
+                "['4Q', 'A'] belongs to Table 2, second.\n"
+            )
+            assert (len(empty.predictions), len(empty.scores), empty.missing) == (0, 0, [])
+            (text,) = empty.plot().axes[0].texts
+            assert text.get_text() == "Nothing to show: none of these rows was run."
 
 
 def level(fitted: Any, spec: RunSpec, corpus: Corpus, fold: Any) -> float:

@@ -213,7 +213,9 @@ def test_real_files_are_believed(data_folder: Path) -> None:
 
 @pytest.mark.parametrize("use", [read_notes, rendering.render_midi])
 def test_name_that_is_too_long(use: Callable[[Path], object], tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match=r"a\.mid does not exist; expected a MIDI file"):
+    with pytest.raises(
+        MissingDataError, match=r"a\.mid cannot be read: .* too long; expected a MIDI"
+    ):
         use(tmp_path / f"{'a' * 5000}.mid")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 from typing import Any
 
@@ -96,6 +97,25 @@ def test_all_figures_have_the_width_of_the_book_and_are_not_left_open(tiny: Corp
         assert figure.get_figwidth() == plots.WIDTH
         figure.draw_without_rendering()
     assert plt.get_fignums() == []
+
+
+def test_names_with_dollar_signs_are_no_formulas() -> None:
+    name = r"a$\foo$ & <b>"
+    frame = scores().replace({"S": name, "4Q": f"4{name}"})
+    table = pd.DataFrame(np.eye(2), index=[name, "b"], columns=["a", name])
+    figure, axes = plots.panels(1, 1, 2)
+    plots.bars(axes[0, 0], pd.Series([1, 2], index=[name, "b"]))
+    for drawn, shown in (
+        (plots.forest(frame, "system", column="task", hue="system"), {name, f"4{name}"}),
+        (plots.forest(frame, "task", hue="system", names={"T": f"T{name}"}), {name, f"T{name}"}),
+        (plots.heatmaps({f"t{name}": table}, "x", "y"), {name, f"t{name}"}),
+        (figure, {name}),
+    ):
+        buffer = io.StringIO()
+        with plt.rc_context({"svg.fonttype": "none"}):
+            drawn.savefig(buffer, format="svg")
+        for text in shown:
+            assert f">{html.escape(text, quote=False)}</text>" in buffer.getvalue()
 
 
 def test_style_sets_colours_that_can_be_told_apart() -> None:
@@ -246,6 +266,13 @@ class TestHistory:
         assert np.asarray(figure.axes[3].lines[0].get_xdata()).tolist() == [1, 2, 3, 4, 5]
         assert lines(figure.axes[0])["validation"][1].tolist() == [1.2] * 3
         assert legend(figure) == ["training", "validation"]
+
+    def test_what_is_no_network_has_no_curve(self) -> None:
+        row = {"train_loss": 1.0, "valid_loss": 1.2, "valid_accuracy": 0.5}
+        figure = plots.history([("SVM", [{"C": 1.0, "valid_accuracy": 0.5}]), ("LSTM", [row] * 3)])
+        assert titles(figure) == ["LSTM", ""]
+        (text,) = plots.history([("SVM", [{"C": 1.0}]), ("Constant", [])]).axes[0].texts
+        assert text.get_text() == "Nothing to show: no network of these rows was run."
 
     def test_regression_has_errors_in_one_unit(self) -> None:
         rows = [{"train_loss": 0.04, "valid_rmse": 0.3}] * 2

@@ -85,7 +85,6 @@ def test_mirror_is_used(served: Served, tmp_path: Path) -> None:
 WHOLE = archive()
 FIRST, HALF = WHOLE.index(b"label.csv") + 20, len(WHOLE) // 2
 DAMAGED = {
-    "not a zip file": b"<html>Sign in</html>",
     "empty": b"",
     "cut short": WHOLE[:HALF],
     "compressed data overwritten": WHOLE[:FIRST] + b"\xff" * 8 + WHOLE[FIRST + 8 :],
@@ -101,8 +100,40 @@ def test_damaged_archive(served: Served, tmp_path: Path, damage: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"\n<!DOCTYPE html><html>Sign in</html>", r"a web page \(HTML\)"),
+        (b"Rar!\x1a\x07", r"a file with b'Rar!\\x1a\\x07'"),
+    ],
+)
+def test_address_of_something_else(
+    served: Served, tmp_path: Path, content: bytes, found: str
+) -> None:
+    message = rf"^the address gives {found}, not a zip archive; check the address$"
+    with pytest.raises(InvalidDataError, match=message):
+        fetch(remote(served, content), tmp_path)
+    check_nothing_left(tmp_path)
+
+
+def test_archive_with_a_password(served: Served, tmp_path: Path) -> None:
+    content = bytearray(WHOLE)
+    for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(header) + flags] |= 1  # "encrypted"
+    message = rf"the archive of Toy cannot be unpacked: .*password.*; unpack it as {tmp_path}/toy$"
+    with pytest.raises(InvalidDataError, match=message):
+        fetch(remote(served, bytes(content)), tmp_path)
+    check_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("change", "error", "message"),
     [
+        ({"url": "file:///a.zip"}, ParameterError, "of Toy begins with 'file:'; expected https://"),
+        (
+            {"url": "[/a].zip"},
+            ParameterError,
+            r"of Toy begins with '\['; expected https:// or http",
+        ),
         ({"sha256": "0" * 64}, InvalidDataError, "download of Toy is damaged: .*hash"),
         ({"url": "{}/gone.zip"}, MissingDataError, r"could not download Toy from .*gone\.zip: 404"),
         ({"url": "http://127.0.0.1:9/toy.zip"}, MissingDataError, "could not download Toy"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -13,6 +17,7 @@ import pytest
 from conftest import class_predictions
 from matplotlib.figure import Figure
 
+from mer.errors import ParameterError
 from mer.papers import audit, emopia
 from mer.papers.emopia import summaries
 from mer.study import cards
@@ -105,3 +110,45 @@ def test_rows_that_are_made_of_others_stand_below_those_of_the_table(
     (styler,) = shown
     assert list(styler.data.index) == [*emopia.BASELINES.order, "Late average"]
     assert styler.data.loc["Late average", "reproduced"].startswith(".")
+
+
+def test_rows_say_which_they_are() -> None:
+    message = "^unknown row 'Symbolic'; the rows are: Symbolic-SVM; Audio-SVM; Symbolic.Audio-SVM$"
+    with pytest.raises(ParameterError, match=message):
+        emopia.SVM["Symbolic"]
+    for rows in (emopia.BASELINES.rows, emopia.BASELINES.own_rows, emopia.BASELINES.all_rows):
+        with pytest.raises(ParameterError, match=r"^unknown row 'X'; the rows are: "):
+            rows["X"]
+        assert rows.get("X") is None
+
+
+def test_own_row_that_is_no_system() -> None:
+    with pytest.raises(ParameterError, match="row 'Mine' is 3; expected a system"):
+        emopia.PLAIN.with_rows({"Mine": 3})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("name", [1, "a\udcff"])
+def test_names_of_own_rows_are_text(name: Any) -> None:
+    with pytest.raises(ParameterError, match=r"^the name of a row is .*; expected text"):
+        emopia.PLAIN.with_rows({name: emopia.SVM["Audio-SVM"]})
+
+
+_DEVIATIONS = """
+print("After a row of one's own:", *results.deviations().data.index.unique())
+"""
+
+
+def test_snippet_of_the_readme(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (snippet,) = [part for part in text.split("```python\n") if "try_rows" in part]
+    code = snippet.partition("```")[0] + _DEVIATIONS
+    (tmp_path / "snippet.py").write_text(code, encoding="utf-8")
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "_config.yml").touch()
+    command = [sys.executable, "snippet.py"]
+    environment = {**os.environ, "MER_PROJECT": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "\nAfter a row of one's own:\n" in done.stdout
+    for row in ("Constant", "Symbolic-LR", "Audio-LR", "Register"):
+        assert re.search(rf"\n\d +{row} +0\.\d+ +0\.\d+ +[01]\.\d+", done.stdout)

@@ -129,6 +129,16 @@ class TestRoundTrip:
         assert runs.folder(SPEC).stat().st_mode & 0o777 == 0o755
         assert sum((runs.folder(SPEC) / name).stat().st_size for name in names) < 3000
 
+    def test_names_of_any_text(self, runs: RunStore) -> None:
+        spec = dataclasses.replace(SPEC, system="<b>" + 300 * "ü" + 300 * "x")
+        run = make_run(spec)
+        run.predictions["id"] = ["a b", 'a"b', "'a", "a;b\t", "<b>$|,"]
+        runs.write(run)
+        found = runs.read(spec).predictions
+        pd.testing.assert_frame_equal(found, run.predictions, check_dtype=False)
+        table = runs.table(300 * "x", {}, lambda: run.predictions)
+        assert table["id"].tolist() == run.predictions["id"].tolist()
+
     def test_missing_keeps_the_order(self, runs: RunStore) -> None:
         specs = [dataclasses.replace(SPEC, seed=seed) for seed in range(4)]
         runs.write(make_run(specs[2]))
@@ -311,6 +321,23 @@ def test_damaged_table_is_not_read(runs: RunStore, how: str) -> None:
         runs.table("songs", {}, None)
     path.with_suffix(".json").unlink()
     pd.testing.assert_frame_equal(runs.table("songs", {}, lambda: frame), frame)
+
+
+def test_folders_with_the_names_of_files(runs: RunStore) -> None:
+    card = runs.root / "corpora" / "emopia.json"
+    card.mkdir(parents=True)
+    message = f"^{card} is a folder; expected a file: rename or remove it$"
+    with pytest.raises(InvalidDataError, match=message):
+        runs.read_card("emopia")
+    with pytest.raises(InvalidDataError, match=message):
+        runs.write_card("emopia", {})
+    runs.table("t", {}, lambda: pd.DataFrame({"a": [1]}))
+    for path in (runs.root / "tables").iterdir():
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(InvalidDataError, match=f"^{path} is a folder; expected a file"):
+            runs.table("t", {}, None)
+        path.rmdir()
 
 
 def test_names_in_tables_that_look_like_numbers_stay_names(runs: RunStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -22,8 +23,10 @@ from torch import Tensor, nn
 from mer.clips import Clip, Corpus, Labels
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.models.musicnn import MusiCNN
+from mer.study.executor import run
+from mer.study.specs import plan
 from mer.systems import musicnn
-from mer.systems.base import Fitted, clip_feature
+from mer.systems.base import Context, Fitted, clip_feature
 from mer.systems.classical import DescriptorClassifier, FittedClassifier, symbolic
 from mer.systems.network import WindowedNetwork
 from mer.tasks import get_task
@@ -285,3 +288,149 @@ def test_feature_that_is_not_finite_names_the_clip(tiny: Corpus) -> None:
 
     with pytest.raises(InvalidDataError, match=f"feature dark of clip '{tiny[0].id}' has values"):
         clip_feature(dark, tiny[0], 8000)
+
+
+class Given(nn.Module):
+    """A network of one parameter, whose output is made of logits of the right shape."""
+
+    def __init__(self, n_classes: int, change: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.bias, self.change = nn.Parameter(torch.zeros(n_classes)), change
+
+    def forward(self, inputs: Tensor) -> Any:
+        return self.change(self.bias.expand(len(inputs), -1))
+
+
+def made(change: Callable[[Tensor], Any]) -> Callable[..., nn.Module]:
+    """A model of one's own; the tokens of `TokenNetwork` and features of others come first."""
+
+    def own(*arguments: int) -> nn.Module:
+        return Given(arguments[-1], change)
+
+    return own
+
+
+OUTPUTS: list[tuple[Callable[[Tensor], Any], str]] = [
+    (lambda x: None, "None"),
+    (lambda x: x.tolist(), "a list"),
+    (lambda x: {"a": x}, "a dict"),
+    (lambda x: x[:, :3], r"a Tensor of shape \(16, 3\) and type torch.float32"),
+    (lambda x: torch.cat([x, x], 1), r"a Tensor of shape \(16, 8\) .*"),
+    (lambda x: x.T, r"a Tensor of shape \(4, 16\) .*"),
+    (lambda x: x[:1], r"a Tensor of shape \(1, 4\) .*"),
+    (lambda x: x.mean(1), r"a Tensor of shape \(16,\) .*"),
+    (lambda x: x + 1j, r"a Tensor of shape \(16, 4\) and type torch.complex64"),
+    (lambda x: x.argmax(1), r"a Tensor of shape \(16,\) and type torch.int64"),
+]
+
+
+class TestOwnNetworks:
+    @pytest.mark.parametrize("name", [NETWORK, "Short-chunk ResNet"])
+    @pytest.mark.parametrize(("change", "found"), OUTPUTS)
+    def test_output_of_another_kind(
+        self, tiny: Corpus, name: str, change: Callable[[Tensor], Any], found: str
+    ) -> None:
+        own = dataclasses.replace(small(name), model=made(change), batch_size=16)
+        message = rf"model own gave {found}; expected a Tensor of real .* of shape \(16, 4\): a row"
+        with pytest.raises(ParameterError, match=f"^{message}"):
+            own.fit(tiny, tiny, Context(get_task("4Q"), device="cpu"))
+
+    def test_right_output_is_trained_and_stored(self, tiny: Corpus, tmp_path: Path) -> None:
+        own = dataclasses.replace(small(NETWORK), model=made(lambda x: x.double()))
+        found = own.fit(tiny, tiny, Context(get_task("4Q"), device="cpu"))
+        found.save(tmp_path)
+        assert Fitted.load(tmp_path).predict(tiny).equals(found.predict(tiny))
+
+    @pytest.mark.parametrize(
+        ("model", "message"),
+        [
+            (lambda *sizes: None, "model .* gave None; expected a torch.nn.Module"),
+            (lambda *sizes: 3, "model .* gave 3; expected a torch.nn.Module"),
+            (lambda *sizes: nn.Tanh(), "model .* has no parameters to train; expected some"),
+            (lambda n: nn.Tanh(), "cannot be called with 2 arguments and no options: too many pos"),
+        ],
+    )
+    def test_no_network(self, tiny: Corpus, model: Any, message: str) -> None:
+        own = dataclasses.replace(small(NETWORK), model=model)
+        with pytest.raises(ParameterError, match=message):
+            own.fit(tiny, tiny, Context(get_task("4Q"), device="cpu"))
+
+    def test_row_is_named(self, tiny: Corpus) -> None:
+        own = dataclasses.replace(small(NETWORK), model=made(lambda x: None))
+        place: Any = {"corpus": "emopia", "fingerprint": "", "split": "split_cls", "folds": [0]}
+        (spec,) = plan({"Mine": own}, ["4Q"], seeds=[0], **place)
+        with pytest.raises(ParameterError, match=r"^row 'Mine': model own gave None; expected"):
+            run(spec, tiny, tiny.split("split_cls").folds[0])
+
+
+FEATURES: list[tuple[Any, str]] = [
+    (None, "None"),
+    (np.zeros((4, 9), complex), r"an array of shape \(4, 9\) and type complex128"),
+    (np.zeros((4, 9), object), r"an array of shape \(4, 9\) and type object"),
+    (np.full((4, 9), "a"), r"an array of shape \(4, 9\) and type <U1"),
+    ([[1.0, 2.0], [3.0]], "an array of .* type object"),
+    (np.zeros((4, 9, 2)), r"an array of shape \(4, 9, 2\) and type float64"),
+]
+
+
+class TestOwnFeatures:
+    @pytest.mark.parametrize(("values", "found"), FEATURES)
+    def test_no_real_numbers(self, tiny: Corpus, values: Any, found: str) -> None:
+        def own(samples: np.ndarray, sample_rate: int) -> Any:
+            return values
+
+        with pytest.raises(ParameterError, match=f"^feature own gave {found}; expected .* in 2 d"):
+            clip_feature(own, tiny[0], 8000)
+
+        def vector(clip: Clip) -> Any:
+            return values
+
+        system = DescriptorClassifier(features=(vector,))
+        with pytest.raises(
+            ParameterError, match=f"^feature vector gave {found}; expected .* in 1 d"
+        ):
+            system.values(tiny)
+
+    def test_lengths_differ(self, tiny: Corpus) -> None:
+        def own(clip: Clip) -> np.ndarray:
+            return np.zeros(3 if clip.id == tiny[4].id else 2)
+
+        message = f"feature own gave 3 numbers for clip '{tiny[4].id}', 2 for '{tiny[0].id}'; expec"
+        with pytest.raises(ParameterError, match=message):
+            DescriptorClassifier(features=(symbolic, own)).values(tiny)
+
+    @pytest.mark.parametrize(
+        ("tokens", "found"),
+        [
+            (np.array([1, 9]), "int64 from 1 to 9"),
+            (np.array([0, 8]), "int64 from 0 to 8"),
+            (np.array([1.0, 8.0]), r"float64 from 1\.0 to 8\.0"),
+        ],
+    )
+    def test_tokens_out_of_range(self, tiny: Corpus, tokens: np.ndarray, found: str) -> None:
+        def own(notes: np.ndarray) -> np.ndarray:
+            return tokens
+
+        system = dataclasses.replace(small(NETWORK), tokens=own, vocabulary=9)
+        message = rf"own gave {found} for clip '{tiny[0].id}'; expected whole numbers from 1 to 8"
+        with pytest.raises(ParameterError, match=message):
+            system.fit(tiny, tiny, Context(get_task("4Q"), device="cpu"))
+
+
+def test_one_class_to_train_on(tiny: Corpus) -> None:
+    one = tiny.select(clip.id for clip in tiny if clip.labels.quadrant == 1)
+    message = "all 4 training clips are of one class of task '4Q'; expected two or more"
+    for name in ("Symbolic-SVM", "Symbolic-LR"):
+        with pytest.raises(InvalidDataError, match=message):
+            ROWS[name].fit(one, tiny, Context(get_task("4Q")))
+
+
+def test_task_that_is_a_name() -> None:
+    task: Any = "4Q"
+    with pytest.raises(ParameterError, match=r"task is '4Q'; expected mer\.tasks\.get_task"):
+        Context(task)
+
+
+def test_regression_is_refused_before_anything_is_fitted(tiny: Corpus) -> None:
+    with pytest.raises(ParameterError, match="task 'VA' is a regression; this system needs one"):
+        ROWS["Symbolic-SVM"].fit(tiny, tiny, Context(get_task("VA")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import unescape
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from mer.evaluation.resampling import Difference
-from mer.study.text import captioned, estimate, listing, number
+from mer.study.text import captioned, estimate, listing, markdown, number
 
 NAN = float("nan")
 
@@ -77,4 +78,29 @@ def test_captioned_table_formats_cells() -> None:
     for cell in (".500", "-.250", "1,078", "yes", "no", "–", "1.000", "A caption", *estimates):
         assert f">{cell}</" in html
     assert "system" not in html
-    assert 'class="dataframe"' in html
+    assert 'class="dataframe tex2jax_ignore mathjax_ignore"' in html
+
+
+def test_captioned_table_shows_names_as_they_are() -> None:
+    table = pd.DataFrame({"<b>c": ["<script>x</script> & 'y'"]}, index=["<i>r</i>"])
+    html = captioned(table, "<u>t</u>").to_html()
+    assert not any(tag in html for tag in ("<b>", "<script>", "<i>", "<u>"))
+    for text in ("<b>c", "<script>x</script> & 'y'", "<i>r</i>", "<u>t</u>"):
+        assert f">{text}<" in unescape(html)
+    assert "&amp;amp;" not in html
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("LSTM-Attn + MIDI-like", "LSTM-Attn + MIDI-like"),
+        ("Q1_ab_cd-e_0", "Q1_ab_cd-e_0"),
+        ("<script>a</script>", r"\<script\>a\</script\>"),
+        ("*a* _b_ `c`", r"\*a\* \_b\_ \`c\`"),
+        ("$x$ | [a](b) &lt;", r"\$x\$ \| \[a\](b) \&lt;"),
+        ("a\n\n# b", "a # b"),
+    ],
+)
+def test_markdown(name: str, expected: str) -> None:
+    assert markdown(name) == expected
+    assert listing([name, "b"]) == f"{expected} and b"

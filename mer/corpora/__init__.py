@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -39,6 +40,8 @@ def load(name: str, **options: Any) -> Corpus:
             raise ParameterError(
                 f"corpus {name!r} takes no option {option!r}; it takes: {', '.join(known)}"
             )
+    if isinstance(options.get("folder"), str):
+        options["folder"] = Path(options["folder"])
     return loader(**options)
 
 

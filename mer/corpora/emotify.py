@@ -118,12 +118,9 @@ def ratings(folder: Path | None = None) -> pd.DataFrame:
     errors are those of `load`.
     """
     folder = folder or data_folder() / "emotify"
-    words = _lexicon(folder)
     rows = read_table(folder / "data.csv", ("track id", "genre", *EMOTIONS), obtain=OBTAIN)
-    table = pd.DataFrame(
-        [_rating(row) for row in rows],
-        columns=["id", "track", *EMOTIONS],
-    )
+    words = _lexicon(folder)
+    table = pd.DataFrame([_rating(row) for row in rows], columns=["id", "track", *EMOTIONS])
     table = table.sort_values("track", kind="stable", ignore_index=True)
     return table.assign(**_projected(table[list(EMOTIONS)].to_numpy(dtype=float), words))
 

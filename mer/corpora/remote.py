@@ -11,6 +11,8 @@ from pathlib import Path
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.paths import data_folder
 
+_PROTOCOLS = ("https://", "http://", "ftp://")
+
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
@@ -62,18 +64,24 @@ def fetch(remote: Remote, destination: Path, *, url: str | None = None) -> Path:
     Raises
     ------
     ParameterError
-        If the folder is there already.
+        If the folder is there already, or `url` is no address of the web.
     MissingDataError
         If the download fails.
     InvalidDataError
-        If the checksum differs or the archive is damaged.
+        If the checksum differs, or what comes is no archive, a damaged one or needs a password.
     """
+    address = url or remote.url
+    if not address.lower().startswith(_PROTOCOLS):
+        raise ParameterError(
+            f"the address of {remote.name} begins with {address.partition('/')[0]!r}; expected "
+            f"{' or '.join(_PROTOCOLS)}"
+        )
     folder = destination / remote.folder
     if folder.exists():
         raise ParameterError(f"{folder} exists already; remove it to download {remote.name} again")
     download = destination / ".download"
     try:
-        _unpack(_retrieve(url or remote.url, remote.sha256, download), download / "unpacked")
+        _unpack(_retrieve(address, remote.sha256, download), download / "unpacked")
         content = _content(download / "unpacked")
         for file in remote.files:
             path = content / file.path
@@ -82,10 +90,14 @@ def fetch(remote: Remote, destination: Path, *, url: str | None = None) -> Path:
         content.rename(folder)
     except OSError as error:
         raise MissingDataError(
-            f"could not download {remote.name} from {url or remote.url}: {error}"
+            f"could not download {remote.name} from {address}: {error}"
         ) from None
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InvalidDataError(f"the download of {remote.name} is damaged: {error}") from None
+    except RuntimeError as error:  # such as a password
+        raise InvalidDataError(
+            f"the archive of {remote.name} cannot be unpacked: {error}; unpack it as {folder}"
+        ) from None
     finally:
         shutil.rmtree(download, ignore_errors=True)
     return folder
@@ -100,6 +112,11 @@ def _retrieve(url: str, sha256: str | None, folder: Path) -> Path:
 
 def _unpack(archive: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
+    with archive.open("rb") as file:
+        head = file.read(40)
+    if head and not head.startswith(b"PK"):
+        what = "a web page (HTML)" if head.lstrip().startswith(b"<") else f"a file with {head!r}"
+        raise InvalidDataError(f"the address gives {what}, not a zip archive; check the address")
     with zipfile.ZipFile(archive) as content:
         damaged = content.testzip()
         if damaged is not None:

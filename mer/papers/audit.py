@@ -16,11 +16,11 @@ from mer.papers.published import published
 from mer.study import plots
 from mer.study.results import Results
 from mer.study.study import Study
-from mer.study.tables import KNOWN_ROWS, Rows
+from mer.study.tables import KNOWN_ROWS, NamedRows, Rows
 from mer.study.text import number
 from mer.tasks import TASKS
 
-ROWS: Rows = {**emopia.WITHOUT_MUSIC, "Symbolic-SVM": emopia.SVM["Symbolic-SVM"]}
+ROWS: Rows = NamedRows({**emopia.WITHOUT_MUSIC, "Symbolic-SVM": emopia.SVM["Symbolic-SVM"]})
 TEST_CLIPS = corpus.SPLIT_SIZES["split_cls"][2]
 BASELINE = "LSTM-Attn+MIDI-like"
 _NAMES = {"proposed model": "zhu2023", "Ours": "zhao2023", "symbolic-LR": "Symbolic-LR"}

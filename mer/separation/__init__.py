@@ -16,6 +16,7 @@ from mer.clips import Clip
 from mer.errors import ParameterError
 from mer.features.cache import cached, source_of
 from mer.files import atomic_path
+from mer.paths import native
 
 SOURCES = ("drums", "bass", "other", "vocals")
 """In the order of the demucs package."""
@@ -265,7 +266,7 @@ def stem_files(
     with ExitStack() as stack:
         # All files are closed before the first takes its name
         temporary = [stack.enter_context(atomic_path(path)) for path in stem_paths(folder)]
-        opened = (soundfile.SoundFile(path, "w", **options) for path in temporary)
+        opened = (soundfile.SoundFile(native(path), "w", **options) for path in temporary)
         files = [stack.enter_context(file) for file in opened]
         for file, source in zip(files, SOURCES, strict=True):
             file.title = source

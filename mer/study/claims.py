@@ -29,7 +29,7 @@ from mer.study.scores import (
     metric_name,
     paired_difference,
 )
-from mer.study.text import estimate, number
+from mer.study.text import estimate, markdown, number
 
 HOLDS = "holds"
 HOLDS_IN_PART = "holds as far as it was run"
@@ -225,7 +225,8 @@ def _summary(rows: pd.DataFrame, published_on: str | None) -> str:
 
 def _sentence(row: pd.Series, published_on: str | None) -> str:
     by = f" by {row['answers']}" if row["task"] in ("A", "V") else ""
-    text = f"{row['better']} minus {row['worse']}, {row['task']}{by}: {_difference(row)}"
+    text = f"{markdown(row['better'])} minus {markdown(row['worse'])}, {row['task']}{by}: "
+    text += _difference(row)
     if pd.isna(row["published"]):
         return text
     value = number(row["published"], signed=True)

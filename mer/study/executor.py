@@ -186,9 +186,12 @@ def fit(
     _limit_threads(threads)
     checkpoint = cache_folder() / "checkpoints" / f"{spec.key[:32]}.pt"
     context = Context(task, seed=spec.seed, checkpoint=checkpoint)
-    fitted = system.fit(corpus.select(fold.train), corpus.select(fold.valid), context)
     test = corpus.select(fold.test)
-    predictions = with_targets(fitted.predict(test), test, task)
+    try:
+        fitted = system.fit(corpus.select(fold.train), corpus.select(fold.valid), context)
+        predictions = with_targets(fitted.predict(test), test, task)
+    except ParameterError as error:
+        raise ParameterError(f"row {spec.system!r}: {error}") from None
     details = {
         "metrics": _metrics(predictions, task),
         "audio": audio_source(test) if "audio" in system.inputs else "none",

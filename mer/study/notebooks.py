@@ -307,7 +307,7 @@ def _sign(path: Path, digest: str, files: Iterable[str]) -> None:
     """Note in an executed notebook what it came from."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["metadata"]["mer"] = {"read": sorted(files), "digest": digest}
-    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
+    path.write_text(json.dumps(notebook, indent=1), encoding="utf-8")
 
 
 def is_current(finished: Path, template: Path, values: Mapping[str, Any]) -> bool:

@@ -112,12 +112,17 @@ def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figu
     return figure, axes
 
 
-def _empty(reason: str) -> Figure:
+def empty(reason: str) -> Figure:
     """What stands where there is nothing to show."""
     figure, axes = panels(1, 1, 0.4)
     axes[0, 0].set_axis_off()
     axes[0, 0].text(0.5, 0.5, f"Nothing to show: {reason}.", ha="center", va="center")
     return figure
+
+
+def verbatim(name: Any) -> str:
+    """A name as matplotlib writes it as it is, even if it has dollar signs."""
+    return str(name).replace("$", r"\$")
 
 
 def legend(figure: Figure) -> None:
@@ -177,7 +182,7 @@ class _Grid:
                 yield rows[rows[self.hue] == level], style | {"label": self.name(level)}
 
     def name(self, value: Any) -> str:
-        return str(self.names.get(value, value))
+        return verbatim(self.names.get(value, value))
 
     def finish(self, xlabel: str, ylabel: str, *, rows_as_labels: bool = False) -> Figure:
         """Titles, labels, references and legend."""
@@ -193,7 +198,7 @@ class _Grid:
                 axis.set_ylabel(label if row is None else self.name(row))
             parts = [self.name(v) for v in panel[row is not None :] if v is not None]
             if row is None or spec.is_first_row():
-                axis.set_title(self.names.get(panel, ": ".join(parts)))
+                axis.set_title(self.name(panel) if panel in self.names else ": ".join(parts))
         legend(self.figure)
         return self.figure
 
@@ -366,7 +371,7 @@ def curves(
             axis.axvspan(start, end, color=span["colour"], alpha=0.15, lw=0)
             center: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
             above = axis.get_xaxis_transform()
-            axis.text((start + end) / 2, 0.94, span["name"], transform=above, **center)
+            axis.text((start + end) / 2, 0.94, verbatim(span["name"]), transform=above, **center)
         if frame[x].nunique() <= 8:
             axis.set_xticks(sorted(frame[x].unique()))
         elif frame[x].dtype.kind in "iu":
@@ -394,14 +399,15 @@ def history(runs: Iterable[tuple[str, Sequence[Mapping[str, float]]]]) -> Figure
 
     Runs are pairs of a system and a row an epoch: train_loss, and either valid_loss and
     valid_accuracy, or valid_rmse; then the training loss is the mean squared error, of which the
-    root is drawn.
+    root is drawn. Runs of systems that are no networks are left out.
     """
     frames = [
         _measures(pd.DataFrame(rows)).assign(system=system.replace(", ", ",\n"), run=run)
         for run, (system, rows) in enumerate(runs)
+        if rows and "train_loss" in rows[0]
     ]
     if not frames:
-        return _empty("no network of these rows was run")
+        return empty("no network of these rows was run")
     table = pd.concat(frames, ignore_index=True)
     measures = list(table["measure"].unique())
     layout: Layout = {"row": "measure"} if len(measures) > 1 else {"wrap": _MOST_COLUMNS}
@@ -442,13 +448,13 @@ def heatmaps(
 ) -> Figure:
     """Tables with the same rows and columns, by title, as `heatmap` draws them."""
     if not tables:
-        return _empty("none of these rows was run")
+        return empty("none of these rows was run")
     wide = min(4, len(tables))
     tall = -(-len(tables) // wide)
     figure, axes = panels(tall, wide, 2.3 * tall, sharex=True, sharey=True)
     for axis, (title, table) in zip(axes.flat, tables.items(), strict=False):
         heatmap(axis, table, percent=percent)
-        axis.set_title(title)
+        axis.set_title(verbatim(title))
     for axis in axes.flat[len(tables) :]:
         axis.set_axis_off()
     figure.supxlabel(xlabel, fontsize=9)
@@ -460,6 +466,7 @@ def heatmap(axis: Axes, table: pd.DataFrame, *, percent: bool = False) -> None:
     """A table as colours from 0 to 1, with its numbers; percent without their sign."""
     decimals = 0 if percent else 2
     text = table.map(lambda v: number(v, decimals, percent=percent).removesuffix("%"))
+    table = table.rename(index=verbatim, columns=verbatim)
     style = {"cmap": "Blues", "vmin": 0, "vmax": 1, "cbar": False}
     sns.heatmap(table, annot=text, fmt="", ax=axis, **style)
     axis.set(xlabel="", ylabel="")
@@ -471,7 +478,7 @@ def bars(
 ) -> None:
     """A bar with its number for each value, the first one on the left (or above)."""
     draw = axis.barh if horizontal else axis.bar
-    names = [str(name) for name in values.index]
+    names = [verbatim(name) for name in values.index]
     container = draw(names, values.to_numpy(), color=list(colours)[: len(names)])
     axis.bar_label(container, [number(value) for value in values], padding=2)
     axis.margins(x=0.12 if horizontal else None, y=None if horizontal else 0.12)

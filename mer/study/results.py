@@ -18,7 +18,7 @@ from mer.study.scores import IMPLIED, OWN_MODEL, Published, answered, answers, s
 from mer.study.specs import RunSpec
 from mer.study.store import RunStore
 from mer.study.tables import KNOWN_ROWS, Table, deviations, task_table
-from mer.study.text import captioned, estimate, listing, number
+from mer.study.text import captioned, estimate, listing, markdown, number
 from mer.systems.base import System
 from mer.tasks import TASKS
 
@@ -113,7 +113,9 @@ class Results:
             tasks += [spec.task] * (spec.task not in tasks)
         lines = []
         for needed, places in reasons.items():
-            names = [f"{name} ({split}: {', '.join(t)})" for (name, split), t in places.items()]
+            names = [
+                f"{markdown(name)} ({split}: {', '.join(t)})" for (name, split), t in places.items()
+            ]
             what = f"- {'; '.join(names)}: **was not run**"
             lines.append(f"{what}; first {needed}." if needed else f"{what}.")
         return "\n".join(lines)
@@ -144,6 +146,8 @@ class Results:
     def plot(self) -> Figure:
         """Forest plot: accuracy of each row with its interval, a panel a task."""
         table = self.scores
+        if table.empty:
+            return plots.empty("none of these rows was run")
         titles = {
             t: f"{TASK_TITLES[str(t)]} (n = {n:,})"
             for t, n in table.groupby("task")["n"].max().items()
@@ -185,7 +189,7 @@ class Results:
             return ""
         own = rows.loc[row]
         accuracy = estimate(own["mean"], own["low"], own["high"])
-        text = f"On {own['n']} test clips {row} reaches {accuracy} ({task}). "
+        text = f"On {own['n']} test clips {markdown(row)} reaches {accuracy} ({task}). "
         if own["covers"] is not None:
             where = "inside" if own["covers"] else "outside"
             text += f"The published {number(own['published'])} lies {where} this interval. "
@@ -202,7 +206,7 @@ class Results:
         text += f"clips an interval is ±{half} on average. "
         known = rows.dropna(subset=["published"])
         outside = known[known["covers"].eq(False)]["difference"]
-        names = [f"{name} ({number(gap, signed=True)})" for name, gap in outside.items()]
+        names = [f"{markdown(name)} ({number(gap, signed=True)})" for name, gap in outside.items()]
         if len(known):
             text += f"It misses the published value in {len(outside)} of {len(known)} rows: "
             text += f"{'; '.join(names) or 'none'}."
@@ -226,8 +230,12 @@ class Results:
         return plots.history((s.system, self.study.store.read(s).history) for s in specs)
 
     def deviations(self, *rows: str) -> Any:
-        """Hyper-parameters that differ from the published ones, of all rows or of some."""
-        used = {n: s for n, s in self.rows().items() if not rows or n in rows}
+        """Hyper-parameters that differ from the published ones, of all rows or of some.
+
+        Rows of one's own have no published ones and are left out.
+        """
+        wanted = rows or self.order
+        used = {n: s for n, s in self.rows().items() if n in wanted and n in KNOWN_ROWS}
         table = deviations(used, KNOWN_ROWS).set_index("Hyper-parameter")
         shown = table[["Published", "Here", "System"]].replace("; ".join(used), "all rows")
         shown = shown.rename(columns={"Published": "Default"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -13,6 +14,14 @@ from mer.errors import ParameterError
 from mer.study.tables import KNOWN_ROWS
 
 JSON_TYPES = (str, int, float, bool, list, dict, type(None))
+_WORDS = {"true": True, "false": False, "none": None, "null": None}
+_FORMS = {
+    "bool_type": "true or false",
+    "int_type": "a whole number, without point or quotes",
+    "dict_type": '{"Symbolic-LR": {"c_grid": [1.0]}}',
+}
+"""How values are written, by what is wrong with them."""
+
 _SESSION_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 
 Task = Literal["4Q", "A", "V", "cluster"]
@@ -33,7 +42,8 @@ Transcriber = Literal["onsets-frames", "piano-transcription-inference", "basic-p
 class Settings(BaseModel):
     """Everything that a notebook may take; each has some of it in its parameters cell.
 
-    Lists and dicts may be given as JSON text, as papermill hands them on.
+    Lists may be given as tuples, and everything but text and numbers as text in the form of Python
+    or JSON, as papermill hands it on.
 
     Attributes
     ----------
@@ -77,14 +87,12 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _from_json(cls, value: Any) -> Any:
+    def _from_text(cls, value: Any) -> Any:
         # `papermill -p seeds "[0,1]"` hands the text on: it reads numbers, but no lists.
-        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-            try:
-                return json.loads(value)
-            except (json.JSONDecodeError, RecursionError):
-                return value
-        return value
+        read = parse(value) if isinstance(value, str) else value
+        if isinstance(read, tuple):
+            return list(read)
+        return value if isinstance(read, (int, float)) and not isinstance(read, bool) else read
 
     @field_validator("seeds", "tasks", "systems", "transcribers", "tests", "separators")
     @classmethod
@@ -153,24 +161,46 @@ def check(values: Mapping[str, Any], known: list[str]) -> Settings:
         name = str(first["loc"][0])
         message = first["msg"].removeprefix("Value error, ")
         found = f"parameter {name!r} is {values[name]!r}: {message[0].lower()}{message[1:]}"
-        raise ParameterError(found) from None
+        form = _as_list(values[name]) if first["type"] == "list_type" else _FORMS.get(first["type"])
+        raise ParameterError(f"{found}; write it as {form}" if form else found) from None
+
+
+def _as_list(value: Any) -> str:
+    """How a list of what was given is written."""
+    if not isinstance(value, str):
+        return str([value])
+    return str([parse(part.strip()) for part in value.strip("[]() ").split(",")])
+
+
+def parse(text: str) -> Any:
+    """The value that a text stands for in Python or JSON; the text itself if it stands for none.
+
+    Words such as true, False and null are known in any case; a tuple has parentheses.
+    """
+    bare = text.strip()
+    if bare.lower() in _WORDS:
+        return _WORDS[bare.lower()]
+    for read in (ast.literal_eval, json.loads):
+        with suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            value = read(bare)
+            return value if not isinstance(value, tuple) or bare.startswith("(") else text
+    return text
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """Parameters from the command line, `name=value` with a value as in Python or a bare word.
+    """Parameters from the command line, `name=value` with a value as `parse` takes it.
 
     Raises
     ------
     ParameterError
-        If there is no `=`.
+        If there is no `=`, or a name stands twice.
     """
-    values = {}
+    values: dict[str, Any] = {}
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
         if not separator:
             raise ParameterError(f"found {assignment!r}; expected name=value, such as seeds=[0,1]")
-        try:
-            values[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            values[name] = text  # of many brackets, Python's parser runs out of memory
+        if name in values:
+            raise ParameterError(f"parameter {name!r} stands more than once; expected it once")
+        values[name] = parse(text)
     return values

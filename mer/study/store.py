@@ -143,10 +143,11 @@ class RunStore:
         MissingDataError
             If there is none.
         InvalidDataError
-            If it is damaged.
+            If it is damaged, or a folder has its name.
         """
         path = self.root / "corpora" / f"{corpus}.json"
         sys.audit("mer.store.read", str(path))
+        _refuse_folders(path)
         if not path.is_file():
             raise MissingDataError(
                 f"{path} does not exist: nothing is stored of corpus {corpus!r}; "
@@ -169,8 +170,11 @@ class RunStore:
         ------
         MissingDataError
             If the disk is full or the folder cannot be written; an earlier card stays.
+        InvalidDataError
+            If a folder has its name.
         """
         path = self.root / "corpora" / f"{corpus}.json"
+        _refuse_folders(path)
         try:
             with atomic_path(path) as temporary:
                 temporary.write_text(_json(card), encoding="utf-8")
@@ -196,12 +200,13 @@ class RunStore:
         MissingDataError
             If it is neither stored nor to be computed.
         InvalidDataError
-            If it was changed since it was stored.
+            If it was changed since it was stored, or a folder has the name of one of its files.
         """
         digest = hashlib.sha256(json.dumps(dict(spec), sort_keys=True).encode()).hexdigest()
         path = self.root / "tables" / f"{_slug(name)}-{digest[:12]}.csv"
         description = path.with_suffix(".json")
         sys.audit("mer.store.read", str(path))
+        _refuse_folders(path, description)
         # The description is written last: where it is, the table is whole.
         if not description.is_file():
             if compute is None:
@@ -230,6 +235,13 @@ class RunStore:
             ) from None
         names = {"id": str, "group": str}
         return pd.read_csv(path, dtype=names, keep_default_na=False, na_values=[""])
+
+
+def _refuse_folders(*paths: Path) -> None:
+    """Raise an InvalidDataError where a folder has the name of a file."""
+    for path in paths:
+        if path.is_dir():
+            raise InvalidDataError(f"{path} is a folder; expected a file: rename or remove it")
 
 
 def environment() -> dict[str, Any]:
@@ -295,5 +307,9 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+_LONGEST = 150
+"""Characters of a name that are taken for a folder: file systems have limits."""
+
+
 def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST]

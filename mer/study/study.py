@@ -62,6 +62,7 @@ class Study:
         self.about = about
         self.corpus_name: str = self.settings.corpus or self.profile.corpora[about][0]
         self.store = store or RunStore(store_folder(self.profile.committed))
+        self._chosen: set[str] = set()  # rows that have been run, with other settings, too
 
     def on(self, corpus: str, *, tasks: Sequence[str] | None = None) -> Study:
         """The same study on another corpus; with other tasks, if some are given."""
@@ -73,6 +74,7 @@ class Study:
     def _changed(self, changes: Mapping[str, Any]) -> Study:
         """The same study with other settings; what is known of the corpus stays."""
         study = Study(self.settings.model_copy(update=changes), self.about, self.store)
+        study._chosen = self._chosen
         if study.corpus_name == self.corpus_name:
             known = ("corpus", "card")
             study.__dict__.update({k: v for k, v in self.__dict__.items() if k in known})
@@ -191,13 +193,15 @@ class Study:
 
         Rows that cannot be fitted here (their weights are missing) or, where nothing is computed,
         are not stored with all their folds and seeds, are left out: `Results.missing` has them.
+        Where the parameters leave nothing of what a page shows after other rows, that is said, and
+        the results are empty.
 
         `split` and further options are those of tables, see `specs`.
 
         Raises
         ------
         ParameterError
-            If the parameters left nothing to run.
+            If the parameters left nothing to run, and nothing before.
         MissingDataError
             If nothing is computed and nothing of it is stored.
         """
@@ -205,21 +209,27 @@ class Study:
         for part in what:
             planned += part if isinstance(part, list) else self._of_table(part, split, options)
         planned = list({spec.key: spec for spec in planned}.values())
+        tables = [part for part in what if isinstance(part, Table)]
         if not planned:
-            raise ParameterError(
-                f"nothing to run: none of systems {self.settings.systems} and tasks "
-                f"{self.settings.tasks} belongs to this table"
-            )
+            self._nothing_of(" and ".join(table.heading for table in tables) or "this table")
+        self._chosen |= {spec.system for spec in planned}
         specs = self._possible(planned)
         if self.settings.compute and specs:
             execute(specs, self.corpus, self.store, **self._processes)
-        elif not specs:
+        elif planned and not specs:
             raise MissingDataError(
                 f"none of {len(planned)} runs is stored, the first is {planned[0].label}; "
                 f"run 'mer study --profile {self.profile.name}' first"
             )
-        tables = [part for part in what if isinstance(part, Table)]
         return Results(self, planned, specs, tables, PLACES.get(split, split))
+
+    def _nothing_of(self, tables: str) -> None:
+        """Say that none of the chosen rows belongs to some tables, or raise if none was run yet."""
+        systems, tasks = self.settings.systems, self.settings.tasks
+        text = f"none of systems {systems} and tasks {tasks} belongs to {tables}"
+        if not self._chosen:
+            raise ParameterError(f"nothing to run: {text}")
+        print(f"Nothing to show here: {text}.")
 
     def try_rows(
         self, table: Table, rows: Rows, *, split: str = "single", **options: Any

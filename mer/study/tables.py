@@ -19,7 +19,15 @@ from mer.systems.base import System
 Rows = Mapping[str, System]
 """Systems by the name of the row."""
 
-KNOWN_ROWS: dict[str, System] = {}
+
+class NamedRows(dict[str, System]):
+    """Rows that say which they are where one is asked for that is not among them."""
+
+    def __missing__(self, name: str) -> System:
+        raise ParameterError(f"unknown row {name!r}; the rows are: {'; '.join(self)}")
+
+
+KNOWN_ROWS = NamedRows()
 """All rows of all tables that have been defined, by name."""
 
 
@@ -64,12 +72,14 @@ class Table:
     added: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("rows", "own_rows"):
+            object.__setattr__(self, name, NamedRows(getattr(self, name)))
         KNOWN_ROWS.update({n: s for n, s in self.all_rows.items() if n not in self.added})
 
     @cached_property
-    def all_rows(self) -> dict[str, System]:
+    def all_rows(self) -> NamedRows:
         """Those of the paper, then ours."""
-        return {**self.rows, **self.own_rows}
+        return NamedRows({**self.rows, **self.own_rows})
 
     @property
     def heading(self) -> str:
@@ -87,9 +97,14 @@ class Table:
         Raises
         ------
         ParameterError
-            If a row of a paper has that name.
+            If a row of a paper has that name, it is not text that files in UTF-8 can hold, or a
+            row is no system.
         """
-        for name in rows:
+        for name, system in rows.items():
+            if not isinstance(system, System):
+                raise ParameterError(f"row {name!r} is {system!r}; expected a system")
+            if not isinstance(name, str) or name != name.encode(errors="replace").decode():
+                raise ParameterError(f"the name of a row is {name!r}; expected text (str)")
             if name in KNOWN_ROWS:
                 raise ParameterError(f"there is a row {name!r} already; give yours another name")
         added = (*self.added, *rows)

@@ -6,6 +6,7 @@ dash marks a missing value.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -82,17 +83,28 @@ def estimate_table(
     return pd.DataFrame(cells)
 
 
+def markdown(name: Any) -> str:
+    """A name as Markdown shows it as it is, whatever marks of Markdown, HTML or TeX it has."""
+    bare = " ".join(str(name).split())
+    return re.sub(r"[\\`*<>\[\]|$~&]|(?<!\w)_|_(?!\w)", r"\\\g<0>", bare)
+
+
 def listing(names: Iterable[Any]) -> str:
-    """Names in a sentence: "A, B and C"."""
-    *rest, final = [*map(str, names)] or [""]
+    """Names in a sentence of Markdown: "A, B and C"."""
+    *rest, final = [*map(markdown, names)] or [""]
     return f"{', '.join(rest)} and {final}" if rest else final
 
 
 def captioned(frame: pd.DataFrame, caption: str) -> Styler:
-    """A table with a caption, its cells formatted like `number`; truth is "yes" or "no"."""
-    styler = frame.style.format(_cell).set_caption(caption)
+    """A table with a caption, its cells formatted like `number`; truth is "yes" or "no".
+
+    Texts, names of rows and columns and the caption stand as they are, not as HTML or TeX.
+    """
+    styler = frame.style.format(_cell, escape="html").set_caption(html.escape(caption))
+    for axis in ("index", "columns"):
+        styler = styler.format_index(escape="html", axis=axis)
     styler = styler.hide(axis="index", names=True).hide(axis="columns", names=True)
-    return styler.set_table_attributes('class="dataframe"')
+    return styler.set_table_attributes('class="dataframe tex2jax_ignore mathjax_ignore"')
 
 
 def _cell(value: Any) -> str:

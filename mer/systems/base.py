@@ -20,8 +20,8 @@ from mer.clips import Clip, Corpus
 from mer.errors import InvalidDataError, ParameterError
 from mer.features import notes, spectral
 from mer.features.cache import cached, source_of
-from mer.systems.code import call, plain
-from mer.tasks import AnyTask, Task
+from mer.systems.code import call, name_of, plain, real_array
+from mer.tasks import AnyTask, RegressionTask, Task
 
 FITTED_FILE = "fitted.pickle"
 """Name of the file of a fitted system."""
@@ -48,6 +48,26 @@ class Context:
     device: str = "auto"
     checkpoint: Path | None = None
     progress: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.task, Task | RegressionTask):
+            raise ParameterError(f"task is {self.task!r}; expected mer.tasks.get_task('4Q'), say")
+
+    def several_classes(self, clips: Corpus) -> np.ndarray:
+        """Class index of training clips, shape (n,).
+
+        Raises
+        ------
+        InvalidDataError
+            If all are of one class.
+        """
+        targets = self.task.targets(clips)
+        if len(np.unique(targets)) < 2:
+            raise InvalidDataError(
+                f"all {len(clips)} training clips are of one class of task {self.task.name!r}; "
+                "expected two or more"
+            )
+        return targets
 
     @property
     def n_classes(self) -> int:
@@ -292,7 +312,8 @@ def clip_feature(
     MissingDataError, InvalidDataError
         If the clip has no sound, or one that cannot be used.
     ParameterError
-        If the feature is checked and has other bins, or not a frame each `hop_length` samples.
+        If the feature is not real or has not two dimensions; if it is checked and has other bins,
+        or not a frame each `hop_length` samples.
     """
     if feature is spectral.log_mel:
         return spectral.clip_log_mel(clip, sample_rate, **settings)
@@ -300,14 +321,14 @@ def clip_feature(
     def compute() -> np.ndarray:
         samples = waveform(clip, sample_rate)
         samples = np.pad(samples, (0, max(least - len(samples), 0)))
-        values = call(feature, samples, sample_rate, **settings)
+        values = real_array(feature, call(feature, samples, sample_rate, **settings), 2)
         if checked:
             hop = settings["hop_length"]
-            _check_frames(checked, np.shape(values), bins, 1 + len(samples) // hop, hop)
+            _check_frames(checked, values.shape, bins, 1 + len(samples) // hop, hop)
         pooled = spectral.pooled(values, pool).astype(np.float16)
         if not np.isfinite(pooled).all():
             raise InvalidDataError(
-                f"feature {getattr(feature, '__name__', feature)} of clip {clip.id!r} has values "
+                f"feature {name_of(feature)} of clip {clip.id!r} has values "
                 "that are not finite, or beyond 65504"
             )
         return pooled

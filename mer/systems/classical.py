@@ -33,6 +33,7 @@ from mer.systems.base import (
     notes_feature,
     probabilities,
 )
+from mer.systems.code import name_of, real_array
 from mer.tasks import RegressionTask
 
 SAMPLE_RATE = 22050
@@ -177,8 +178,22 @@ class Descriptors(System):
         return musicnn.OBTAIN if needed and not musicnn.has_weights() else ""
 
     def values(self, corpus: Corpus) -> np.ndarray:
-        """Descriptors of all clips, shape (n_clips, n_descriptors)."""
-        return np.stack([np.concatenate([f(clip) for f in self.features]) for clip in corpus])
+        """Descriptors of all clips, shape (n_clips, n_descriptors).
+
+        Raises
+        ------
+        ParameterError
+            If a feature gives no vector of real numbers, or vectors of different lengths.
+        """
+        rows = [[real_array(f, f(clip), 1) for f in self.features] for clip in corpus]
+        for clip, row in zip(corpus, rows, strict=True):
+            for feature, first, own in zip(self.features, rows[0], row, strict=True):
+                if len(own) != len(first):
+                    raise ParameterError(
+                        f"feature {name_of(feature)} gave {len(own)} numbers for clip {clip.id!r}, "
+                        f"{len(first)} for {corpus[0].id!r}; expected as many for each clip"
+                    )
+        return np.stack([np.concatenate(row) for row in rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,13 +220,20 @@ class DescriptorClassifier(Descriptors):
         return SVC(C=c, gamma="scale", break_ties=True)
 
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedClassifier:
-        """Fit on the training clips with every C of the grid, keep the best on validation."""
+        """Fit on the training clips with every C of the grid, keep the best on validation.
+
+        Raises
+        ------
+        InvalidDataError
+            If the training clips have one class only.
+        """
+        n_classes = context.n_classes
         pipeline, history = select_classifier(
             {c: self._estimator(c) for c in self.c_grid},
-            (self.values(train), context.task.targets(train)),
+            (self.values(train), context.several_classes(train)),
             (self.values(valid), context.task.targets(valid)),
         )
-        return FittedClassifier(self, pipeline, context.n_classes, history)
+        return FittedClassifier(self, pipeline, n_classes, history)
 
 
 @dataclass(eq=False, repr=False)

@@ -13,6 +13,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import joblib
+import numpy as np
 
 from mer.errors import ParameterError
 
@@ -160,9 +161,48 @@ def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """A function called with those of some options that it takes.
 
     So a feature may take the settings of its system (`n_fft`, `n_mels`), or ignore them.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be called so.
     """
-    parameters = inspect.signature(function).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return function(*arguments, **options)
-    known = {parameter.name for parameter in parameters}
-    return function(*arguments, **{name: v for name, v in options.items() if name in known})
+    signature = inspect.signature(function)
+    parameters = signature.parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        known = {parameter.name for parameter in parameters}
+        options = {name: value for name, value in options.items() if name in known}
+    try:
+        signature.bind(*arguments, **options)
+    except TypeError as error:
+        given = f"{len(arguments)} arguments and {', '.join(options) or 'no options'}"
+        raise ParameterError(
+            f"{name_of(function)} cannot be called with {given}: {error}"
+        ) from None
+    return function(*arguments, **options)
+
+
+def name_of(code: Any) -> str:
+    """Of a function or class, for messages."""
+    return str(getattr(code, "__name__", code))
+
+
+def real_array(function: Callable[..., Any], values: Any, n_dimensions: int) -> np.ndarray:
+    """What a feature function gave, as an array of real numbers.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else, or has another number of dimensions.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        array = np.empty(0, object)
+    if array.dtype.kind in "fiub" and array.ndim == n_dimensions:
+        return array
+    found = f"an array of shape {array.shape} and type {array.dtype}"
+    raise ParameterError(
+        f"feature {name_of(function)} gave {found if array.ndim else repr(values)}; expected real "
+        f"numbers in {n_dimensions} dimension{'s' * (n_dimensions > 1)}"
+    )

@@ -7,6 +7,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from mer.clips import Clip, Corpus
-from mer.errors import InvalidDataError
+from mer.errors import InvalidDataError, ParameterError
 from mer.systems.base import Context, Feature, Fitted, System, clip_feature, probabilities
+from mer.systems.code import call, name_of
 from mer.training import supervised, windows
 from mer.training.supervised import Score, TrainingOptions, resolve_device
 
@@ -221,6 +223,52 @@ class FramedNetwork(WindowedNetwork):
         """A feature in steps, shape (n_bins, n_steps); options as of `clip_feature`."""
         options |= {"n_fft": self.n_fft, "hop_length": self.hop_length, "pool": self.pool}
         return clip_feature(feature, clip, self.sample_rate, **options)
+
+
+def built(
+    model: Callable[..., nn.Module], n_outputs: int, *arguments: Any, **sizes: Any
+) -> nn.Module:
+    """A network with fresh parameters, of a class or function of one's own.
+
+    Parameters
+    ----------
+    model : callable
+        Called with the arguments, and with those of the sizes that it takes.
+    n_outputs : int
+        Columns that the network gives, in a row for each input.
+
+    Raises
+    ------
+    ParameterError
+        If it gives no network, or one without parameters; when the network is used, if its output
+        has another shape or is not real.
+    """
+    network, name = call(model, *arguments, **sizes), name_of(model)
+    if not isinstance(network, nn.Module):
+        raise ParameterError(f"model {name} gave {network!r}; expected a torch.nn.Module")
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ParameterError(f"model {name} has no parameters to train; expected some")
+    if not type(network).__module__.startswith(f"{__name__.partition('.')[0]}."):
+        network.register_forward_hook(partial(_check_after, name, n_outputs))
+    return network
+
+
+def _check_after(name: str, n_outputs: int, network: nn.Module, inputs: Any, output: Any) -> None:
+    check_output(name, output, (len(inputs[0]), n_outputs))
+
+
+def check_output(name: str, output: Any, expected: tuple[int, int]) -> None:
+    """Raise a ParameterError, unless a model gave real numbers of the expected shape."""
+    if not isinstance(output, Tensor):
+        found = "None" if output is None else f"a {type(output).__name__}"
+    elif not output.is_floating_point() or output.shape != expected:
+        found = f"a Tensor of shape {tuple(output.shape)} and type {output.dtype}"
+    else:
+        return
+    raise ParameterError(
+        f"model {name} gave {found}; expected a Tensor of real numbers of shape {expected}: a row "
+        "for each input, a column for each class or dimension"
+    )
 
 
 def padded(sequences: Sequence[np.ndarray], value: int) -> Tensor:

@@ -40,15 +40,17 @@ from mer.study.results import Results
 from mer.study.scores import DIMENSIONS
 from mer.study.specs import RunSpec
 from mer.study.study import Study
-from mer.study.tables import Rows
+from mer.study.tables import NamedRows, Rows
 from mer.study.text import estimate, estimate_table, number
 
 CORPUS = "composed_band"
-ROWS: Rows = {
-    **SINGLE_ROWS,
-    **{name: paper.COMBINATIONS[name] for name in (ALL_SOURCES, *WITHOUT.values())},
-}
-MIX_ROWS: Rows = {MIX_ROW: paper.SINGLE[MIX_ROW]}
+ROWS: Rows = NamedRows(
+    {
+        **SINGLE_ROWS,
+        **{name: paper.COMBINATIONS[name] for name in (ALL_SOURCES, *WITHOUT.values())},
+    }
+)
+MIX_ROWS: Rows = NamedRows({MIX_ROW: paper.SINGLE[MIX_ROW]})
 BEST_SINGLE = "best single source"
 
 AS_IT_IS, AGAINST_AVERAGE = "as it is", "against the source's average"

@@ -30,7 +30,7 @@ from mer.study import plots
 from mer.study.claims import COLUMNS, FAILS, HOLDS, OPEN, Claim, Comparison
 from mer.study.scores import DIMENSIONS, Score, regression_score
 from mer.study.study import Study
-from mer.study.tables import Rows
+from mer.study.tables import NamedRows, Rows
 from mer.study.text import estimate, number
 
 NO_SOURCE, MIX_ROW, ALL_SOURCES = "Mean", source_name("C2D", MIX), COMBINED[letters(SOURCES)]
@@ -39,7 +39,7 @@ NO_SOURCE, MIX_ROW, ALL_SOURCES = "Mean", source_name("C2D", MIX), COMBINED[lett
 SINGLE_MODELS = {source_name("C2D", source): source for source in SOURCES}
 """Rows on one source, each with its source."""
 
-SINGLE_ROWS: Rows = {name: SINGLE[name] for name in SINGLE_MODELS}
+SINGLE_ROWS: Rows = NamedRows({name: SINGLE[name] for name in SINGLE_MODELS})
 _COLOURS = (plots.VERMILLION, plots.BLUE, plots.GREEN, plots.PURPLE)
 _BY_SOURCE: dict[str, Any] = {
     "hue": "source",

@@ -6,6 +6,7 @@ out of the fusion. Both are applied to C2D with late fusion and frozen source mo
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -319,7 +320,7 @@ def excerpt_figure(table: pd.DataFrame, contributions: pd.DataFrame, spec: RunSp
 
 def _title(name: str, clip: Any, signed: pd.Series) -> str:
     if name == MIX:
-        return f"{clip}: {name}"
+        return plots.verbatim(f"{clip}: {name}")
     values = (f"{d} {number(signed[clip, name, d], signed=True)}" for d in DIMENSIONS)
     return f"{name}: {', '.join(values)}"
 
@@ -333,7 +334,7 @@ def players(columns: Mapping[str, tuple[Clip, RunSpec]]) -> HTML:
     from IPython.display import HTML
 
     table = {
-        title: {name: _player(_system(spec), clip, name) for name in (MIX, *SOURCES)}
+        html.escape(title): {name: _player(_system(spec), clip, name) for name in (MIX, *SOURCES)}
         for title, (clip, spec) in columns.items()
     }
     return HTML(pd.DataFrame(table).to_html(escape=False, border=0))

@@ -34,7 +34,8 @@ from mer.rendering import REVISION as RENDERING_REVISION
 from mer.separation import MIX, separator_revision, source_waveform
 from mer.systems.base import FITTED_FILE, Context, Feature, Fitted, System, dimension_frame
 from mer.systems.classical import regression_task
-from mer.systems.code import call, plain
+from mer.systems.code import call, name_of, plain, real_array
+from mer.systems.network import built, check_output
 from mer.training import supervised
 from mer.training.supervised import (
     History,
@@ -142,7 +143,8 @@ class SourceNetwork(TrainingOptions, System):
 
         def compute() -> np.ndarray:
             samples = self.excerpt(clip, source)
-            found: np.ndarray = call(self.feature, samples, self.sample_rate, **settings)
+            given = call(self.feature, samples, self.sample_rate, **settings)
+            found = real_array(self.feature, given, 2)
             if found.shape != (N_MELS, self.n_frames):
                 raise ParameterError(
                     f"the feature has shape {found.shape}; expected {(N_MELS, self.n_frames)}"
@@ -242,6 +244,10 @@ class SourceNetwork(TrainingOptions, System):
             for chosen in batch_indices(len(targets), self.batch_size, rng):
                 yield tuple(tensor[chosen] for tensor in inputs), targets[chosen]
 
+        def loss(output: Tensor, targets: Tensor) -> Tensor:
+            check_output(name_of(self.model), output, (len(targets), emomucs.N_OUTPUTS))
+            return nn.functional.mse_loss(output, targets)
+
         def validate(model: nn.Module) -> RegressionScore:
             errors = predict_batches(model, x_valid) - valid_targets
             return RegressionScore(rmse=float(np.sqrt(np.mean(errors**2))))
@@ -251,7 +257,7 @@ class SourceNetwork(TrainingOptions, System):
             batches,
             validate,
             self,
-            loss=nn.functional.mse_loss,
+            loss=loss,
             seed=context.seed,
             device=resolve_device(context.device),
             checkpoint=context.checkpoint,
@@ -309,7 +315,7 @@ class Fusion(SourceNetwork):
     def network(self) -> EmoMucs:
         """A network with fresh parameters."""
         models = [self.source_model() for _ in self.sources]
-        return EmoMucs(models, self.fusion, head=self.head)
+        return EmoMucs(models, self.fusion, head=partial(built, self.head, emomucs.N_OUTPUTS))
 
     def source_system(self, source: str) -> SourceNetwork:
         """The system on one source whose trained network is taken."""

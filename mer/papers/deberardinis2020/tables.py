@@ -30,8 +30,8 @@ from mer.study.scores import DIMENSIONS, Published, model_scores
 from mer.study.specs import RunSpec
 from mer.study.store import RunStore
 from mer.study.study import Study
-from mer.study.tables import Rows, Table, score_table
-from mer.study.text import estimate, listing, number
+from mer.study.tables import NamedRows, Rows, Table, score_table
+from mer.study.text import estimate, listing, markdown, number
 
 LETTERS = {MIX: "M", "vocals": "V", "bass": "B", "drums": "D", "other": "O"}
 """Inputs by the letters of the paper, in its order."""
@@ -72,30 +72,40 @@ def _fusion(architecture: str, fusion: str, training: str, **options: Any) -> Fu
     return Fusion(fusion=fusion, training=training, **shared)  # type: ignore[arg-type]
 
 
-SINGLE: Rows = {
-    source_name(a, source): SourceNetwork(**options, sources=(source,))
-    for a, options in ARCHITECTURES.items()
-    for source in LETTERS
-}
+SINGLE: Rows = NamedRows(
+    {
+        source_name(a, source): SourceNetwork(**options, sources=(source,))
+        for a, options in ARCHITECTURES.items()
+        for source in LETTERS
+    }
+)
 """Rows of table 1."""
 
 MIXES = tuple(source_name(a, MIX) for a in ARCHITECTURES)
-UNIFIED: Rows = {
-    f"EmoMucs-{a}, unified": SourceNetwork(**options, sources=SOURCES)
-    for a, options in ARCHITECTURES.items()
-}
+UNIFIED: Rows = NamedRows(
+    {
+        f"EmoMucs-{a}, unified": SourceNetwork(**options, sources=SOURCES)
+        for a, options in ARCHITECTURES.items()
+    }
+)
 """Ours: one network with all sources as its channels."""
 
-FUSED: Rows = {
-    fusion_name(a, fusion, training): _fusion(a, fusion, training)
-    for a in ARCHITECTURES
-    for training in TRAININGS
-    for fusion in FUSIONS[a]
-}
+FUSED: Rows = NamedRows(
+    {
+        fusion_name(a, fusion, training): _fusion(a, fusion, training)
+        for a in ARCHITECTURES
+        for training in TRAININGS
+        for fusion in FUSIONS[a]
+    }
+)
 """Cells of table 2; late fusion with fine-tuning and full training are not in the paper."""
 
-FROZEN: Rows = {name: system for name, system in FUSED.items() if name.endswith("freeze")}
-TRAINED_WHOLE: Rows = {name: system for name, system in FUSED.items() if name not in FROZEN}
+FROZEN: Rows = NamedRows(
+    {name: system for name, system in FUSED.items() if name.endswith("freeze")}
+)
+TRAINED_WHOLE: Rows = NamedRows(
+    {name: system for name, system in FUSED.items() if name not in FROZEN}
+)
 """Cells in which the source models are trained, too: they cost most."""
 
 PROPOSED = {
@@ -107,9 +117,9 @@ PROPOSED = {
 COMBINED = {letters(s): fusion_name("C2D", "late", "freeze", s) for s in SUBSETS}
 """Rows of figure 4, by the letters of their sources."""
 
-COMBINATIONS: Rows = {
-    COMBINED[letters(s)]: _fusion("C2D", "late", "freeze", sources=s) for s in SUBSETS
-}
+COMBINATIONS: Rows = NamedRows(
+    {COMBINED[letters(s)]: _fusion("C2D", "late", "freeze", sources=s) for s in SUBSETS}
+)
 
 
 def _published() -> dict[tuple[str, str, str], float]:
@@ -519,7 +529,9 @@ def score_summary(scored: pd.DataFrame) -> str:
         ranked = rows[rows["task"] == dimension].set_index("system")
         best = ranked.iloc[0]
         score = estimate(best["mean"], best["low"], best["high"])
-        line = f"- {dimension.capitalize()}: {best.name} has the highest mean R2, {score}."
+        line = (
+            f"- {dimension.capitalize()}: {markdown(best.name)} has the highest mean R2, {score}."
+        )
         alone = ranked[ranked.index.isin(SINGLE) & ~ranked.index.isin(MIXES)]["mean"]
         if len(alone):
             named = ", ".join(f"{name} {number(mean)}" for name, mean in alone.items())

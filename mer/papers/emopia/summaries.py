@@ -11,7 +11,7 @@ from mer.study.claims import against
 from mer.study.results import Results
 from mer.study.scores import OWN_MODEL, implied_predictions, scores, validation
 from mer.study.study import Study
-from mer.study.text import captioned, listing, number
+from mer.study.text import captioned, listing, markdown, number
 
 _LSTM = "LSTM-Attn + MIDI-like"
 _REFERENCE = "Symbolic-SVM"
@@ -24,7 +24,7 @@ def interval_summary(table: pd.DataFrame) -> str:
     known = table.dropna(subset=["published"])
     outside = known[known["covers"].eq(False)]
     names = [
-        f"{row.system}, {row.task} ({number(row.difference, signed=True)})"
+        f"{markdown(row.system)}, {row.task} ({number(row.difference, signed=True)})"
         for row in outside.itertuples()
     ]
     if len(known):

@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from mer.clips import Clip
+from mer.errors import ParameterError
 from mer.features import notes, spectral
 from mer.features.cache import source_of
 from mer.features.tokens import MIDI_LIKE_SIZE, midi_like, remi
@@ -17,8 +18,8 @@ from mer.features.tokens import REVISION as TOKENS_REVISION
 from mer.models import classifiers
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems.base import Feature, clip_feature, notes_feature
-from mer.systems.code import call
-from mer.systems.network import WindowedNetwork
+from mer.systems.code import name_of, real_array
+from mer.systems.network import WindowedNetwork, built
 
 _CACHED = {midi_like: "midi-like", remi: "remi"}
 
@@ -66,15 +67,23 @@ class TokenNetwork(WindowedNetwork):
 
     def item(self, clip: Clip) -> np.ndarray:
         """Tokens, shape (n_tokens,), cached for the tokenisers of the package."""
-        if self.tokens not in _CACHED:
-            return self.tokens(notes.read_notes(source_of(clip, "midi")))
-        return notes_feature(_CACHED[self.tokens], TOKENS_REVISION, self.tokens, clip)
+        if self.tokens in _CACHED:
+            return notes_feature(_CACHED[self.tokens], TOKENS_REVISION, self.tokens, clip)
+        given = self.tokens(notes.read_notes(source_of(clip, "midi")))
+        found = real_array(self.tokens, given, 1)
+        low, high = (found.min(), found.max()) if found.size else (1, 1)
+        if found.dtype.kind not in "iu" or low < 1 or high >= self.vocabulary:
+            raise ParameterError(
+                f"{name_of(self.tokens)} gave {found.dtype} from {low} to {high} for clip "
+                f"{clip.id!r}; expected whole numbers from 1 to {self.vocabulary - 1} (vocabulary)"
+            )
+        return found
 
     def network(self, n_classes: int, item: np.ndarray) -> nn.Module:
         """A network with fresh parameters."""
         names = ("embedding", "hidden", "attention", "hops", "classifier", "dropout")
         sizes = {name: getattr(self, name) for name in names}
-        return call(self.model, self.vocabulary, n_classes, **sizes)
+        return built(self.model, n_classes, self.vocabulary, n_classes, **sizes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,4 +148,4 @@ class SpectrogramNetwork(WindowedNetwork):
     def network(self, n_classes: int, item: np.ndarray) -> nn.Module:
         """A network with fresh parameters."""
         sizes = {"channels": self.channels, "dropout": self.dropout}
-        return call(self.model, n_classes, **sizes)
+        return built(self.model, n_classes, n_classes, **sizes)

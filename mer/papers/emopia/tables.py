@@ -12,7 +12,7 @@ from typing import Any
 from mer.features.tokens import REMI_SIZE, remi
 from mer.papers.emopia.systems import SpectrogramNetwork, TokenNetwork
 from mer.papers.published import cells
-from mer.study.tables import Rows, Table
+from mer.study.tables import NamedRows, Rows, Table
 from mer.systems.classical import (
     Constant,
     DescriptorClassifier,
@@ -24,31 +24,39 @@ from mer.systems.classical import (
 )
 from mer.systems.musicnn import embedding_statistics
 
-WITHOUT_MUSIC: Rows = {"Constant": Constant(), "Song-lookup": SongLookup()}
+WITHOUT_MUSIC: Rows = NamedRows({"Constant": Constant(), "Song-lookup": SongLookup()})
 
-SYMBOLIC: Rows = {
-    "LSTM-Attn + MIDI-like": TokenNetwork(),
-    "LSTM-Attn + REMI": TokenNetwork(tokens=remi, vocabulary=REMI_SIZE),
-    "Symbolic-LR": DescriptorClassifier(features=(symbolic,), classifier="logistic"),
-}
-ACOUSTIC: Rows = {
-    "Audio-LR": DescriptorClassifier(features=(acoustic,), classifier="logistic"),
-    "Short-chunk ResNet": SpectrogramNetwork(),
-}
+SYMBOLIC: Rows = NamedRows(
+    {
+        "LSTM-Attn + MIDI-like": TokenNetwork(),
+        "LSTM-Attn + REMI": TokenNetwork(tokens=remi, vocabulary=REMI_SIZE),
+        "Symbolic-LR": DescriptorClassifier(features=(symbolic,), classifier="logistic"),
+    }
+)
+ACOUSTIC: Rows = NamedRows(
+    {
+        "Audio-LR": DescriptorClassifier(features=(acoustic,), classifier="logistic"),
+        "Short-chunk ResNet": SpectrogramNetwork(),
+    }
+)
 """The paper's baselines by what they get, in the order of the tables that quote them."""
 
-SVM: Rows = {
-    "Symbolic-SVM": DescriptorClassifier(features=(symbolic,)),
-    "Audio-SVM": DescriptorClassifier(features=(acoustic,)),
-    "Symbolic+Audio-SVM": DescriptorClassifier(features=(symbolic, acoustic)),
-}
+SVM: Rows = NamedRows(
+    {
+        "Symbolic-SVM": DescriptorClassifier(features=(symbolic,)),
+        "Audio-SVM": DescriptorClassifier(features=(acoustic,)),
+        "Symbolic+Audio-SVM": DescriptorClassifier(features=(symbolic, acoustic)),
+    }
+)
 """Ours: support vector machines on plain descriptors."""
 
-EMBEDDING: Rows = {"Audio Embedding": DescriptorClassifier(features=(embedding_statistics,))}
+EMBEDDING: Rows = NamedRows(
+    {"Audio Embedding": DescriptorClassifier(features=(embedding_statistics,))}
+)
 """A support vector machine on embeddings (Koh and Dubnov, AffCon 2021, compare VGGish and L3-Net);
 here they are those of MusiCNN, their mean and standard deviation over the clip."""
 
-REGRESSION: Rows = {"Mean": Mean(), "SVR": DescriptorSVR()}
+REGRESSION: Rows = NamedRows({"Mean": Mean(), "SVR": DescriptorSVR()})
 """Ours: valence and arousal as numbers."""
 
 _LSTM = "LSTM-Attn + MIDI-like"

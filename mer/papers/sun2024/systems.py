@@ -24,8 +24,7 @@ from mer.rendering import REVISION as RENDERING_REVISION
 from mer.segments import LONGEST, frames_of, segment_times
 from mer.systems.base import Context, Feature, clip_feature, probabilities
 from mer.systems.classical import check_grid, class_values, select_classifier
-from mer.systems.code import call
-from mer.systems.network import FittedNetwork, WindowedNetwork
+from mer.systems.network import FittedNetwork, WindowedNetwork, built
 from mer.training import self_learning, supervised
 from mer.training.self_learning import SelfLearned, SelfLearningOptions, self_learn
 from mer.training.supervised import Batch, Score, resolve_device
@@ -228,7 +227,7 @@ class SegmentClassifier(SelfLearningOptions, SegmentNetwork):
     def network(self, n_classes: int, item: np.ndarray) -> Any:
         """A network with fresh parameters."""
         sizes = {name: getattr(self, name) for name in ("width", "grid", "dropout")}
-        network = call(self.model, n_classes, n_mels=len(item), **sizes)
+        network = built(self.model, n_classes, n_classes, n_mels=len(item), **sizes)
         if isinstance(network, vgg.VGG16):
             return network
         return _Standardised(network, len(item), n_classes)
@@ -241,12 +240,7 @@ class SegmentClassifier(SelfLearningOptions, SegmentNetwork):
         InvalidDataError
             If the training clips have one class only, or a clip is shorter than a segment.
         """
-        targets = (context.task.targets(train), context.task.targets(valid))
-        if len(np.unique(targets[0])) < 2:
-            raise InvalidDataError(
-                f"all {len(train)} training clips are of one class of task {context.task.name!r}; "
-                "expected two or more"
-            )
+        targets = (context.several_classes(train), context.task.targets(valid))
         items = self.items(train)
         supervised.seed_everything(context.seed)
         network = self.network(context.n_classes, items[0])

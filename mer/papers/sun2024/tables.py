@@ -24,7 +24,7 @@ from mer.study.claims import Claim, Comparison
 from mer.study.results import TASK_TITLES, Results, read_predictions
 from mer.study.scores import Published, metric_name, paired_difference, scores
 from mer.study.study import Study
-from mer.study.tables import Rows, Table, score_table
+from mer.study.tables import NamedRows, Rows, Table, score_table
 from mer.study.text import captioned, estimate, estimate_table, number
 
 PROPOSED, WITHOUT_KL = "SSSL", "SSSL, no KL"
@@ -34,14 +34,16 @@ SVM, EMBEDDING, TWO_STAGE = "Audio-SVM", "Audio Embedding", "2-Stage"
 
 proposed = SegmentClassifier()
 inheritance = SegmentClassifier(learning="inherited", decision="vote")
-NETWORKS: Rows = {
-    TWO_STAGE: TwoStage(),
-    WHOLE_CLIP: replace(inheritance, duration=LONGEST, whole_clip=True, decision="mean"),
-    INHERITANCE: inheritance,
-    INHERITANCE_SVM: replace(inheritance, decision="svm"),
-    WITHOUT_KL: replace(proposed, kl_weight=0.0),
-    PROPOSED: proposed,
-}
+NETWORKS: Rows = NamedRows(
+    {
+        TWO_STAGE: TwoStage(),
+        WHOLE_CLIP: replace(inheritance, duration=LONGEST, whole_clip=True, decision="mean"),
+        INHERITANCE: inheritance,
+        INHERITANCE_SVM: replace(inheritance, decision="svm"),
+        WITHOUT_KL: replace(proposed, kl_weight=0.0),
+        PROPOSED: proposed,
+    }
+)
 
 TASKS = ("A", "V", "4Q", "cluster")
 _TASKS_OF = {"mirex_mood": ("cluster",), "four_quadrants": ("A", "V", "4Q")}

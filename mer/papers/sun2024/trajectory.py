@@ -29,7 +29,7 @@ from mer.study.claims import NOT_RUN
 from mer.study.specs import RunSpec
 from mer.study.store import PREDICTION_DECIMALS
 from mer.study.study import Study
-from mer.study.text import estimate, listing, number
+from mer.study.text import estimate, listing, markdown, number
 from mer.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def about_song(songs: SongSegments, song: str) -> str:
     first, names = songs.of(song).iloc[0], TASKS[songs.task].classes
     agree, right = (number(rows[name], percent=True) for name in ("agree", "right"))
     text = (
-        f"**{song}** of corpus {songs.study.corpus_name}, a test song labelled "
+        f"**{markdown(song)}** of corpus {songs.study.corpus_name}, a test song labelled "
         f"*{names[int(first['label']) - 1]}*; {PROPOSED} answers "
         f"*{names[int(first['answer']) - 1]}* for the whole song. {agree} of its "
         f"{rows['segments']} segments have the class of the label; the most probable class "
@@ -397,7 +397,7 @@ def trajectory_player(songs: SongSegments, song: str) -> HTML:
             name=f"trajectory-{digest[:12]}",
             title=html.escape(f"{PROPOSED} on {song}: probability of each class over time"),
             image=image,
-            facts=json.dumps(facts),
+            facts=json.dumps(facts).replace("<", r"\u003c"),
             sound=sound.src_attr(),
             **{name: round(100 * value, 3) for name, value in box.items()},
         )

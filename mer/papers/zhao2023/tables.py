@@ -18,7 +18,7 @@ from mer.study.claims import Claim, Comparison
 from mer.study.results import Results
 from mer.study.scores import Published, correctness
 from mer.study.study import Study
-from mer.study.tables import Rows, Table
+from mer.study.tables import NamedRows, Rows, Table
 from mer.study.text import estimate, listing, number
 from mer.systems.base import System
 from mer.weights import is_registered, load_weights
@@ -31,29 +31,35 @@ LSTM, SYMBOLIC_LR = "LSTM-Attn + MIDI-like", "Symbolic-LR"
 RESNET, AUDIO_LR = "Short-chunk ResNet", "Audio-LR"
 SYMBOLIC_SVM, SVM = "Symbolic-SVM", "Symbolic+Audio-SVM"
 
-PROPOSED_ROW: Rows = {PROPOSED: Multifaceted()}
-BRANCHES: Rows = {
-    SYMBOLIC: Multifaceted(factors=("symbolic",)),
-    HARMONY: Multifaceted(factors=("harmony",)),
-    TONE_COLOR: Multifaceted(factors=("tone color",)),
-}
-JOINED: Rows = {WITHOUT_ATTENTION: Multifaceted(heads=None)}
-PAIRS: Rows = {
-    "Symbolic + harmony": Multifaceted(factors=("symbolic", "harmony")),
-    "Symbolic + tone color": Multifaceted(factors=("symbolic", "tone color")),
-    "Harmony + tone color": Multifaceted(factors=("harmony", "tone color")),
-}
+PROPOSED_ROW: Rows = NamedRows({PROPOSED: Multifaceted()})
+BRANCHES: Rows = NamedRows(
+    {
+        SYMBOLIC: Multifaceted(factors=("symbolic",)),
+        HARMONY: Multifaceted(factors=("harmony",)),
+        TONE_COLOR: Multifaceted(factors=("tone color",)),
+    }
+)
+JOINED: Rows = NamedRows({WITHOUT_ATTENTION: Multifaceted(heads=None)})
+PAIRS: Rows = NamedRows(
+    {
+        "Symbolic + harmony": Multifaceted(factors=("symbolic", "harmony")),
+        "Symbolic + tone color": Multifaceted(factors=("symbolic", "tone color")),
+        "Harmony + tone color": Multifaceted(factors=("harmony", "tone color")),
+    }
+)
 """Ours: one branch left out, the others joined by self-attention."""
 
-PRETRAINED: Rows = {
-    MIDIBERT: MidiBERT(),
-    MT_MIDIBERT: MidiBERT(key_weight=1.0, velocity_weight=1.0),
-    QM_MIDIBERT: MidiBERT(pretraining="qm-midibert"),
-}
-LANGUAGE_MODELS: Rows = {**PRETRAINED, UNTRAINED: MidiBERT(pretraining="none")}
+PRETRAINED: Rows = NamedRows(
+    {
+        MIDIBERT: MidiBERT(),
+        MT_MIDIBERT: MidiBERT(key_weight=1.0, velocity_weight=1.0),
+        QM_MIDIBERT: MidiBERT(pretraining="qm-midibert"),
+    }
+)
+LANGUAGE_MODELS: Rows = NamedRows({**PRETRAINED, UNTRAINED: MidiBERT(pretraining="none")})
 """Trained on four quadrants only, as in the paper."""
 
-BASELINES: Rows = {**emopia.SYMBOLIC, **emopia.ACOUSTIC}
+BASELINES: Rows = NamedRows({**emopia.SYMBOLIC, **emopia.ACOUSTIC})
 
 _TASKS = {"4Q": "4Q", "4Q Accuracy": "4Q", "Arousal": "A", "Valence": "V"}
 _PAPER_ROWS = {

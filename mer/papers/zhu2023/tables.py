@@ -12,7 +12,7 @@ from mer.papers.published import cells
 from mer.papers.zhu2023.systems import SymbolicAcoustic, stft
 from mer.study.claims import Claim, Comparison
 from mer.study.scores import mean_of
-from mer.study.tables import Rows, Table
+from mer.study.tables import NamedRows, Rows, Table
 from mer.study.text import captioned
 from mer.weights import load_weights
 
@@ -20,24 +20,30 @@ PROPOSED, SVM, LSTM = "Symbolic & Acoustic", "Symbolic+Audio-SVM", "LSTM-Attn + 
 LATE_AVERAGE = "Late average"
 
 proposed = SymbolicAcoustic()
-PROPOSED_ROW: Rows = {PROPOSED: proposed}
-BRANCHES: Rows = {
-    "Symbolic-only": SymbolicAcoustic(branches=("symbolic",)),
-    "Acoustic-only": SymbolicAcoustic(branches=("acoustic",)),
-}
-ABLATIONS: Rows = {
-    **BRANCHES,
-    "STFT-input": replace(proposed, acoustic_feature=stft),
-    "Single-loss": replace(proposed, arousal_weight=0.0, valence_weight=0.0),
-}
+PROPOSED_ROW: Rows = NamedRows({PROPOSED: proposed})
+BRANCHES: Rows = NamedRows(
+    {
+        "Symbolic-only": SymbolicAcoustic(branches=("symbolic",)),
+        "Acoustic-only": SymbolicAcoustic(branches=("acoustic",)),
+    }
+)
+ABLATIONS: Rows = NamedRows(
+    {
+        **BRANCHES,
+        "STFT-input": replace(proposed, acoustic_feature=stft),
+        "Single-loss": replace(proposed, arousal_weight=0.0, valence_weight=0.0),
+    }
+)
 RELEASED = f"{PROPOSED}, released MIDI"
 UNTRAINED = f"{PROPOSED}, no pre-training"
 TWO_CORPORA = f"{PROPOSED}, MAESTRO + Pop1K7"
-VARIANTS: Rows = {
-    RELEASED: replace(proposed, notes="released"),
-    UNTRAINED: replace(proposed, pretraining="none"),
-    TWO_CORPORA: replace(proposed, pretraining="maestro-pop1k7"),
-}
+VARIANTS: Rows = NamedRows(
+    {
+        RELEASED: replace(proposed, notes="released"),
+        UNTRAINED: replace(proposed, pretraining="none"),
+        TWO_CORPORA: replace(proposed, pretraining="maestro-pop1k7"),
+    }
+)
 """Ours: an upper bound, and other pre-trainings of the symbolic encoder."""
 
 _FOUR_QUADRANTS = dict.fromkeys((PROPOSED, *ABLATIONS, *VARIANTS), ("4Q",))
