@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import Run
 
 from mer import separation, weights
 from mer.audio import audio_blocks, load_audio, waveform
@@ -195,35 +194,6 @@ class TestFiles:
         both = np.concatenate(stereo)
         assert both.shape == (22050, 2)
         np.testing.assert_allclose(both.mean(axis=1), np.concatenate(mono), atol=1e-6)
-
-    @pytest.mark.parametrize("command", ["separate", "transcribe"])
-    @pytest.mark.parametrize(
-        ("value", "message"),
-        [(1e38, "a sample of 1e+38 at 0.500 s"), (np.nan, "not finite"), (-np.inf, "not finite")],
-    )
-    def test_samples_that_cannot_be_used(
-        self, command: str, value: float, message: str, tmp_path: Path, mer: Run
-    ) -> None:
-        samples = np.zeros((22050, 2))
-        samples[11025, 0] = value
-        soundfile.write(tmp_path / "a.wav", samples, 22050, subtype="FLOAT")
-        status, _, error = mer(command, tmp_path / "a.wav")
-        assert status == 1
-        assert error.startswith(f"mer: {tmp_path / 'a.wav'} has ")
-        assert message in error
-        assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
-
-    @pytest.mark.parametrize("command", ["separate", "transcribe"])
-    def test_names_that_look_like_options(
-        self, command: str, tmp_path: Path, mer: Run, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.chdir(tmp_path)
-        soundfile.write("-a.wav", np.zeros(22050), 22050)
-        output = "-o.mid" if command == "transcribe" else "-stems"
-        status, out, error = mer(command, f"--output={output}", "--", "-a.wav")
-        assert (status, error) == (0, "")
-        assert output in out
-        assert Path(output).exists()
 
 
 @pytest.fixture(scope="module")
