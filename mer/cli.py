@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import signal
@@ -19,6 +18,7 @@ from rich.table import Table
 
 from mer import __version__
 from mer.errors import DataWarning, MerError, MissingDataError, ParameterError
+from mer.files import told
 from mer.paths import data_folder
 
 app = typer.Typer(
@@ -357,11 +357,7 @@ def main() -> None:
         print(f"mer: {error}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:  # such as a full disk
-        place = f" {error.filename}:" if error.filename else ""
-        reason = error.strerror or str(error)
-        if error.errno == errno.ENAMETOOLONG:
-            reason += "; give a shorter one, for what is written with -o"
-        print(f"mer: a file cannot be read or written:{place} {reason}", file=sys.stderr)
+        print(f"mer: {told(error)}", file=sys.stderr)
         sys.exit(1)
     except SystemExit as end:
         if end.code == _INTERRUPTED:  # as typer ends what was interrupted

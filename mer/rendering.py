@@ -19,7 +19,7 @@ import numpy as np
 
 from mer.clips import file_digest
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
-from mer.files import require_file
+from mer.files import require_file, temporary_folder
 from mer.midi import plain_content, read_score
 
 REVISION = 1
@@ -156,8 +156,8 @@ def plain_file(midi: Path) -> Iterator[Path]:
     if midi.read_bytes().startswith(content):
         yield midi.resolve()
         return
-    with tempfile.TemporaryDirectory(prefix="mer-midi-") as folder:
-        path = Path(folder) / "plain.mid"
+    with temporary_folder() as folder:
+        path = folder / "plain.mid"
         path.write_bytes(content)
         yield path
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
-from mer.files import atomic_path
+from mer.files import atomic_path, read_json, write_json
 
 _INDEX = "index.json"
 
@@ -22,8 +21,13 @@ def weights_folder() -> Path:
 
 @cache
 def _index(folder: Path) -> dict[str, dict[str, Any]]:
-    index: dict[str, dict[str, Any]] = json.loads((folder / _INDEX).read_text())
-    return index
+    path = folder / _INDEX
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise InvalidDataError(
+            f"{path} cannot be used ({error}); restore it, or install the package again"
+        ) from None
 
 
 def _entry(name: str) -> dict[str, Any]:
@@ -101,11 +105,12 @@ def write_weights(path: Path, tensors: dict[str, Any], metadata: dict[str, str])
 def register(path: Path, train: str) -> None:
     """Enter a file of weights, by its stem, in the index beside it, with the command for it."""
     file = path.with_name(_INDEX)
-    index = json.loads(file.read_text()) if file.is_file() else {}
+    _index.cache_clear()
+    index = _index(path.parent) if file.is_file() else {}
     digest = _sha256(path)
     known = index.get(path.stem, {"revision": 0, "sha256": ""})
     revision = known["revision"] + (digest != known["sha256"])
-    index[path.stem] = {"sha256": digest, "revision": revision, "train": train}
+    entry = {"sha256": digest, "revision": revision, "train": train}
     with atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
+        write_json(temporary, {**index, path.stem: entry})
     _index.cache_clear()

@@ -5,9 +5,13 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -37,6 +41,10 @@ LEAKY_PARTS = {
     "test": [clip for clip in PARTS["train"] if clip.endswith("_1")],
 }
 
+INTERRUPTED = (130, -signal.SIGINT)
+"""Exit status: Python ends itself by the signal where the interrupt met code given to `exec`."""
+
+Program: TypeAlias = "subprocess.Popen[str]"
 Run = Callable[..., tuple[int, str, str]]
 """Takes arguments of the command line; gives exit status, standard output, standard error."""
 
@@ -177,6 +185,32 @@ def mer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return status, captured.out, captured.err
 
     return run
+
+
+def start_program(*arguments: str, environment: Mapping[str, str] | None = None) -> Program:
+    """The program in a session of its own, once it handles signals.
+
+    Interrupts reach it, which a shell has its background jobs ignore.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mer", *arguments],
+        env={**os.environ, **(environment or {})},
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not _catches(process.pid, signal.SIGTERM):
+        time.sleep(0.005)
+    return process
+
+
+def _catches(process: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    handled = next((line for line in status.splitlines() if line.startswith("SigCgt")), None)
+    return handled is None or bool(int(handled.split()[1], 16) >> (number - 1) & 1)  # None: ended
 
 
 def toy_corpus(*clips: Clip) -> Corpus:

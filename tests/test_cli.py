@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
-from conftest import Run, write_table
+from conftest import INTERRUPTED, Run, start_program, write_table
 
 from mer import __version__
 from mer.corpora import CORPORA, module_of
@@ -144,3 +147,16 @@ def test_outside_a_checkout(mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path:
     status, _, err = mer("book")
     assert status == 1
     assert "is not inside a checkout of the project" in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for signal handlers in /proc")
+@pytest.mark.parametrize("moment", [0.0, 0.05, 0.15, 0.3])
+def test_interrupted_while_it_is_loaded(moment: float) -> None:
+    process = start_program("transcribe", "--help")
+    time.sleep(moment)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    if process.returncode:
+        assert process.returncode in INTERRUPTED
+        assert output == ""
+        assert errors == "mer: interrupted; what was stored is kept\n"

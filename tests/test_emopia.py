@@ -127,6 +127,20 @@ class TestOtherVersion:
         for part, ids in PARTS.items():
             assert list(getattr(fold, part)) == [clip for clip in ids if clip not in absent]
 
+    def test_the_table_may_list_more(
+        self, emopia_copy: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for clip in PARTS["test"][:2]:
+            (emopia_copy / "midis" / f"{clip}.mid").unlink()
+        with pytest.raises(MissingDataError, match=r"\.mid does not exist, but label\.csv lists"):
+            emopia.load(emopia_copy)
+        monkeypatch.setattr(emopia, "_LATER", {14: "9"})
+        with pytest.warns(
+            CorpusWarning, match="14 clips in .*, version 9; .* 2 in test of 'split'"
+        ):
+            corpus = emopia.load(emopia_copy)
+        assert corpus.ids == [*PARTS["train"], *PARTS["valid"], *PARTS["test"][2:]]
+
     def test_a_misspelt_name_is_an_error(self, emopia_copy: Path) -> None:
         self.leave_out(emopia_copy, PARTS["test"][3])
         path = emopia_copy / "split" / "test_clip.csv"

@@ -6,8 +6,10 @@ import dataclasses
 import hashlib
 import io
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +19,7 @@ import numpy as np
 import pytest
 
 from mer.corpora import emopia
+from mer.corpora import remote as remote_module
 from mer.corpora.remote import Remote, RemoteFile, fetch
 from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
 
@@ -38,6 +41,39 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class OddHandler(QuietHandler):
+    """Sends to itself, or drips, until its server ends."""
+
+    ended = threading.Event()
+
+    def do_GET(self) -> None:
+        if self.path == "/again":
+            self.send_response(302)
+            self.send_header("Location", f"http://user:secret@{self.headers['Host']}/again")
+            self.end_headers()
+        elif self.path in ("/body", "/header", "/silent"):
+            start = b"HTTP/1.0 200 OK\r\n" + b"\r\n" * (self.path == "/body")
+            self.wfile.write(start if self.path != "/silent" else b"")
+            with suppress(OSError):
+                while not self.ended.wait(0.05):
+                    self.wfile.write(b"x" * (self.path != "/silent"))
+        else:
+            self.send_error(404)
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[str]:
+    """Address of a server that does not do what it should."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), OddHandler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    OddHandler.ended.set()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -209,3 +245,66 @@ def test_emopia_comes_in_the_layout_that_its_loader_reads(
     toy = remote(served, buffer.getvalue())
     folder = fetch(dataclasses.replace(emopia.REMOTE, files=()), tmp_path, url=toy.url)
     assert emopia.load(folder).fingerprint == emopia.load(emopia_folder).fingerprint
+
+
+class TestLimits:
+    def test_archive_that_unpacks_to_far_more(self, served: Served, tmp_path: Path) -> None:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as content:
+            content.writestr("zeros", bytes(300 * 2**20))
+        assert len(buffer.getvalue()) < 400_000
+        message = r"download of Toy is damaged: its 30\d,\d{3} bytes would unpack to 314,572,800$"
+        with pytest.raises(InvalidDataError, match=message):
+            fetch(remote(served, buffer.getvalue()), tmp_path)
+        check_nothing_left(tmp_path)
+
+    def test_too_large(
+        self, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(remote_module, "_LARGEST", 1000)
+        with pytest.raises(MissingDataError, match=r"from http.*: it has more than 1,000 bytes$"):
+            fetch(remote(served, WHOLE), tmp_path)
+        check_nothing_left(tmp_path)
+
+    @pytest.mark.parametrize("path", ["/body", "/header", "/silent"])
+    def test_server_that_drips(
+        self, odd: str, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(remote_module, "_PATIENCE", 1)
+        toy = Remote(name="Toy", url=odd + path, sha256=None, folder="toy")
+        started = time.monotonic()
+        with pytest.raises(MissingDataError, match=r"only \d+ bytes came in \d s; try again later"):
+            fetch(toy, tmp_path)
+        assert time.monotonic() - started < 10
+        check_nothing_left(tmp_path)
+
+    def test_redirects_without_end(self, odd: str, tmp_path: Path) -> None:
+        toy = Remote(name="Toy", url=f"{odd}/again", sha256=None, folder="toy")
+        with pytest.raises(MissingDataError, match=r"could not download Toy .* 30 redirects"):
+            fetch(toy, tmp_path)
+
+    def test_encrypted(self, served: Served, tmp_path: Path) -> None:
+        content = bytearray(WHOLE)
+        for mark, place in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
+            content[content.index(mark) + place] |= 1
+        with pytest.raises(InvalidDataError, match=r"cannot be unpacked: .*is encrypted"):
+            fetch(remote(served, bytes(content)), tmp_path)
+        check_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["/gone.zip", "/again", "/toy.zip", ":x/", "/a/b@c", "@/"])
+def test_passwords_are_never_shown(
+    odd: str,
+    tmp_path: Path,
+    path: str,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG", logger="pooch")
+    address = odd.replace("//", "//user:p@ss:secret@") + path
+    with pytest.raises(MerError, match="Toy") as caught:
+        fetch(Remote(name="Toy", url=address, sha256=None, folder="toy"), tmp_path)
+    shown = "".join([str(caught.value), *capfd.readouterr(), caplog.text])
+    assert "secret" not in shown
+    assert "p@ss" not in shown
+    check_nothing_left(tmp_path)

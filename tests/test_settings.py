@@ -158,8 +158,9 @@ class TestReadSettings:
         ],
     )
     def test_unknown_values_list_the_known_ones(self, name: str, value: Any, message: str) -> None:
-        with pytest.raises(ParameterError, match=message):
-            read_settings({name: value})
+        for make in (read_settings, lambda values: Settings(**values)):
+            with pytest.raises(ParameterError, match=message):
+                make({name: value})
 
     def test_cannot_be_changed(self) -> None:
         with pytest.raises(ValueError, match="frozen"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from rows import ROWS
 
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.files import read_json, write_json
 from mer.study import store as store_module
 from mer.study.results import read_predictions
 from mer.study.specs import RunSpec, plan
@@ -214,6 +216,35 @@ class TestDamage:
             runs.read(SPEC)
         assert runs.read(other).spec == other
 
+    ALTERED = (
+        (("spec", "parameters", "epochs"), 3, "run.json was changed"),
+        (("metrics", "accuracy"), 0.9, "run.json was changed"),
+        (("clips", "train"), 10, "run.json was changed"),
+        (("digests", "history.csv"), None, "run.json was changed"),
+        (("digests", "predictions.csv"), None, "run.json was changed"),
+        (("digests",), None, "run.json was changed"),
+        (("digest",), None, "run.json has no digest"),
+    )
+
+    @pytest.mark.parametrize(("names", "value", "message"), ALTERED)
+    def test_run_json_itself(
+        self, runs: RunStore, names: tuple[str, ...], value: Any, message: str
+    ) -> None:
+        runs.write(make_run())
+        alter(runs.folder(SPEC) / "run.json", names, value)
+        with pytest.raises(InvalidDataError, match=rf"is damaged \({message}.*; remove the folder"):
+            runs.read(SPEC)
+
+    @pytest.mark.parametrize("name", ["history.csv", "predictions.csv"])
+    def test_every_file_needs_a_digest(self, runs: RunStore, name: str) -> None:
+        runs.write(make_run())
+        path = runs.folder(SPEC) / "run.json"
+        facts = read_json(path)
+        del facts["digests"][name]
+        write_json(path, facts)
+        with pytest.raises(InvalidDataError, match=rf"no digest of {name} is stored"):
+            runs.read(SPEC)
+
     def test_run_of_another_spec(self, runs: RunStore) -> None:
         other = dataclasses.replace(SPEC, seed=2)
         runs.write(make_run())
@@ -227,6 +258,18 @@ class TestDamage:
         assert runs.missing([SPEC]) == [SPEC]
         runs.write(make_run())
         assert runs.read(SPEC).spec == SPEC
+
+
+def alter(path: Path, names: tuple[str, ...], value: Any) -> None:
+    """Give a value in JSON another one, or take it away."""
+    facts = json.loads(path.read_text())
+    part = facts
+    for name in names[:-1]:
+        part = part[name]
+    del part[names[-1]]
+    if value is not None:
+        part[names[-1]] = value
+    path.write_text(json.dumps(facts))
 
 
 def no_space(*args: Any, **options: Any) -> None:
@@ -306,7 +349,11 @@ def test_cards(runs: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(MissingDataError, match="No space left"):
             runs.write_card("emopia", {"name": "new"})
     assert runs.read_card("emopia") == card
-    (runs.root / "corpora" / "emopia.json").write_text('{"name": "emo')
+    path = runs.root / "corpora" / "emopia.json"
+    alter(path, ("splits", "cv10", "folds"), 5)
+    with pytest.raises(InvalidDataError, match=r"emopia\.json is damaged \(.* was changed since"):
+        runs.read_card("emopia")
+    path.write_text('{"name": "emo')
     with pytest.raises(InvalidDataError, match=r"emopia\.json is damaged"):
         runs.read_card("emopia")
 

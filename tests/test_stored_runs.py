@@ -19,6 +19,7 @@ def test_every_stored_run_stands_under_its_key() -> None:
     for path in RESULTS.glob("runs/*/*/*/run.json"):
         spec = RunSpec(**json.loads(path.read_text(encoding="utf-8"))["spec"])
         assert store.folder(spec) == path.parent
+        assert store.read(spec).spec == spec
         found += 1
     assert found >= 1950
 

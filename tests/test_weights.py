@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -58,7 +57,7 @@ def test_revision_follows_the_content(folder: Path) -> None:
 
 class TestPackagedWeights:
     def test_all_load(self) -> None:
-        index = json.loads((weights.weights_folder() / "index.json").read_text())
+        index = weights._index(weights.weights_folder())
         assert {name for name in NAMES if not name.endswith("-published")} <= set(index)
         assert set(index) <= NAMES
         for name, entry in index.items():

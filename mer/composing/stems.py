@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from mer.audio import crop
 from mer.clips import Clip
 from mer.composing.planning import SOURCES
 from mer.errors import MissingDataError
-from mer.files import require_file
+from mer.files import require_file, temporary_folder
 from mer.rendering import render_midi, sounding_length
 
 _VOLUME_CONTROLS = (7, 11)
@@ -62,8 +61,8 @@ def _alone(midi: Path, source: str, source_of: dict[str, str], sample_rate: int)
     for track in score.tracks:
         if source_of[track.name] != source:
             track.controls.extend(ControlChange(0, control, 0) for control in _VOLUME_CONTROLS)
-    with tempfile.TemporaryDirectory(prefix="mer-stems-") as folder:
-        path = Path(folder) / "alone.mid"
+    with temporary_folder() as folder:
+        path = folder / "alone.mid"
         path.write_bytes(score.dumps_midi())
         return render_midi(path, sample_rate, trim=False)
 

@@ -131,8 +131,11 @@ def _report_version(corpus: Corpus, folder: Path, splits: Sequence[str]) -> None
 
 def _clips(folder: Path) -> list[Clip]:
     path, recordings = folder / "label.csv", audio_files(folder / "audios")
-    clips = []
-    for row in read_table(path, ("ID", "4Q", "annotator")):
+    clips, rows = [], read_table(path, ("ID", "4Q", "annotator"))
+    there = {file.stem for file in (folder / "midis").glob("*.mid")}
+    if sum(row["ID"] in there for row in rows) in _LATER:  # whose table may be the former one
+        rows = [row for row in rows if row["ID"] in there]
+    for row in rows:
         name, where = row["ID"], f"{row.where}: clip {row['ID']!r}"
         match = _NAME.fullmatch(name or "")
         if match is None:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import shutil
+import time
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
+from typing import Any, BinaryIO
 
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.paths import data_folder
 
 _PROTOCOLS = ("https://", "http://", "ftp://")
+_LARGEST = 20 * 2**30
+"""Bytes that a download may have."""
+_PATIENCE, _SLOWEST = 60.0, 10_000
+"""Seconds after which a server must have sent so many bytes a second."""
+_UNPACKED, _RATIO = 100 * 2**20, 50
+"""Bytes to which any archive may unpack; how many times its own size a larger one may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +79,10 @@ def fetch(remote: Remote, destination: Path, *, url: str | None = None) -> Path:
     ParameterError
         If the folder is there already, or `url` is no address of the web.
     MissingDataError
-        If the download fails.
+        If the download fails, takes too long or is too large. Passwords in addresses are left out.
     InvalidDataError
-        If the checksum differs, or what comes is no archive, a damaged one or needs a password.
+        If the checksum differs, or what comes is no archive, a damaged one, one with a password
+        or one that unpacks to far more than its size.
     """
     address = url or remote.url
     if not address.lower().startswith(_PROTOCOLS):
@@ -89,11 +103,11 @@ def fetch(remote: Remote, destination: Path, *, url: str | None = None) -> Path:
             _retrieve(file.url, file.sha256, download).rename(path)
         content.rename(folder)
     except OSError as error:
-        raise MissingDataError(
-            f"could not download {remote.name} from {address}: {error}"
-        ) from None
+        told = f"could not download {remote.name} from {address}: {error}"
+        raise MissingDataError(_without_passwords(told)) from None
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InvalidDataError(f"the download of {remote.name} is damaged: {error}") from None
+        told = f"the download of {remote.name} is damaged: {error}"
+        raise InvalidDataError(_without_passwords(told)) from None
     except RuntimeError as error:  # such as a password
         raise InvalidDataError(
             f"the archive of {remote.name} cannot be unpacked: {error}; unpack it as {folder}"
@@ -103,11 +117,63 @@ def fetch(remote: Remote, destination: Path, *, url: str | None = None) -> Path:
     return folder
 
 
+def _without_passwords(text: str) -> str:
+    return re.sub(r"//\S*@", "//", text)
+
+
+@dataclass
+class _Sink:
+    """Where a download is written to, up to a size."""
+
+    file: BinaryIO | None = None
+    size: int = 0
+    is_open: bool = True
+    begun: float = field(default_factory=time.monotonic)
+
+    def write(self, block: bytes) -> None:
+        self.size += len(block)
+        if self.size > _LARGEST or not self.is_open:
+            raise OSError(f"it has more than {_LARGEST:,} bytes")
+        assert self.file is not None
+        self.file.write(block)
+
+    def flush(self) -> None:
+        """Nothing, though it is asked for after each kilobyte."""
+
+    def check_speed(self) -> None:
+        seconds = time.monotonic() - self.begun
+        if self.size < (seconds - _PATIENCE) * _SLOWEST:
+            self.is_open = False
+            raise OSError(f"only {self.size:,} bytes came in {seconds:.0f} s; try again later")
+
+
 def _retrieve(url: str, sha256: str | None, folder: Path) -> Path:
     import pooch
 
-    known_hash = sha256 and f"sha256:{sha256}"
-    return Path(pooch.retrieve(url, known_hash=known_hash, path=folder, progressbar=True))
+    sink = _Sink()
+
+    def download(address: str, path: str, _: Any) -> None:
+        with open(path, "wb") as sink.file:
+            pooch.HTTPDownloader(progressbar=True)(address, sink, None)
+
+    def retrieve() -> str:
+        known_hash = sha256 and f"sha256:{sha256}"
+        return pooch.retrieve(url, known_hash=known_hash, path=folder, downloader=download)
+
+    pooch.get_logger().setLevel(logging.WARNING)  # it would tell the address with its password
+    result: Future[str] = Future()
+    # A server can keep a socket waiting for ever: the thread is left alone then
+    Thread(target=_answer, args=(retrieve, result), daemon=True).start()
+    while not wait([result], timeout=0.5).done:
+        sink.check_speed()
+    return Path(result.result())
+
+
+def _answer(call: Callable[[], str], result: Future[str]) -> None:
+    try:
+        result.set_result(call())
+    except Exception as error:  # raised where the result is taken
+        result.set_exception(error)
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -118,6 +184,9 @@ def _unpack(archive: Path, folder: Path) -> None:
         what = "a web page (HTML)" if head.lstrip().startswith(b"<") else f"a file with {head!r}"
         raise InvalidDataError(f"the address gives {what}, not a zip archive; check the address")
     with zipfile.ZipFile(archive) as content:
+        size, unpacked = archive.stat().st_size, sum(part.file_size for part in content.infolist())
+        if unpacked > max(_UNPACKED, _RATIO * size):
+            raise zipfile.BadZipFile(f"its {size:,} bytes would unpack to {unpacked:,}")
         damaged = content.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"{damaged} fails its checksum")

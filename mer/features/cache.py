@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ import numpy as np
 
 from mer.clips import Clip, file_digest
 from mer.errors import MissingDataError
-from mer.files import atomic_path, require_file
+from mer.files import atomic_path, read_sealed, require_file, write_sealed
 from mer.paths import cache_folder
 
 
@@ -62,21 +63,19 @@ def cached(
     key = json.dumps([name, revision, dict(parameters), content_digest(source)], sort_keys=True)
     digest = hashlib.sha256(key.encode()).hexdigest()
     path = cache_folder() / "features" / name / digest[:2] / f"{digest[:32]}.npy"
+    return stored_array(path, compute)
+
+
+def stored_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array of a file; computed and stored where there is none, or a damaged one."""
     if path.is_file():
-        content = path.read_bytes()
-        entry, mark = content[:-_MARK], content[-_MARK:]
-        if hashlib.sha256(entry).digest() == mark:
-            return np.load(io.BytesIO(entry), allow_pickle=False)
+        with suppress(ValueError):
+            return np.load(io.BytesIO(read_sealed(path)), allow_pickle=False)
     array, buffer = compute(), io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
-    entry = buffer.getvalue()
     with atomic_path(path) as temporary:
-        temporary.write_bytes(entry + hashlib.sha256(entry).digest())
+        write_sealed(temporary, buffer.getvalue())
     return array
-
-
-_MARK = hashlib.sha256().digest_size
-"""Bytes at the end of an entry: the digest of all before, by which damage is found."""
 
 
 def source_of(clip: Clip, kind: Literal["audio", "midi"]) -> Path:

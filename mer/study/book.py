@@ -20,9 +20,11 @@ from filelock import FileLock, Timeout
 from joblib import cpu_count
 
 from mer.errors import InvalidDataError, MerError, MissingDataError, ParameterError
+from mer.files import clear
+from mer.paths import cache_folder
 from mer.study.notebooks import Job, code_digest, execute, in_processes, is_current
 from mer.study.profiles import STORED
-from mer.study.project import project_root
+from mer.study.project import project_root, store_folder
 from mer.study.settings import Settings, check
 
 NOTEBOOKS = (
@@ -98,8 +100,14 @@ def execute_notebooks(
     values = {**(parameters or {}), "profile": profile}
     check(values, list(Settings.model_fields))
     output = output or project_root() / "_build" / "notebooks" / profile
+    _clear(output)
     _run(_jobs(names, values, output), values.get("n_jobs"), progress)
     return [output / f"{name}.ipynb" for name in names]
+
+
+def _clear(*more: Path) -> None:
+    """Remove what killed processes have left half-written."""
+    clear(store_folder(committed=True), project_root() / "_build", cache_folder(), *more)
 
 
 def _jobs(names: Sequence[str], values: Mapping[str, Any], output: Path) -> list[list[Job]]:
@@ -162,6 +170,7 @@ def _alone(build: Path) -> Iterator[None]:
 
 
 def _build(build: Path, write_tables: Callable[[Path], None], *, progress: bool) -> Path:
+    _clear()
     source, book = build / "book-source", build / "book"
     for folder in (source, book):
         shutil.rmtree(folder, ignore_errors=True)

@@ -17,14 +17,14 @@ import pandas as pd
 
 from mer.audio import audio_source
 from mer.clips import Corpus, Fold
-from mer.errors import ParameterError
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.evaluation.metrics import classification_report, regression_report
 from mer.files import atomic_folder
 from mer.paths import cache_folder
 from mer.study.processes import end_with
 from mer.study.specs import RunSpec
 from mer.study.store import PREDICTION_DECIMALS, Run, RunStore, environment
-from mer.systems.base import FITTED_FILE, Context, Fitted
+from mer.systems.base import Context, Fitted
 from mer.tasks import AnyTask, RegressionTask, get_task
 
 
@@ -243,8 +243,12 @@ def _inspect(
 ) -> tuple[int, Run | None, Any]:
     """The value of a function, and the run where it was not stored or the system not cached."""
     folder = cache_folder() / "fitted" / spec.key[:2] / spec.key[:32]
-    if stored and (folder / FITTED_FILE).is_file():
-        return number, None, function(Fitted.load(folder), spec, corpus, fold)
+    found = None
+    if stored:
+        with contextlib.suppress(MissingDataError, InvalidDataError):  # a damaged one: fit again
+            found = Fitted.load(folder)
+    if found is not None:
+        return number, None, function(found, spec, corpus, fold)
     result, fitted = fit(spec, corpus, fold, threads=threads)
     with atomic_folder(folder) as temporary:
         fitted.save(temporary)

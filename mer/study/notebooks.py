@@ -16,21 +16,25 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, suppress
 from functools import cache, partial
 from importlib.metadata import distributions
 from multiprocessing import active_children, forkserver, get_context
 from multiprocessing.connection import Connection
+from multiprocessing.util import Finalize, get_temp_dir
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from mer.errors import MerError
+from mer.files import atomic_path, temporary_folder, told
 from mer.paths import data_folder
 from mer.study.processes import end_with
 
 Job = tuple[str, Callable[[], str]]
 """A name, and a function of another process that returns what is to be said of its work."""
 
+_INTERRUPTED = "interrupted; what was stored is kept"
 _CAN_FORK = sys.platform == "linux"
 
 
@@ -94,8 +98,23 @@ def start_server(modules: Iterable[str]) -> None:
     Nothing happens where one runs already, or where processes cannot be forked.
     """
     if _CAN_FORK:
-        forkserver.set_forkserver_preload([*modules, "mer.study.preloaded"])
+        _keep_sockets_in_own_folder()
+        first, last = "mer.study.preloading", "mer.study.preloaded"
+        forkserver.set_forkserver_preload([first, *modules, last])
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         forkserver.ensure_running()
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+@cache
+def _keep_sockets_in_own_folder() -> None:
+    """Have multiprocessing put its files where they are cleared after a kill."""
+    stack = ExitStack()
+    folder = stack.enter_context(temporary_folder())
+    Finalize(None, stack.close, exitpriority=-200)  # after those of multiprocessing
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    get_temp_dir()
+    tempfile.tempdir = before
 
 
 def _in_process(name: str, call: Callable[[], str], processes: int) -> str:
@@ -141,14 +160,23 @@ def _answer(
         threadpool_limits(cores)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        sender.send(call())
-    except MerError as error:
-        sender.send(error)
-    except OSError as error:  # such as a full disk
-        sender.send(MerError(f"a file cannot be read or written: {error}"))
+        answer = _outcome(call)
+        with suppress(BrokenPipeError):  # the caller has been killed
+            sender.send(answer)
     finally:  # a process of multiprocessing waits for its children, and calls no exit functions
         get_reusable_executor().shutdown(kill_workers=True)
         atexit._run_exitfuncs()
+
+
+def _outcome(call: Callable[[], str]) -> str | MerError:
+    try:
+        return call()
+    except MerError as error:
+        return error
+    except KeyboardInterrupt:
+        return MerError(_INTERRUPTED)
+    except OSError as error:  # such as a full disk
+        return MerError(told(error))
 
 
 def _interrupt(number: int, frame: Any) -> None:
@@ -193,8 +221,7 @@ def execute(
     known = papermill.inspect_notebook(str(template))
     given = {key: value for key, value in values.items() if key in known}
     files, computed = _watch(root)
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=finished.parent) as folder:
-        unfinished = Path(folder) / finished.name
+    with atomic_path(finished) as unfinished:
         try:
             notebook = papermill.execute_notebook(
                 str(template),
@@ -207,14 +234,13 @@ def execute(
             )
         except (papermill.PapermillException, RuntimeError) as error:
             if getattr(error, "ename", "") == KeyboardInterrupt.__name__:
-                raise MerError("interrupted; what was stored is kept") from None
-            if unfinished.is_file():
+                raise MerError(_INTERRUPTED) from None
+            if unfinished.stat().st_size:
                 unfinished.replace(failed)
             reason = _reason(error)
             raise MerError(f"notebook {template.stem} failed: {reason} (see {failed})") from None
         papermill.iorw.write_ipynb(notebook, str(unfinished))
         _sign(unfinished, _digest(unfinished, template, values, files, code), files)
-        unfinished.replace(finished)
     return f", {len(computed)} runs computed"
 
 

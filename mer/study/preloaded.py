@@ -4,6 +4,7 @@ import gc
 from importlib import import_module
 
 from mer.libraries import load_librosa
+from mer.study.preloading import stop_watching
 
 for _name in (
     "ipykernel.inprocess.manager",
@@ -18,3 +19,4 @@ load_librosa()
 # So that no forked process looks through all of it, again and again, and copies it by that
 gc.collect()
 gc.freeze()
+stop_watching()  # a process with threads should not be forked

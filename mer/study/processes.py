@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import os
-import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 
 @cache
-def end_with(process: int, seconds: float = 1.0) -> None:
-    """End this process, whatever it computes, within some seconds of the end of another one."""
+def end_with(process: int, seconds: float = 1.0) -> Callable[[], None]:
+    """End this process, whatever it computes, within some seconds of the end of another one.
+
+    Returns
+    -------
+    callable
+        Ends the watch.
+    """
+    stopped = Event()
 
     def watch() -> None:
         while _is_there(process):
-            time.sleep(seconds)
+            if stopped.wait(seconds):
+                return
         os._exit(1)
 
+    thread = Thread(target=watch, daemon=True)
+
+    def stop() -> None:
+        stopped.set()
+        thread.join()
+        end_with.cache_clear()  # a process that is forked then has no watch yet
+
     if os.name == "posix":
-        Thread(target=watch, daemon=True).start()
+        thread.start()
+    return stop
 
 
 def _is_there(process: int) -> bool:

@@ -68,6 +68,11 @@ class Settings(BaseModel):
         What is scored.
     tests : list of str or None
         Of transcribers; None takes those of the profile.
+
+    Raises
+    ------
+    ParameterError
+        If a value has the wrong type or is not among the known ones.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -84,6 +89,17 @@ class Settings(BaseModel):
     transcribers: list[Transcriber] = Field(default=["onsets-frames"], min_length=1)
     tests: list[Literal["composed", "EMOPIA", "MAESTRO", "MAESTRO, unknown piano"]] | None = None
     separators: list[Literal["small", "htdemucs"]] = Field(default=["small"], min_length=1)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name, kind = str(first["loc"][0]), first["type"]
+            message = first["msg"].removeprefix("Value error, ")
+            found = f"parameter {name!r} is {values[name]!r}: {message[0].lower()}{message[1:]}"
+            form = _as_list(values[name]) if kind == "list_type" else _FORMS.get(kind)
+            raise ParameterError(f"{found}; write it as {form}" if form else found) from None
 
     @field_validator("*", mode="before")
     @classmethod
@@ -154,15 +170,7 @@ def check(values: Mapping[str, Any], known: list[str]) -> Settings:
         raise ParameterError(
             f"unknown parameter {unknown[0]!r}; the parameters are: {', '.join(known)}"
         )
-    try:
-        return Settings(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        message = first["msg"].removeprefix("Value error, ")
-        found = f"parameter {name!r} is {values[name]!r}: {message[0].lower()}{message[1:]}"
-        form = _as_list(values[name]) if first["type"] == "list_type" else _FORMS.get(first["type"])
-        raise ParameterError(f"{found}; write it as {form}" if form else found) from None
+    return Settings(**values)
 
 
 def _as_list(value: Any) -> str:

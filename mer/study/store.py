@@ -22,7 +22,14 @@ import pandas as pd
 
 from mer import __version__
 from mer.errors import InvalidDataError, MissingDataError
-from mer.files import atomic_folder, atomic_path
+from mer.files import (
+    atomic_folder,
+    atomic_path,
+    check_seal,
+    file_seal,
+    read_json,
+    write_json,
+)
 from mer.study.specs import RunSpec
 
 PREDICTION_DECIMALS = 5
@@ -120,10 +127,9 @@ class RunStore:
         if spec not in self:
             raise MissingDataError(f"no stored run of {spec.label} in {folder.parent}")
         try:
-            details = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            details = read_json(folder / "run.json")
             stored = RunSpec(**details.pop("spec"))
-            for name, expected in details.pop("digests").items():
-                _check_digest(folder / name, expected)
+            _check_files(folder, details.pop("digests"))
             predictions = _read_predictions(folder / "predictions.csv")
             history = _read_history(folder / "history.csv")
         except (OSError, ValueError, *_NO_OBJECT) as error:
@@ -154,14 +160,11 @@ class RunStore:
                 "run the study where the data are"
             )
         try:
-            card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(card, dict):
-                raise TypeError("no JSON object")
+            return read_json(path)
         except (ValueError, *_NO_OBJECT) as error:
             raise InvalidDataError(
                 f"{path} is damaged ({error}); run the study where the data are"
             ) from None
-        return card
 
     def write_card(self, corpus: str, card: dict[str, Any]) -> None:
         """Store the card of a corpus.
@@ -177,7 +180,7 @@ class RunStore:
         _refuse_folders(path)
         try:
             with atomic_path(path) as temporary:
-                temporary.write_text(_json(card), encoding="utf-8")
+                write_json(temporary, card)
         except OSError as error:
             raise MissingDataError(f"cannot store {path}: {error}") from None
 
@@ -221,13 +224,13 @@ class RunStore:
             try:
                 with atomic_path(path) as temporary:
                     frame.to_csv(temporary, index=False, float_format=_FORMAT)
-                    facts["digest"] = _digest(temporary)
+                    facts["digests"] = {path.name: file_seal(temporary)}
                 with atomic_path(description) as temporary:
-                    temporary.write_text(_json(facts), encoding="utf-8")
+                    write_json(temporary, facts)
             except OSError as error:
                 raise MissingDataError(f"cannot store {path}: {error}") from None
         try:
-            _check_digest(path, json.loads(description.read_text(encoding="utf-8"))["digest"])
+            check_seal(path, read_json(description)["digests"])
         except (OSError, ValueError, *_NO_OBJECT) as error:
             raise InvalidDataError(
                 f"the stored table {path} is damaged ({error}); remove it and {description.name} "
@@ -263,21 +266,18 @@ def _write_files(run: Run, folder: Path) -> None:
     if run.history:
         history = pd.DataFrame(run.history)
         history.to_csv(folder / "history.csv", index=False, float_format="%.6g")
-    digests = {path.name: _digest(path) for path in folder.iterdir()}
-    facts = _json({"spec": run.spec.facts, **run.details, "digests": digests})
-    (folder / "run.json").write_text(facts, encoding="utf-8")
+    digests = {path.name: file_seal(path) for path in folder.iterdir()}
+    facts = {"spec": run.spec.facts, **run.details, "digests": digests}
+    write_json(folder / "run.json", facts)
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def _check_digest(path: Path, expected: str) -> None:
-    if _digest(path) != expected:
-        raise ValueError(f"{path.name} was changed since it was stored")
+def _check_files(folder: Path, digests: Mapping[str, str]) -> None:
+    history = {"history.csv"} if (folder / "history.csv").is_file() else set()
+    for name in sorted({"predictions.csv", *history, *digests}):
+        check_seal(folder / name, digests)
 
 
 def _read_predictions(path: Path) -> pd.DataFrame:
@@ -301,10 +301,6 @@ def _read_history(path: Path) -> list[dict[str, float]]:
     header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
     values = ([float(value or "nan") for value in row] for row in rows)
     return [dict(zip(header, row, strict=True)) for row in values]
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 _LONGEST = 150

@@ -19,6 +19,7 @@ from mer.clips import Clip
 from mer.composing.planning import BLOCK
 from mer.corpora import load
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.files import clear
 from mer.models.onsets_frames import OnsetsFrames
 from mer.paths import cache_folder, data_folder
 from mer.rendering import default_soundfont, soundfont_digests
@@ -277,6 +278,7 @@ def train_weights(
         raise ParameterError(f"there are no weights {name!r}; there are: {', '.join(trainers)}")
     folder = folder or weights_folder()
     path = folder / f"{name}.pt"
+    clear(folder, cache_folder())
     facts = trainers[name](path, soundfonts, seed)
     register(path, f"mer train {name}")
     return facts

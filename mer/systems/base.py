@@ -20,6 +20,7 @@ from mer.clips import Clip, Corpus
 from mer.errors import InvalidDataError, ParameterError
 from mer.features import notes, spectral
 from mer.features.cache import cached, source_of
+from mer.files import read_sealed, require_file, write_sealed
 from mer.systems.code import call, name_of, plain, real_array
 from mer.tasks import AnyTask, RegressionTask, Task
 
@@ -107,14 +108,27 @@ class Fitted(ABC):
         import cloudpickle
 
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / FITTED_FILE).open("wb") as file:
-            cloudpickle.dump(self, file)
+        write_sealed(folder / FITTED_FILE, cloudpickle.dumps(self))
 
     @staticmethod
     def load(folder: Path) -> Any:
-        """What `save` wrote. Load only files of your own: unpickling runs code of the file."""
-        with (folder / FITTED_FILE).open("rb") as file:
-            return pickle.load(file)
+        """What `save` wrote. Load only files of your own: unpickling runs code of the file.
+
+        Raises
+        ------
+        MissingDataError
+            If there is no such file.
+        InvalidDataError
+            If it is damaged.
+        """
+        path = folder / FITTED_FILE
+        require_file(path)
+        try:
+            return pickle.loads(read_sealed(path))
+        except Exception as error:  # pickle raises AttributeError, EOFError and others by cause
+            raise InvalidDataError(
+                f"{path} cannot be loaded ({error}); fit the system again with this version"
+            ) from None
 
 
 @dataclass(frozen=True, kw_only=True)

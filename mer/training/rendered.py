@@ -9,7 +9,6 @@ none, the longest track with one note at a time in the range of a voice); all el
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from mer.audio import crop
 from mer.errors import InvalidDataError
 from mer.features.cache import cached, content_digest
 from mer.features.notes import read_notes
+from mer.files import temporary_folder
 from mer.midi import read_score
 from mer.rendering import Sound, render_midi
 from mer.separation import SOURCES
@@ -288,7 +288,7 @@ def _render(score: Any, take: Take, soundfonts: Sequence[Path], sample_rate: int
 
 @contextmanager
 def _midi_file(score: Any) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="mer-take-") as folder:
-        path = Path(folder) / "take.mid"
+    with temporary_folder() as folder:
+        path = folder / "take.mid"
         path.write_bytes(score.to("tick").dumps_midi())
         yield path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from mer.errors import InvalidDataError, ParameterError
-from mer.files import atomic_path
+from mer.files import atomic_path, read_sealed, write_sealed
 
 Batch = tuple[Any, Tensor]
 """Inputs, a Tensor or a tuple of them (one for each argument of the network), and targets."""
@@ -359,15 +360,15 @@ class _State:
     def save(self, path: Path) -> None:
         state = {name: part.state_dict() for name, part in self._parts.items()}
         best = (self.best_epoch, self.best_order, self.best_parameters)
+        content = io.BytesIO()
+        torch.save({"identity": self.identity, **state, "rows": self.rows, "best": best}, content)
         with atomic_path(path) as temporary:
-            torch.save(
-                {"identity": self.identity, **state, "rows": self.rows, "best": best}, temporary
-            )
+            write_sealed(temporary, content.getvalue())
 
     def load(self, path: Path) -> None:
         try:
-            state = torch.load(path, weights_only=True)
-        except Exception:  # torch raises RuntimeError, EOFError, KeyError and others by cause
+            state = torch.load(io.BytesIO(read_sealed(path)), weights_only=True)
+        except ValueError:
             raise InvalidDataError(
                 f"{path} is a damaged checkpoint; remove it to start again"
             ) from None

@@ -13,16 +13,15 @@ References
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Iterable
 from contextlib import redirect_stdout
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mer.errors import InvalidDataError, MissingDataError
+from mer.files import temporary_folder
 
 
 class PianoTranscriptionInference:
@@ -95,8 +94,8 @@ class BasicPitch:
         """As `mer.transcription.Transcriber.transcribe`."""
         import soundfile
 
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "audio.wav"
+        with temporary_folder() as folder:
+            path = folder / "audio.wav"
             with soundfile.SoundFile(path, "w", self.sample_rate, 1, subtype="FLOAT") as file:
                 for block in blocks:
                     file.write(block)

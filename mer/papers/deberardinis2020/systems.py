@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -23,16 +23,16 @@ from torch import Tensor, nn
 
 from mer.audio import audio_seconds, crop, waveform
 from mer.clips import Clip, Corpus
-from mer.errors import ParameterError
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.features import spectral
-from mer.features.cache import cached, content_digest, source_of
-from mer.files import atomic_folder, atomic_path
+from mer.features.cache import cached, content_digest, source_of, stored_array
+from mer.files import atomic_folder
 from mer.models import emomucs
 from mer.models.emomucs import C1D, C2D, N_MELS, EmoMucs, FusionHead, Level, SourceModel
 from mer.paths import cache_folder
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.separation import MIX, separator_revision, source_waveform
-from mer.systems.base import FITTED_FILE, Context, Feature, Fitted, System, dimension_frame
+from mer.systems.base import Context, Feature, Fitted, System, dimension_frame
 from mer.systems.classical import regression_task
 from mer.systems.code import call, name_of, plain, real_array
 from mer.systems.network import built, check_output
@@ -396,13 +396,12 @@ class FittedRegressor(Fitted):
     def source_features(self, corpus: Corpus, level: Level) -> np.ndarray:
         """Features of a network on one source at a level, shape (n_clips, n_features), cached."""
         path = _folder(self.key) / f"{level}-{_digest(_clip_keys(corpus))[:32]}.npy"
-        if not path.is_file():
+
+        def compute() -> np.ndarray:
             x = self.network.standardise(torch.from_numpy(self.system.log_mels(corpus)))
-            values = predict_batches(self.network, x, level=level)
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.save(file, values)
-        found: np.ndarray = np.load(path)
-        return found
+            return predict_batches(self.network, x, level=level)
+
+        return stored_array(path, compute)
 
     def __getstate__(self) -> dict[str, Any]:
         # What is stored on a machine with a GPU is read on one without
@@ -465,12 +464,9 @@ def found_or_fitted(
     folder = _folder(key)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        if (folder / FITTED_FILE).is_file():
-            try:
-                found: FittedRegressor = Fitted.load(folder)
-                return found
-            except Exception:  # pickle raises EOFError, KeyError, ValueError and others by cause
-                shutil.rmtree(folder)
+        with suppress(MissingDataError, InvalidDataError):  # a damaged one is trained again
+            found: FittedRegressor = Fitted.load(folder)
+            return found
         checkpoint = cache_folder() / "checkpoints" / f"source-{key[:32]}.pt"
         return system.fit(train, valid, replace(context, checkpoint=checkpoint))
 

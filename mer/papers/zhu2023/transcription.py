@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from mer.composing.score import REVISION as SCORE_REVISION
 from mer.corpora import load
 from mer.evaluation.transcription import matched_notes, note_scores
 from mer.features.notes import read_notes
+from mer.files import temporary_folder
 from mer.study import plots
 from mer.study.converters import (
     EXAMPLE,
@@ -275,8 +275,8 @@ def found_player(transcribed: np.ndarray) -> list[Audio]:
     """Notes, played by the piano of the composed corpus; no player where there is no note."""
     if not len(transcribed):
         return []
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "found.mid"
+    with temporary_folder() as folder:
+        path = folder / "found.mid"
         write_midi(transcribed, path)
         return [plots.player(Clip("found", group="found", midi=path))]
 
