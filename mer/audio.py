@@ -17,8 +17,18 @@ from mer.errors import DataWarning, InvalidDataError, MissingDataError, Paramete
 from mer.files import atomic_path, require_file
 from mer.libraries import load_librosa
 from mer.paths import cache_folder, native
+from mer.rendering import check_rate
 
 _EXPECTED = "; expected an audio file"
+
+_RATES = (1_000, 768_000)
+"""Sample rates that recordings have, in Hz."""
+
+_LOUDEST = 1_000.0
+"""Of a sample: 60 dB above full scale. Squares of far larger ones are no float32 any more."""
+
+_LONGEST = 24 * 3600.0
+"""Seconds."""
 
 _SHORTER = 0.1
 """Seconds that a file may lack; some formats do not count exactly."""
@@ -35,7 +45,7 @@ def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, 
     path : Path
         Any format that libsndfile reads.
     sample_rate : int, optional
-        Rate to resample to, in Hz; None keeps the rate of the file.
+        Rate to resample to, in Hz, from 1,000 to 768,000; None keeps the rate of the file.
 
     Returns
     -------
@@ -49,18 +59,26 @@ def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, 
     MissingDataError
         If there is no such file.
     InvalidDataError
-        If it cannot be decoded, is empty, or has samples that are not finite.
+        If it cannot be decoded, is empty, has a sample rate out of that range, lasts more than 24
+        hours, or has samples that are not finite or beyond all loudness.
+    ParameterError
+        If `sample_rate` is out of that range.
     """
     import soundfile
 
     _check_kind(path)
+    if sample_rate is not None:
+        check_rate(sample_rate, *_RATES)
     try:
         with soundfile.SoundFile(native(path)) as file:
+            _check_header(file, path)
             blocks = list(_blocks(file, path, -1, True))  # several only where one is damaged
             mono = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
             rate = file.samplerate
     except soundfile.LibsndfileError as error:
         raise _unreadable(path, error) from None
+    except MemoryError:
+        raise InvalidDataError(f"{path} does not fit in memory; cut it into pieces") from None
     if sample_rate is None or sample_rate == rate:
         return mono, rate
     return resample(mono, rate, sample_rate), sample_rate
@@ -74,7 +92,7 @@ def audio_seconds(path: Path) -> float:
     MissingDataError
         If there is no such file.
     InvalidDataError
-        If it is not audio.
+        If it is not audio, or has a sample rate or a length that no recording has.
     """
     return float(_header(path).duration)
 
@@ -89,9 +107,11 @@ def _header(path: Path) -> Any:
 
     _check_kind(path)
     try:
-        return soundfile.info(native(path))
+        header = soundfile.info(native(path))
     except soundfile.LibsndfileError as error:
         raise _unreadable(path, error) from None
+    _check_header(header, path)
+    return header
 
 
 def audio_blocks(
@@ -124,15 +144,17 @@ def audio_blocks(
     MissingDataError, InvalidDataError
         As `load_audio`, when the block that is concerned is asked for.
     ParameterError
-        If `block_seconds` is not positive.
+        If `block_seconds` is not positive, or `sample_rate` as there.
     """
     import soundfile
 
+    check_rate(sample_rate, *_RATES)
     if block_seconds <= 0:
         raise ParameterError(f"block_seconds is {block_seconds}; expected a positive number")
     _check_kind(path)
     try:
         with soundfile.SoundFile(native(path)) as file:
+            _check_header(file, path)
             decoded = _blocks(file, path, max(1, round(block_seconds * file.samplerate)), mono)
             yield from _resampled_blocks(decoded, file.samplerate, sample_rate)
     except soundfile.LibsndfileError as error:
@@ -143,8 +165,8 @@ def _blocks(file: Any, path: Path, length: int, mono: bool) -> Iterator[np.ndarr
     """What is left of a file, in blocks of a length; all of it in one if that is -1."""
     start, energy, energy_of_mean = 0, 0.0, 0.0
     while (block := file.read(length, dtype="float32", always_2d=True)).size:
+        _check_samples(path, block, file.samplerate, start)
         mean = block.mean(axis=1)
-        _check_finite(path, mean, file.samplerate, start)
         if mono and block.shape[1] > 1:
             energy += float(np.vdot(block, block)) / block.shape[1]
             energy_of_mean += float(np.vdot(mean, mean))
@@ -205,13 +227,36 @@ def _check_kind(path: Path) -> None:
         )
 
 
-def _check_finite(path: Path, mono: np.ndarray, rate: int, start: int = 0) -> None:
-    finite = np.isfinite(mono)
+def _check_header(file: Any, path: Path) -> None:
+    lowest, highest = _RATES
+    if not lowest <= file.samplerate <= highest:
+        raise InvalidDataError(
+            f"{path} has a sample rate of {file.samplerate:,} Hz; expected {lowest:,} to "
+            f"{highest:,} Hz: its header is damaged"
+        )
+    if file.frames > _LONGEST * file.samplerate:  # so, too, where a stream left it open
+        raise InvalidDataError(
+            f"{path} has a header that says more than {_LONGEST / 3600:.0f} h; the header is "
+            "damaged or was never completed: convert the file"
+        )
+
+
+def _check_samples(path: Path, block: np.ndarray, rate: int, start: int) -> None:
+    """Samples, shape (n, channels), must be finite and no louder than `_LOUDEST`."""
+    if max(block.max(), -block.min()) <= _LOUDEST:  # not so for NaN
+        return
+    finite = np.isfinite(block).all(axis=1)
+    right = finite if not finite.all() else (np.abs(block) <= _LOUDEST).all(axis=1)
+    first = int(right.argmin())
+    seconds = (start + first) / rate
     if not finite.all():
-        seconds = (start + finite.argmin()) / rate
         raise InvalidDataError(
             f"{path} has samples that are not finite numbers, the first at {seconds:.3f} s"
         )
+    raise InvalidDataError(
+        f"{path} has a sample of {np.abs(block[first]).max():g} at {seconds:.3f} s; expected -1 to "
+        "1: scale it, or decode it again"
+    )
 
 
 def _unreadable(path: Path, error: Any) -> InvalidDataError:
@@ -226,8 +271,8 @@ def checked_mono(samples: np.ndarray) -> np.ndarray:
     Raises
     ------
     InvalidDataError
-        If they are not one channel, are no floating-point numbers, are none at all, or are not
-        finite.
+        If they are not one channel, are no floating-point numbers, are none at all, are not
+        finite, or are beyond all loudness.
     """
     if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
         raise InvalidDataError(
@@ -236,17 +281,26 @@ def checked_mono(samples: np.ndarray) -> np.ndarray:
         )
     if not len(samples):
         raise InvalidDataError("audio has no samples; expected at least one")
-    finite = np.isfinite(samples)
-    if not finite.all():
+    loudest = max(samples.max(), -samples.min())
+    if not np.isfinite(loudest):
         raise InvalidDataError(
-            f"audio holds {np.count_nonzero(~finite)} samples that are NaN or infinite; expected "
-            "finite samples: decode the file again or leave it out"
+            f"audio holds {np.count_nonzero(~np.isfinite(samples))} samples that are NaN or "
+            "infinite; expected finite samples: decode the file again or leave it out"
+        )
+    if loudest > _LOUDEST:
+        raise InvalidDataError(
+            f"audio holds samples of up to {loudest:g}; expected samples in [-1, 1]: scale them"
         )
     return samples.astype(np.float32, copy=False)
 
 
 def resample(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
-    """Band-limited resampling with soxr; shape (n,) to (ceil(n * to_rate / from_rate),)."""
+    """Band-limited resampling with soxr; shape (n,) to (ceil(n * to_rate / from_rate),).
+
+    Rates are in Hz, from 1,000 to 768,000; a `ParameterError` otherwise.
+    """
+    for rate in (from_rate, to_rate):
+        check_rate(rate, *_RATES)
     librosa = load_librosa()
 
     return librosa.resample(samples, orig_sr=from_rate, target_sr=to_rate)
@@ -279,6 +333,8 @@ def waveform(clip: Clip, sample_rate: int = 22050) -> np.ndarray:
         If the clip has neither audio nor MIDI, or a file is missing.
     InvalidDataError
         If the file cannot be decoded or rendered, or is rendered to silence.
+    ParameterError
+        If the sample rate is out of range.
     """
     if clip.audio is not None:
         return load_audio(clip.audio, sample_rate)[0]
@@ -290,7 +346,8 @@ def waveform(clip: Clip, sample_rate: int = 22050) -> np.ndarray:
 def _rendered(midi: Path, sample_rate: int) -> np.ndarray:
     import soundfile
 
-    digest = file_digest(midi) if midi.is_file() else ""
+    require_file(midi, "; expected a MIDI file")
+    digest = file_digest(midi)
     name = f"{digest[:32]}-{sample_rate}.flac"
     path = cache_folder() / f"rendered-r{rendering.REVISION}" / digest[:2] / name
     if path.is_file():
@@ -304,9 +361,11 @@ def _rendered(midi: Path, sample_rate: int) -> np.ndarray:
     try:
         with atomic_path(path) as temporary:
             soundfile.write(temporary, samples, sample_rate, format="FLAC", subtype="PCM_16")
+            length = len(samples)
+            del samples  # of hours of audio, one copy is enough
             stored = load_audio(temporary)[0]
-            if len(stored) != len(samples):
-                raise OSError(f"{len(stored)} of {len(samples)} samples were written")
+            if len(stored) != length:
+                raise OSError(f"{len(stored)} of {length} samples were written")
     except (OSError, soundfile.LibsndfileError, InvalidDataError) as error:
         raise MissingDataError(f"cannot store a rendering in {path.parent}: {error}") from None
     return stored

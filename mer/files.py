@@ -152,12 +152,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
     """A folder for files of this process, in the one of the system, that ends with the block."""
-    folder = Path(tempfile.mkdtemp(prefix=_SYSTEM_PREFIX))
+    folder, owner = Path(tempfile.mkdtemp(prefix=_SYSTEM_PREFIX)), os.getpid()
     try:
         with _held(folder):
             yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if os.getpid() == owner:  # a process that is forked ends this block, too
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear(*folders: Path) -> None:
@@ -197,7 +198,7 @@ def _remove(path: Path) -> None:
 @contextmanager
 def _beside(path: Path, *, is_folder: bool) -> Iterator[Path]:
     """A new temporary file or folder, which is removed unless it has taken another name."""
-    folder = path.parent
+    folder, owner = path.parent, os.getpid()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if is_folder:
@@ -214,7 +215,8 @@ def _beside(path: Path, *, is_folder: bool) -> Iterator[Path]:
             yield temporary
     except BaseException as error:
         full = _is_full(folder, error)
-        _remove(temporary)
+        if os.getpid() == owner:
+            _remove(temporary)
         if full:
             raise full from None
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ LONGEST = 4 * 3600.0
 _LONGEST_NUMBER = 4
 """Bytes."""
 
+_LENGTHS = {0x2F: 0, 0x51: 3, 0x54: 5, 0x58: 4, 0x59: 2}
+"""Bytes of the meta events whose lengths are fixed; FluidSynth refuses others."""
+
 _MICROSECONDS_A_BEAT = 500_000
 """Until a file says otherwise."""
 
@@ -24,7 +27,8 @@ _MICROSECONDS_A_BEAT = 500_000
 def read_score(midi: Path) -> tuple[Any, float]:
     """A MIDI file whose times can be believed.
 
-    Notes without a note-off are left out, with a warning.
+    What is read is what FluidSynth plays of `plain_content`. Notes without a note-off are left
+    out, with a warning; one says, too, if there are more or fewer tracks than the header says.
 
     Returns
     -------
@@ -38,23 +42,37 @@ def read_score(midi: Path) -> tuple[Any, float]:
     MissingDataError
         If there is no such file.
     InvalidDataError
-        If it is empty or not a standard MIDI file of format 0 or 1, if its clock stands still
-        (no ticks a beat, or a tempo of 0), or if it lasts longer than `LONGEST`.
+        If it is empty or not a standard MIDI file of format 0 or 1, if a track is cut short or
+        holds bytes that are no events, if its clock stands still (no ticks a beat, or a tempo of
+        0), or if it lasts longer than `LONGEST`.
     """
     import symusic
 
     require_file(midi, "; expected a MIDI file")
     data = midi.read_bytes()
     _check_header(midi, data)
-    last, unended = _check_times(midi, data)
+    tracks = _tracks(midi, data)
+    last, unended = _check_times(midi, data, tracks)
     try:
-        score = symusic.Score.from_midi(data, ttype="second")
+        score = symusic.Score.from_midi(_joined(data, tracks), ttype="second")
     except Exception as error:  # symusic raises RuntimeError, ValueError and others by cause
         raise InvalidDataError(f"{midi} is not a readable MIDI file: {error}") from None
     if unended:
         what = "note has" if unended == 1 else "notes have"
         warnings.warn(f"{midi}: {unended} {what} no note-off; left out", DataWarning, stacklevel=3)
+    if (announced := _number_of_tracks(data)) != len(tracks):
+        text = f"{midi}: its header says {announced} tracks, but it has {len(tracks)}; all are read"
+        warnings.warn(text, DataWarning, stacklevel=3)
     return score, last
+
+
+def plain_content(midi: Path) -> bytes:
+    """A file that `read_score` takes with nothing but its header and tracks; errors as there.
+
+    FluidSynth makes silence of a file with other chunks before its tracks.
+    """
+    data = midi.read_bytes()
+    return _joined(data, _tracks(midi, data))
 
 
 def _check_header(midi: Path, data: bytes) -> None:
@@ -62,7 +80,7 @@ def _check_header(midi: Path, data: bytes) -> None:
         raise InvalidDataError(f"{midi} is empty (0 bytes); expected a MIDI file")
     if data.startswith(b"RIFF"):
         raise InvalidDataError(f"{midi} is a RIFF file; export it as a standard MIDI file (.mid)")
-    if not data.startswith(b"MThd") or len(data) < 14:
+    if not data.startswith(b"MThd") or len(data) < 14 or int.from_bytes(data[4:8], "big") < 6:
         raise InvalidDataError(
             f"{midi} is not a readable MIDI file: it begins with {data[:14]!r}; expected b'MThd' "
             "and a header of 14 bytes"
@@ -81,12 +99,12 @@ def _check_header(midi: Path, data: bytes) -> None:
         raise InvalidDataError(f"{midi} has a division of 0 ticks a beat; expected 1 or more")
 
 
-def _check_times(midi: Path, data: bytes) -> tuple[float, int]:
+def _check_times(midi: Path, data: bytes, tracks: Sequence[bytes]) -> tuple[float, int]:
     """Time of the last event in seconds, and the number of notes that no note-off ends."""
     last, unended, tempos = 0, 0, [(0, _MICROSECONDS_A_BEAT)]
-    for chunk in _tracks(data):
+    for number, track in enumerate(tracks, 1):
         sounding: Counter[tuple[int, int]] = Counter()
-        for tick, status, values in _events(chunk):
+        for tick, status, values in _events(track, f"{midi}, track {number}"):
             last = max(last, tick)
             if status == 0x51:
                 tempos.append((tick, int.from_bytes(values, "big")))
@@ -111,44 +129,83 @@ def _check_times(midi: Path, data: bytes) -> tuple[float, int]:
     return seconds, unended
 
 
-def _tracks(data: bytes) -> Iterator[bytes]:
-    """Contents of the chunks that are tracks."""
+def _number_of_tracks(data: bytes) -> int:
+    """As the header says."""
+    return int.from_bytes(data[10:12], "big")
+
+
+def _joined(data: bytes, tracks: Sequence[bytes]) -> bytes:
+    """The header of a file, corrected, and the tracks."""
+    header = b"MThd\0\0\0\6" + data[8:10] + len(tracks).to_bytes(2, "big") + data[12:14]
+    return header + b"".join(b"MTrk" + len(t).to_bytes(4, "big") + t for t in tracks)
+
+
+def _tracks(midi: Path, data: bytes) -> list[bytes]:
+    """Contents of the chunks that are tracks, empty ones left out."""
     start = 8 + int.from_bytes(data[4:8], "big")
+    tracks: list[bytes] = []
     while start + 8 <= len(data):
-        length = int.from_bytes(data[start + 4 : start + 8], "big")
-        if data[start : start + 4] == b"MTrk":
-            yield data[start + 8 : start + 8 + length]
+        kind, length = data[start : start + 4], int.from_bytes(data[start + 4 : start + 8], "big")
+        content = data[start + 8 : start + 8 + length]
+        if kind == b"MTrk" and len(content) < length:
+            raise InvalidDataError(
+                f"{midi} is not a readable MIDI file: track {len(tracks) + 1} is cut short, "
+                f"{len(content)} of {length} bytes are there"
+            )
+        if not all(0x20 <= byte < 0x7F for byte in kind):  # what follows the tracks, or no length
+            break
+        if kind == b"MTrk" and content:
+            tracks.append(content)
         start += 8 + length
+    if not tracks or (len(tracks) < _number_of_tracks(data) and start + 8 <= len(data)):
+        raise InvalidDataError(
+            f"{midi} is not a readable MIDI file: its header says {_number_of_tracks(data)} "
+            f"tracks, but after {len(tracks)} that are not empty comes "
+            f"{data[start : start + 4]!r}; expected b'MTrk'"
+        )
+    return tracks
 
 
-def _events(chunk: bytes) -> Iterator[tuple[int, int, bytes]]:
+def _events(track: bytes, name: str) -> Iterator[tuple[int, int, bytes]]:
     """Ticks and content of the notes (status 0x80-0x9F), tempos (0x51) and the end (0x2F).
 
-    Of a damaged track, those before the damage: what is wrong with it is for the reader to say.
+    Of a track that is cut within an event, those before: what is wrong is for the reader to say.
     """
     at, tick, running = 0, 0, 0
     try:
-        while at < len(chunk):
-            delta, at = _number(chunk, at)
+        while at < len(track):
+            delta, at = _number(track, at)
             tick += delta
-            status = chunk[at]
+            status = track[at]
             if status < 0x80:
                 status = running
             else:
                 at += 1
             if status == 0xFF:
-                kind = chunk[at]
-                length, at = _number(chunk, at + 1)
+                kind = track[at]
+                length, at = _number(track, at + 1)
+                if length != _LENGTHS.get(kind, length):
+                    raise InvalidDataError(
+                        f"{name} has a meta event 0x{kind:02X} of {length} bytes; expected "
+                        f"{_LENGTHS[kind]}: its bytes are damaged"
+                    )
                 if kind in (0x51, 0x2F):
-                    yield tick, kind, chunk[at : at + length]
+                    yield tick, kind, track[at : at + length]
+                if kind == 0x2F:
+                    return
                 at += length
-            elif status in (0xF0, 0xF7):
-                length, at = _number(chunk, at)
+            elif status == 0xF0:
+                length, at = _number(track, at)
                 at += length
+            elif status > 0xF0:
+                raise InvalidDataError(
+                    f"{name} has the status byte 0x{status:X}; expected 0x80-0xF0 or 0xFF: export "
+                    "it again without system messages"
+                )
             else:
                 running = status
                 length = 1 if 0xC0 <= status < 0xE0 else 2
-                values = chunk[at : at + length]
+                values = track[at : at + length]
                 if len(values) < length:
                     return
                 if 0x80 <= status < 0xA0:
@@ -158,11 +215,11 @@ def _events(chunk: bytes) -> Iterator[tuple[int, int, bytes]]:
         return
 
 
-def _number(chunk: bytes, at: int) -> tuple[int, int]:
+def _number(track: bytes, at: int) -> tuple[int, int]:
     """A number of variable length, and where the next byte is."""
     value = 0
     for place in range(at, at + _LONGEST_NUMBER):
-        value = value << 7 | chunk[place] & 0x7F
-        if chunk[place] < 0x80:
+        value = value << 7 | track[place] & 0x7F
+        if track[place] < 0x80:
             return value, place + 1
     raise IndexError

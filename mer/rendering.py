@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import resources
+from numbers import Integral
 from pathlib import Path
 from threading import Timer
 
 import numpy as np
 
 from mer.clips import file_digest
-from mer.errors import InvalidDataError, MissingDataError
-from mer.files import require_file
-from mer.midi import read_score
+from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.files import require_file, temporary_folder
+from mer.midi import plain_content, read_score
 
 REVISION = 1
 """Raised whenever rendered samples change."""
+
+_RATES = (8_000, 96_000)
+"""Sample rates of FluidSynth, in Hz."""
 
 _SILENCE = 1e-4
 _FRAME = 8
@@ -66,6 +73,15 @@ def soundfont_digests(soundfonts: Sequence[Path], expected: str) -> list[str]:
     return [file_digest(soundfont)[:12] for soundfont in soundfonts]
 
 
+def check_rate(sample_rate: int, lowest: int, highest: int) -> None:
+    """Raise a `ParameterError` unless a sample rate in Hz is a whole number from one to another."""
+    if not isinstance(sample_rate, Integral) or not lowest <= sample_rate <= highest:
+        raise ParameterError(
+            f"sample_rate is {sample_rate!r}; expected a whole number from {lowest:,} to "
+            f"{highest:,} (Hz)"
+        )
+
+
 def render_midi(
     midi: Path,
     sample_rate: int = 22050,
@@ -80,7 +96,7 @@ def render_midi(
     ----------
     midi : Path
     sample_rate : int
-        In Hz.
+        In Hz, from 8,000 to 96,000.
     soundfont : Path, optional
         An SF2 file; `default_soundfont()` if None.
     sound : Sound
@@ -99,11 +115,14 @@ def render_midi(
     InvalidDataError
         If the file is none whose times can be believed (see `mer.midi.read_score`), if FluidSynth
         cannot read it, makes less sound than it has notes, or sounds on without an end.
+    ParameterError
+        If the sample rate is none that FluidSynth has.
 
     Notes
     -----
     Samples come through a pipe, so that a full disk cannot cut them short.
     """
+    check_rate(sample_rate, *_RATES)
     soundfont = soundfont or default_soundfont()
     require_file(soundfont)
     score, last = read_score(midi)
@@ -117,8 +136,9 @@ def render_midi(
     command += ["-R", str(int(sound.reverb > 0)), "-o", f"synth.reverb.level={sound.reverb}"]
     command += ["-o", f"synth.reverb.room-size={sound.room}"]
     command += ["-r", str(sample_rate), "-O", "float", "-o", "synth.cpu-cores=1"]
-    command += ["-T", "raw", "-F", "-", str(soundfont.resolve()), str(midi.resolve())]
-    mono = _samples_of(command, midi, last, sample_rate)
+    command += ["-T", "raw", "-F", "-", str(soundfont.resolve())]
+    with plain_file(midi) as path:
+        mono = _samples_of([*command, str(path)], midi, last, sample_rate)
     notes = [track.notes.numpy() for track in score.tracks]
     begins = max((float(n["time"].max()) for n in notes if len(n["time"])), default=0.0)
     if mono.size < begins * sample_rate:
@@ -129,26 +149,42 @@ def render_midi(
     return mono[: sounding_length(mono)] if trim else mono
 
 
+@contextmanager
+def plain_file(midi: Path) -> Iterator[Path]:
+    """The file, or a copy of what FluidSynth reads where it holds more."""
+    content = plain_content(midi)
+    if midi.read_bytes().startswith(content):
+        yield midi.resolve()
+        return
+    with temporary_folder() as folder:
+        path = folder / "plain.mid"
+        path.write_bytes(content)
+        yield path
+
+
 def _samples_of(command: Sequence[str], midi: Path, last: float, sample_rate: int) -> np.ndarray:
     """What FluidSynth writes to its standard output, up to `_TAIL` after the last event."""
-    blocks, size, longest = [np.empty(0, np.float32)], 0, (last + _TAIL) * sample_rate
+    longest = round((last + _TAIL) * sample_rate)
+    # Pages that are not written to take no memory
+    mono, size = np.empty(longest + sample_rate, np.float32), 0
     with (
         tempfile.TemporaryFile() as log,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, process_group=0) as process,
     ):
         assert process.stdout is not None
-        clock = Timer(_PATIENCE + last, process.kill)
+        clock = Timer(_PATIENCE + last, _end, [process])
         clock.start()
         try:
             while size <= longest and (block := process.stdout.read(_FRAME * sample_rate)):
                 frames = np.frombuffer(block[: len(block) // _FRAME * _FRAME], np.float32)
-                blocks.append(frames.reshape(-1, 2).mean(axis=1))
-                size += len(blocks[-1])
+                means = frames.reshape(-1, 2).mean(axis=1)
+                mono[size : size + len(means)] = means
+                size += len(means)
             status = process.wait() if size <= longest else 0
             expired = clock.finished.is_set()
         finally:
             clock.cancel()
-            process.kill()
+            _end(process)
         log.seek(0)
         lines = log.read().decode(errors="replace").strip().splitlines()
     if expired:
@@ -156,7 +192,7 @@ def _samples_of(command: Sequence[str], midi: Path, last: float, sample_rate: in
     if status or not size or any("error" in line for line in lines):  # such as a bad soundfont
         reason = lines[-1] if lines else f"exit status {status}"
         raise InvalidDataError(f"{midi}: FluidSynth could not render it: {reason}")
-    mono = np.concatenate(blocks)
+    mono = mono[:size]
     if size > longest and (np.abs(mono[-sample_rate:]) > _SILENCE).any():
         raise InvalidDataError(
             f"{midi} sounds on for {_TAIL:.0f} s after its last event, at {last:.2f} s; expected a "
@@ -165,7 +201,21 @@ def _samples_of(command: Sequence[str], midi: Path, last: float, sample_rate: in
     return mono
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a program and what it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def sounding_length(samples: np.ndarray) -> int:
     """Number of samples up to the last one above -80 dB of full scale; all if none is."""
-    sounding = np.flatnonzero(np.abs(samples) > _SILENCE)
-    return int(sounding[-1]) + 1 if sounding.size else samples.size
+    for stop in range(samples.size, 0, -_BLOCK):  # from the end, since silence may last hours
+        start = max(stop - _BLOCK, 0)
+        sounding = np.flatnonzero(np.abs(samples[start:stop]) > _SILENCE)
+        if sounding.size:
+            return start + int(sounding[-1]) + 1
+    return int(samples.size)
+
+
+_BLOCK = 1 << 20
+"""Samples."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import warnings
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ from mer.audio import (
     waveform,
 )
 from mer.clips import Clip
-from mer.errors import DataWarning, InvalidDataError, MissingDataError
+from mer.errors import DataWarning, InvalidDataError, MissingDataError, ParameterError
 
 RATE = 22050
 
@@ -130,6 +132,60 @@ class TestLoad:
         soundfile.write(path, np.asarray(samples), RATE, subtype="FLOAT")
         with pytest.raises(InvalidDataError, match=rf"a\.wav .*{message}"):
             load_audio(path)
+
+    @pytest.mark.parametrize("value", [1e38, -3e38, 32767])
+    def test_samples_beyond_all_loudness(self, tmp_path: Path, value: float) -> None:
+        path = tmp_path / "a.wav"
+        samples = np.zeros((RATE, 2))
+        samples[RATE // 2] = value, -value  # nothing is left of them in the mean
+        soundfile.write(path, samples, RATE, subtype="FLOAT")
+        message = re.escape(f"a.wav has a sample of {abs(value):g} at 0.500 s; expected -1 to 1")
+        for read in (load_audio, lambda path: list(audio_blocks(path, RATE, mono=False))):
+            with pytest.raises(InvalidDataError, match=message):
+                read(path)
+
+    @pytest.mark.parametrize("rate", [1, 999, 768_001, 1_000_000_000])
+    def test_rates_that_no_recording_has(self, tmp_path: Path, rate: int) -> None:
+        """At 1 Hz, 88 KB would become 4 GiB."""
+        path = tmp_path / "a.wav"
+        soundfile.write(path, np.zeros(44100), 44100)
+        content = bytearray(path.read_bytes())
+        content[24:28] = rate.to_bytes(4, "little")
+        path.write_bytes(content)
+        message = rf"a\.wav has a sample rate of {rate:,} Hz; expected 1,000 to 768,000 Hz"
+        for read in (load_audio, audio_seconds, lambda path: list(audio_blocks(path, RATE))):
+            with pytest.raises(InvalidDataError, match=message):
+                read(path)
+
+    @pytest.mark.parametrize("rate", [22050.5, -1, 0, 999, 1e9])
+    def test_rates_that_nobody_wants(self, tmp_path: Path, rate: float) -> None:
+        path = tmp_path / "a.wav"
+        soundfile.write(path, np.zeros(RATE), RATE)
+        clip = Clip("a", "a", path)
+        message = rf"sample_rate is {rate!r}; expected a whole number from 1,000 to 768,000 \(Hz\)"
+        reads: list[Any] = [load_audio, lambda *given: list(audio_blocks(*given))]
+        for read in reads:
+            with pytest.raises(ParameterError, match=message):
+                read(path, rate)
+        with pytest.raises(ParameterError, match=message):
+            waveform(clip, rate)  # type: ignore[arg-type]
+        with pytest.raises(ParameterError, match=message):
+            resample(np.zeros(100, np.float32), rate, RATE)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("frames", [0, 2**36 - 1])
+    def test_length_that_a_header_invents(self, tmp_path: Path, frames: int) -> None:
+        """Unknown, as streams leave it, or 256 GiB."""
+        path = tmp_path / "a.flac"
+        soundfile.write(path, 0.5 * sine(440, 1, RATE), RATE)
+        content = bytearray(path.read_bytes())
+        content[21] = content[21] & 0xF0 | frames >> 32
+        content[22:26] = (frames & 0xFFFFFFFF).to_bytes(4, "big")
+        path.write_bytes(content)
+        for read in (load_audio, audio_seconds, lambda path: list(audio_blocks(path, RATE))):
+            with pytest.raises(
+                InvalidDataError, match=r"a\.flac has a header that says more than 24 h; the"
+            ):
+                read(path)
 
     def test_missing_file_and_folder(self, tmp_path: Path) -> None:
         for path, state in ((tmp_path / "gone.wav", "does not exist"), (tmp_path, "is a folder")):

@@ -120,6 +120,8 @@ UNUSABLE: list[tuple[Callable[[Path], Arguments], str]] = [
     (lambda folder: [folder], " is a folder; expected an audio file"),
     (text_file, "song.wav is not readable audio: Format not recognised."),
     (recording(NOT_FINITE), "song.wav has samples that are not finite numbers, the first at 1.500"),
+    (recording(np.nan_to_num(NOT_FINITE, nan=1e38)), "song.wav has a sample of 1e+38 at 1.500 s"),
+    (recording(np.nan_to_num(NOT_FINITE, nan=np.inf)), "song.wav has samples that are not finite"),
     (recording(np.empty(0)), "song.wav has no samples"),
 ]
 MISTAKES = [
@@ -298,3 +300,20 @@ class TestSeparate:
         assert mer("separate", song, "-o", target)[0] == 130
         assert target.exists() == exists
         assert not exists or contents(target) == {"bass.wav": b"earlier"}
+
+
+@pytest.mark.parametrize(("command", "output"), [("separate", "-stems"), ("transcribe", "-o.mid")])
+def test_names_that_look_like_options(
+    command: str,
+    output: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("-a.wav", np.zeros(22050), 22050)
+    run = request.getfixturevalue(command)
+    status, out, error = run(f"--output={output}", "--", "-a.wav")
+    assert (status, error) == (0, "")
+    assert output in out
+    assert Path(output).exists()

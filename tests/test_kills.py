@@ -107,7 +107,7 @@ def check_end(process: Program, how: signal.Signals) -> bool:
         return True
     assert "Traceback" not in errors, errors
     if how is signal.SIGKILL:
-        assert process.returncode == -how
+        assert process.returncode == -how, (output, errors)
     else:
         assert process.returncode in INTERRUPTED, (output, errors)
         assert errors.splitlines()[-1] == "mer: interrupted; what was stored is kept"
@@ -220,6 +220,25 @@ class TestClear:
             assert file.exists()
             assert other.exists()
         assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["file", "folder"]
+
+    def test_forked_processes_leave_it_to_their_caller(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A process of multiprocessing drops what its caller holds, and so ends its blocks."""
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        blocks = [temporary_folder(), atomic_path(tmp_path / "file")]
+        held = [block.__enter__() for block in blocks]
+        child = os.fork()
+        if child == 0:
+            with suppress(BaseException):
+                for block in blocks:
+                    block.__exit__(GeneratorExit, GeneratorExit(), None)
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert all(path.exists() for path in held)
+        for block in blocks:
+            block.__exit__(None, None, None)
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
     def test_what_is_left_goes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "system"))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import time
+import tracemalloc
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +16,9 @@ import pytest
 from conftest import write_midi
 
 from mer import rendering
-from mer.errors import DataWarning, InvalidDataError, MerError
+from mer.audio import waveform
+from mer.clips import Clip
+from mer.errors import DataWarning, InvalidDataError, MerError, MissingDataError, ParameterError
 from mer.features.notes import read_notes
 from mer.midi import read_score
 
@@ -46,6 +52,11 @@ def midi_file(path: Path, *tracks: str, form: int = 0, division: int = 480, end:
         ([ON + OFF], {"end": "ff ff ff 7f ff 2f 00"}, "has an event at 279,620.77 s"),
         (["ff ff ff 7f 90 3c 50" + OFF] * 2 + [ON], {"form": 1}, "has an event at 279,620.77 s"),
         ([ON + OFF[:-3]], {"end": ""}, "is not a readable MIDI file"),
+        ([ON + "00 f8" + OFF], {}, "track 1 has the status byte 0xF8; expected 0x80-0xF0 or 0xFF"),
+        ([ON + "00 f1 00" + OFF], {}, "track 1 has the status byte 0xF1; expected"),
+        ([ON + OFF, "00 f7 01 02" + ON], {"form": 1}, "track 2 has the status byte 0xF7; expected"),
+        (["00 ff 51 02 01 02" + ON + OFF], {}, "track 1 has a meta event 0x51 of 2 bytes; exp"),
+        (["00 ff 59 01 02" + ON + OFF], {}, "track 1 has a meta event 0x59 of 1 bytes; exp"),
     ],
 )
 def test_times_that_cannot_be_believed(
@@ -53,7 +64,7 @@ def test_times_that_cannot_be_believed(
 ) -> None:
     path = midi_file(tmp_path / "a.mid", *tracks, **options)  # type: ignore[arg-type]
     for use in (read_notes, rendering.render_midi):
-        with pytest.raises(InvalidDataError, match=f"a.mid {message}"):
+        with pytest.raises(InvalidDataError, match=f"a.mid,? {message}"):
             use(path)
 
 
@@ -71,6 +82,71 @@ def test_files_that_are_not_midi(content: bytes, message: str, tmp_path: Path) -
     (tmp_path / "a.mid").write_bytes(content)
     with pytest.raises(InvalidDataError, match=message):
         read_notes(tmp_path / "a.mid")
+
+
+def chunk(content: str, kind: bytes = b"MTrk", length: int | None = None) -> bytes:
+    data = bytes.fromhex(content)
+    return kind + (len(data) if length is None else length).to_bytes(4, "big") + data
+
+
+HEADER = "4d 54 68 64 00 00 00 {:02x} 00 01 00 {:02x} 01 e0"
+TRACK = chunk(ON + OFF + END)
+
+
+@pytest.mark.parametrize(
+    ("header", "chunks", "n_notes", "warning"),
+    [
+        ((6, 2), [TRACK, TRACK], 2, None),
+        ((6, 1), [chunk("01 02 03", b"XFIH"), TRACK], 1, None),
+        ((6, 2), [TRACK, chunk("01 02 03", b"XFIH"), TRACK], 2, None),
+        ((6, 1), [TRACK, chunk("01 02 03", b"XFIH")], 1, None),
+        ((6, 1), [TRACK, bytes(10)], 1, None),
+        ((8, 1), [bytes(2), TRACK], 1, None),
+        ((6, 1), [chunk(ON + OFF + END + ON + OFF + END)], 1, None),
+        ((6, 0), [TRACK], 1, "its header says 0 tracks, but it has 1; all are read"),
+        ((6, 1), [TRACK, TRACK], 2, "its header says 1 tracks, but it has 2; all are read"),
+        ((6, 3), [TRACK, TRACK], 2, "its header says 3 tracks, but it has 2; all are read"),
+        ((6, 2), [chunk(""), TRACK], 1, "its header says 2 tracks, but it has 1; all are read"),
+    ],
+)
+def test_chunks_are_read_as_they_sound(
+    header: tuple[int, int],
+    chunks: list[bytes],
+    n_notes: int,
+    warning: str | None,
+    tmp_path: Path,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    path = tmp_path / "a.mid"
+    path.write_bytes(bytes.fromhex(HEADER.format(*header)) + b"".join(chunks))
+    notes = read_notes(path)
+    assert notes.tolist() == [[0.0, 0.5, 60.0, 80.0]] * n_notes
+    sound = rendering.render_midi(path, RATE)
+    plain = midi_file(tmp_path / "b.mid", *[ON + OFF] * n_notes, form=1)
+    np.testing.assert_array_equal(sound, rendering.render_midi(plain, RATE))
+    shown = {str(seen.message) for seen in recwarn}
+    assert shown == ({f"{path}: {warning}"} if warning else set())
+
+
+@pytest.mark.parametrize(
+    ("header", "chunks", "message"),
+    [
+        ((6, 1), [chunk(ON + OFF + END, length=0)], "says 1 tracks, but after 0 that are not emp"),
+        ((6, 1), [], "says 1 tracks, but after 0 that are not empty comes b''; expected b'MTrk'"),
+        ((6, 0), [], "says 0 tracks, but after 0 that are not empty comes b''; expected b'MTrk'"),
+        ((6, 2), [chunk(ON + OFF + END, length=4), TRACK], "2 tracks, but after 1 that .* comes b"),
+        ((6, 1), [chunk(ON + OFF + END, length=99)], "track 1 is cut short, 13 of 99 bytes are"),
+        ((5, 1), [TRACK], "it begins with b'MThd"),
+    ],
+)
+def test_chunks_that_are_no_tracks(
+    header: tuple[int, int], chunks: list[bytes], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.mid"
+    path.write_bytes(bytes.fromhex(HEADER.format(*header)) + b"".join(chunks))
+    for use in (read_notes, rendering.render_midi):
+        with pytest.raises(InvalidDataError, match=f"a.mid is not a readable .*{message}"):
+            use(path)
 
 
 def test_files_cut_at_every_byte(tmp_path: Path) -> None:
@@ -122,11 +198,25 @@ def test_last_event_follows_the_tempos(tmp_path: Path) -> None:
 
 @pytest.mark.realdata
 def test_real_files_are_believed(data_folder: Path) -> None:
+    """Their notes are the same bytes as ever, and they sound without a copy."""
     files = sorted((data_folder / "emopia").rglob("*.mid"))
     assert len(files) == 1078
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert all(read_score(path)[1] > 1 for path in files[::20])
+        notes = b"".join(read_notes(path).tobytes() for path in files[::45])
+    assert hashlib.sha256(notes).hexdigest()[:16] == "37c818902ab9a700"
+    for path in files[::20]:
+        with rendering.plain_file(path) as used:
+            assert used == path.resolve()
+
+
+@pytest.mark.parametrize("use", [read_notes, rendering.render_midi])
+def test_name_that_is_too_long(use: Callable[[Path], object], tmp_path: Path) -> None:
+    with pytest.raises(
+        MissingDataError, match=r"a\.mid cannot be read: .* too long; expected a MIDI"
+    ):
+        use(tmp_path / f"{'a' * 5000}.mid")
 
 
 class TestRendering:
@@ -146,6 +236,8 @@ class TestRendering:
         [
             ("head -c 64000 /dev/zero", r"rendered to 1.00 s, but its last note begins at 2.00 s"),
             ("exec sleep 30", "FluidSynth took more than [23] s"),
+            ("sleep 30; true", "FluidSynth took more than [23] s"),
+            ("sleep 30 & exit 0", "FluidSynth took more than [23] s"),
             ("echo no such synthesizer >&2; exit 3", "could not render it: no such synthesizer"),
             ("exit 3", "could not render it: exit status 3"),
             ("true", "could not render it: exit status 0"),
@@ -160,8 +252,10 @@ class TestRendering:
         path = write_midi(tmp_path / "a.mid", np.asarray([[0, 1, 60, 80], [2, 2.5, 60, 80]]))
         monkeypatch.setattr(shutil, "which", lambda name: str(fake))
         monkeypatch.setattr(rendering, "_PATIENCE", 0.5)
+        began = time.monotonic()
         with pytest.raises(InvalidDataError, match=message):
             rendering.render_midi(path, RATE)
+        assert time.monotonic() - began < 15
 
     @pytest.mark.parametrize("content", [b"", b"nonsense", b"RIFF\0\0\1\0sfbkLIST"])
     def test_damaged_soundfont(self, tmp_path: Path, content: bytes) -> None:
@@ -178,3 +272,22 @@ class TestRendering:
         assert rendering.render_midi(Path("-f.mid"), RATE).size > RATE / 2
         with pytest.raises(MerError, match=r"-g\.mid does not exist"):
             rendering.render_midi(Path("-g.mid"), RATE)
+
+    @pytest.mark.parametrize("rate", [-1, 0, 22050.5, 1_000_000_000, np.nan])
+    def test_rates_that_fluidsynth_does_not_have(self, tmp_path: Path, rate: float) -> None:
+        path = midi_file(tmp_path / "a.mid", ON + OFF)
+        message = r"sample_rate is .*; expected a whole number from 8,000 to 96,000 \(Hz\)"
+        with pytest.raises(ParameterError, match=message):
+            rendering.render_midi(path, rate)  # type: ignore[arg-type]
+
+    def test_memory_of_a_long_silence(self, tmp_path: Path) -> None:
+        """No more than the samples themselves, at 4 bytes each, and a few blocks."""
+        path = write_midi(tmp_path / "a.mid", np.asarray([[0, 1, 60, 80], [1000, 1001, 60, 80]]))
+        clip = Clip("a", "a", midi=path)
+        rendering.render_midi(write_midi(tmp_path / "b.mid", np.asarray([[0, 1, 60, 80]])), RATE)
+        tracemalloc.start()
+        samples = waveform(clip, RATE)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert 1000 * RATE < samples.size < 1010 * RATE
+        assert peak < 2.5 * samples.nbytes

@@ -173,7 +173,7 @@ class TestRendered:
 
     def test_damaged_files(self, song: Path, tmp_path: Path) -> None:
         (tmp_path / "text.mid").write_text("no MIDI")
-        with pytest.raises(InvalidDataError, match=r"text\.mid is not readable MIDI"):
+        with pytest.raises(InvalidDataError, match=r"text\.mid is not a readable MIDI file"):
             midi_seconds(tmp_path / "text.mid")
         with pytest.raises(InvalidDataError, match="has no notes"):
             midi_seconds(write_song(tmp_path / "empty.mid", [track(n=0)]))

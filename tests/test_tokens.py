@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from conftest import notes_at, write_midi
 
 from mer.corpora import emopia
+from mer.errors import InvalidDataError
 from mer.features import tokens
 from mer.features.notes import read_notes
 from mer.libraries import load_librosa
@@ -214,3 +216,28 @@ class TestLongPerformances:
         tracemalloc.stop()
         assert np.diff(beats).mean() == pytest.approx(0.5, abs=0.01)
         assert peak < 500 * 2**20
+
+    def test_silence_of_hours_takes_no_time(self) -> None:
+        """Pieces without an onset add nothing to the tempogram."""
+        tokens.estimate_beats(notes_at([0.0, 400.0], 1.0))
+        began = time.process_time()
+        beats = tokens.estimate_beats(notes_at([0.0, 10_800.0], 1.0))
+        assert time.process_time() - began < 10
+        assert beats[0] < 1
+        assert beats[-1] > 10_799
+
+    def test_performance_of_many_notes(self) -> None:
+        rng = np.random.default_rng(0)
+        onsets = np.sort(rng.uniform(0, 600, 300_000))
+        notes = notes_at(onsets, 0.1, rng.integers(21, 108, onsets.size))
+        tokens.remi(notes[:100])
+        began = time.process_time()
+        assert len(tokens.remi(notes)) > onsets.size
+        assert time.process_time() - began < 30
+
+    @pytest.mark.parametrize("end", [1e5, 1e12, np.inf, np.nan])
+    def test_times_that_are_damaged(self, end: float) -> None:
+        notes = notes_at([0.0, 1.0], [0.5, end])
+        for use in (tokens.midi_like, tokens.remi, tokens.estimate_beats):
+            with pytest.raises(InvalidDataError, match=r"notes span .* no more than 86,400 s"):
+                use(notes)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from conftest import write_midi
 
@@ -18,7 +19,7 @@ from mer.features.notes import read_notes
 from mer.models.onsets_frames import HEADS, REACH, OnsetsFrames
 from mer.rendering import default_soundfont
 from mer.training.rendered import Take, play, played_notes, random_performance
-from mer.transcription import frames, get_transcriber, transcribe_samples
+from mer.transcription import frames, get_transcriber, transcribe_file, transcribe_samples
 from mer.transcription.frames import (
     FRAMES_PER_SECOND,
     HOP_LENGTH,
@@ -252,6 +253,21 @@ class TestPackagedTranscriber:
     def test_silence_has_no_notes(self, seconds: float) -> None:
         samples = np.zeros(max(round(seconds * SAMPLE_RATE), 1), np.float32)
         assert get_transcriber().transcribe([samples]).shape == (0, 4)
+
+    @pytest.mark.parametrize("offset", [1.0, -0.2, 0.005])
+    def test_constant_offset_has_no_notes(self, offset: float, tmp_path: Path) -> None:
+        samples = np.full(3 * 22050, offset)
+        assert not len(transcribe_samples(samples, 22050, get_transcriber()))
+        soundfile.write(tmp_path / "a.wav", samples, 22050, subtype="FLOAT")
+        assert not len(transcribe_file(tmp_path / "a.wav", get_transcriber()))
+
+    def test_constant_offset_changes_no_notes(self, clip: Clip) -> None:
+        samples = waveform(clip, 16000)[: 5 * 16000]
+        notes = transcribe_samples(samples, 16000, get_transcriber())
+        shifted = transcribe_samples(samples + 0.1, 16000, get_transcriber())
+        assert len(notes) > 3
+        np.testing.assert_array_equal(shifted[:, 2], notes[:, 2])
+        np.testing.assert_allclose(shifted[:, :2], notes[:, :2], atol=0.05)
 
     def test_later_sound_gives_later_notes(self, clip: Clip) -> None:
         samples = waveform(clip, SAMPLE_RATE)

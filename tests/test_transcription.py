@@ -208,6 +208,7 @@ class TestInterface:
             (np.empty(0), "no samples"),
             (np.zeros((10, 2)), r"shape \(10, 2\)"),
             (np.asarray([0, np.nan]), "NaN or infinite"),
+            (np.asarray([0, 1e38]), r"of up to 1e\+38; expected samples in \[-1, 1\]"),
         ],
     )
     def test_samples_that_cannot_be_used(self, samples: np.ndarray, message: str) -> None:
@@ -222,6 +223,11 @@ class TestInterface:
         assert sum(seconds) == pytest.approx(70)
         assert len(listener.lengths) > 2
         np.testing.assert_array_equal(transcribe_file(tmp_path / "a.wav", listener), notes)
+
+    @pytest.mark.parametrize("rate", [0, -1, 22050.5])
+    def test_rates_that_no_audio_has(self, rate: float) -> None:
+        with pytest.raises(ParameterError, match=f"sample_rate is {rate}; expected a whole number"):
+            transcribe_samples(np.zeros(10), rate, Listener())  # type: ignore[arg-type]
 
     def test_unknown_name(self) -> None:
         with pytest.raises(ParameterError, match=r"'onset-frames'; the transcribers are: onsets-f"):

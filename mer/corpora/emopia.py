@@ -196,6 +196,7 @@ def _part(folder: Path, part: str) -> tuple[str, ...]:
         return tuple(read_lines(folder / f"{part}.txt"))
     short = "val" if part == "valid" else part
     if folder.name == "split_cls":
-        return tuple(row["fname"] for row in read_table(folder / f"{short}.csv", ["fname"]))
+        rows = read_table(folder / f"{short}.csv", ["fname"])
+        return tuple(row["fname"] or "" for row in rows)  # None where a row is too short
     rows = read_table(folder / f"{short}_clip.csv", ["clip_name"])
-    return tuple(Path(row["clip_name"]).stem for row in rows)
+    return tuple(Path(row["clip_name"] or "").stem for row in rows)

@@ -15,7 +15,7 @@ import numpy as np
 
 from mer.clips import Clip, file_digest
 from mer.errors import MissingDataError
-from mer.files import atomic_path, read_sealed, write_sealed
+from mer.files import atomic_path, read_sealed, require_file, write_sealed
 from mer.paths import cache_folder
 
 
@@ -28,8 +28,9 @@ def content_digest(path: Path) -> str:
     """SHA-256 of a file, read again only when its size or time of change differ."""
     try:
         status = path.stat()
-    except FileNotFoundError:
-        raise MissingDataError(f"{path} does not exist") from None
+    except OSError:
+        require_file(path)
+        raise
     return _digest(path, status.st_mtime_ns, status.st_size)
 
 

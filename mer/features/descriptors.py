@@ -28,6 +28,7 @@ from scipy.signal import correlate
 
 from mer.errors import InvalidDataError, ParameterError
 from mer.features import spectral
+from mer.features.notes import check_span
 from mer.features.spectral import Floats
 from mer.features.statistics import Array, entropy, mean, median, ratio, sd, shares, trend
 from mer.features.tonality import describe_chords, describe_keys
@@ -111,7 +112,8 @@ def symbolic_descriptors(notes: Array) -> dict[str, float]:
     Raises
     ------
     InvalidDataError
-        If the array has another shape, holds NaN or infinity, or a note ends before it begins.
+        If the array has another shape, holds NaN or infinity, a note ends before it begins, or the
+        notes span more than 24 hours.
     """
     if not len(_checked(notes)):
         one_note = np.array([[0.0, 1.0, 60.0, 64.0]])
@@ -139,6 +141,7 @@ def _checked(notes: Array) -> Array:
         raise InvalidDataError("notes hold NaN or infinity; expected finite numbers")
     if (notes[:, 1] < notes[:, 0]).any():
         raise InvalidDataError("a note ends before it begins; expected offset >= onset")
+    check_span(notes)
     return notes
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mer.errors import ParameterError
+from mer.errors import InvalidDataError, ParameterError
 from mer.midi import read_score
 
 REVISION = 1
@@ -64,6 +64,19 @@ def _sustained(table: np.ndarray, downs: np.ndarray, ups: np.ndarray) -> np.ndar
     same = np.diff(table[order, 2]) == 0
     again[order[:-1][same]] = table[order[1:][same], 0]
     return np.maximum(np.minimum(ends, again), offsets)
+
+
+_LONGEST = 24 * 3600.0
+"""Seconds; what counts steps of time takes no more than memory has for them."""
+
+
+def check_span(notes: np.ndarray) -> None:
+    """Raise an `InvalidDataError` if the times of notes are not within 24 hours."""
+    if len(notes) and not (span := np.ptp(notes[:, :2])) <= _LONGEST:
+        raise InvalidDataError(
+            f"notes span {span:g} s; expected no more than {_LONGEST:,.0f} s: their times are "
+            "damaged"
+        )
 
 
 def steps_from_first(notes: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mer.features.notes import check_span
 from mer.libraries import load_librosa
 
 REVISION = 1
@@ -43,18 +44,24 @@ def midi_like(notes: np.ndarray) -> np.ndarray:
     np.ndarray, shape (n_tokens,), int64
         In [1, `MIDI_LIKE_SIZE`), the first is `START`.
 
+    Raises
+    ------
+    InvalidDataError
+        If the notes span more than 24 hours.
+
     References
     ----------
     Oore et al.: This time with feeling: Learning expressive musical performance. Neural
     Computing and Applications 32 (2020).
     """
+    check_span(notes)
     onsets = np.rint(notes[:, 0] / STEP_SECONDS).astype(np.int64)
     offsets = np.maximum(np.rint(notes[:, 1] / STEP_SECONDS).astype(np.int64), onsets + 1)
     pitches = notes[:, 2].astype(np.int64)
     bins = notes[:, 3].astype(np.int64) * VELOCITY_BINS // 128
-    begins = [(step, 1, *note) for step, *note in zip(onsets, pitches, bins, strict=True)]
-    ends = [(step, 0, pitch, 0) for step, pitch in zip(offsets, pitches, strict=True)]
-    events = sorted(begins + ends)
+    begins = np.stack([onsets, np.ones_like(onsets), pitches, bins], axis=1)
+    ends = np.stack([offsets, np.zeros_like(onsets), pitches, np.zeros_like(onsets)], axis=1)
+    events = sorted(np.concatenate([begins, ends]).tolist())
     tokens = [START]
     now = events[0][0] if events else 0
     last_velocity = -1
@@ -87,13 +94,14 @@ def estimate_beats(notes: np.ndarray) -> np.ndarray:
     """Beat times of a performance, by dynamic programming over its velocity-weighted onsets.
 
     Shape (n_beats,): seconds, increasing, at least two. Where no pulse is found, 120 beats per
-    minute from the first onset.
+    minute from the first onset. An `InvalidDataError` if the notes span more than 24 hours.
 
     References
     ----------
     D. Ellis: Beat tracking by dynamic programming. Journal of New Music Research 36 (2007), as
     in `librosa.beat.beat_track`.
     """
+    check_span(notes)
     librosa = load_librosa()
     from scipy.ndimage import gaussian_filter1d
 
@@ -128,6 +136,8 @@ def _tempo_of_long(envelope: np.ndarray, rate: int) -> float:
     for start in starts:
         n = min(_PIECE * rate, len(envelope) - start)
         piece = padded[start : start + n + window - 1]
+        if not piece.any():  # silence adds 0
+            continue
         total += librosa.feature.tempogram(onset_envelope=piece, **options).sum(axis=1)
     mean = total[:, None] / len(envelope)
     return float(librosa.feature.tempo(tg=mean, sr=rate, hop_length=1)[0])
@@ -148,6 +158,11 @@ def remi(notes: np.ndarray) -> np.ndarray:
     np.ndarray, shape (n_tokens,), int64
         In [1, `REMI_SIZE`), the first is `START`.
 
+    Raises
+    ------
+    InvalidDataError
+        If the notes span more than 24 hours.
+
     References
     ----------
     Huang, Yang: Pop music transformer. ACM Multimedia (2020). Fradet et al.: MidiTok. ISMIR
@@ -160,10 +175,11 @@ def remi(notes: np.ndarray) -> np.ndarray:
     grid = _cover(estimate_beats(notes), notes[0, 0], notes[:, 1].max())
     beats = np.interp(notes[:, :2], grid, np.arange(grid.size))
     ticks = np.rint(beats * _TICKS_PER_BEAT).astype(int)
+    onsets, durations = ticks[:, 0], np.maximum(ticks[:, 1] - ticks[:, 0], 1)
+    times, values = (a.astype("int32") for a in (onsets, durations)), notes[:, 2:].astype("int8").T
     score = symusic.Score(_TICKS_PER_BEAT)
     track = symusic.Track()
-    for (onset, offset), (pitch, velocity) in zip(ticks, notes[:, 2:].astype(int), strict=True):
-        track.notes.append(symusic.Note(onset, max(offset - onset, 1), pitch, velocity))
+    track.notes = symusic.Note.from_numpy(*times, *values)
     score.tracks.append(track)
     for beat, seconds in enumerate(np.diff(grid)):
         score.tempos.append(symusic.Tempo(time=beat * _TICKS_PER_BEAT, qpm=60.0 / seconds))

@@ -52,7 +52,7 @@ NOTEBOOKS = (
 FRESH = "quick"
 """Profile of what the book shows beside the stored results: what this machine computed itself."""
 
-PAGES_WITH_TABLES = ("index", "data", "protocol", "deviations", "reproduce")
+PAGES_WITH_TABLES = ("index", "data", "protocol", "deviations", "reproduce", "troubleshooting")
 
 
 def execute_notebooks(

@@ -12,16 +12,15 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, suppress
 from functools import cache, partial
 from importlib.metadata import distributions
-from multiprocessing import active_children, forkserver, get_context
+from multiprocessing import active_children, current_process, forkserver, get_context
 from multiprocessing.connection import Connection
-from multiprocessing.util import Finalize, get_temp_dir
+from multiprocessing.util import Finalize
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -112,9 +111,8 @@ def _keep_sockets_in_own_folder() -> None:
     stack = ExitStack()
     folder = stack.enter_context(temporary_folder())
     Finalize(None, stack.close, exitpriority=-200)  # after those of multiprocessing
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    get_temp_dir()
-    tempfile.tempdir = before
+    # As multiprocessing does itself: a folder in it would make the names of sockets too long
+    current_process()._config["tempdir"] = str(folder)  # type: ignore[attr-defined]
 
 
 def _in_process(name: str, call: Callable[[], str], processes: int) -> str:
@@ -177,6 +175,8 @@ def _outcome(call: Callable[[], str]) -> str | MerError:
         return MerError(_INTERRUPTED)
     except OSError as error:  # such as a full disk
         return MerError(told(error))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process ends, with its workers first
 
 
 def _interrupt(number: int, frame: Any) -> None:

@@ -22,6 +22,7 @@ from mer.errors import InvalidDataError
 from mer.features.cache import cached, content_digest
 from mer.features.notes import read_notes
 from mer.files import temporary_folder
+from mer.midi import read_score
 from mer.rendering import Sound, render_midi
 from mer.separation import SOURCES
 
@@ -247,12 +248,7 @@ def _stems(midi: Path, take: Take, soundfonts: Sequence[Path]) -> np.ndarray:
 
 
 def _score(midi: Path) -> Any:
-    from symusic import Score
-
-    try:
-        score = Score(midi, ttype="second")
-    except (RuntimeError, ValueError) as error:
-        raise InvalidDataError(f"{midi} is not readable MIDI: {error}") from None
+    score, _ = read_score(midi)
     if not any(len(track.notes) for track in score.tracks):
         raise InvalidDataError(f"{midi} has no notes")
     return score

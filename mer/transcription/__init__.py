@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,9 @@ from mer.features.cache import cached, source_of
 from mer.files import atomic_path
 
 TRANSCRIBERS = ("onsets-frames", "piano-transcription-inference", "basic-pitch")
+
+_OFFSET, _OFFSET_SHARE = 0.01, 0.1
+"""Mean of the samples, in full scale or in their root mean square, from which on it is removed."""
 
 _TICKS_PER_QUARTER = 500
 _QUARTERS_PER_MINUTE = 120
@@ -96,6 +101,8 @@ def transcribe_samples(
 ) -> np.ndarray:
     """Notes of audio in memory, resampled to what the transcriber takes.
 
+    A constant offset is removed first: where it ends, a click would be heard as notes.
+
     Parameters
     ----------
     samples : np.ndarray, shape (n_samples,)
@@ -108,8 +115,10 @@ def transcribe_samples(
     InvalidDataError
         If the samples are not those of one channel (`mer.audio.checked_mono`).
     """
-    resampled = resample(checked_mono(samples), sample_rate, transcriber.sample_rate)
-    return transcriber.transcribe([resampled])
+    mono = checked_mono(samples)
+    if offset := _offset([mono]):
+        mono = mono - offset
+    return transcriber.transcribe([resample(mono, sample_rate, transcriber.sample_rate)])
 
 
 def transcribe_file(
@@ -118,7 +127,8 @@ def transcribe_file(
     """Notes of an audio file of any length.
 
     The file is decoded piece by piece: memory grows with the notes, not with the audio, where the
-    transcriber does not keep the blocks ("onsets-frames" does not).
+    transcriber does not keep the blocks ("onsets-frames" does not). A constant offset is removed,
+    for which the file is decoded twice.
 
     Parameters
     ----------
@@ -132,14 +142,27 @@ def transcribe_file(
     MissingDataError, InvalidDataError
         If the file is missing, cannot be decoded, is empty, or has samples that are not finite.
     """
+    with warnings.catch_warnings(action="ignore"):  # they come once more below
+        offset = _offset(audio_blocks(path, transcriber.sample_rate))
 
     def blocks() -> Iterator[np.ndarray]:
         for block in audio_blocks(path, transcriber.sample_rate):
-            yield block
+            yield block - offset if offset else block
             if on_block is not None:
                 on_block(len(block) / transcriber.sample_rate)
 
     return transcriber.transcribe(blocks())
+
+
+def _offset(blocks: Iterable[np.ndarray]) -> np.float32:
+    """Mean of the samples; 0 where it is as small as in music that is well recorded."""
+    length, total, energy = 0, 0.0, 0.0
+    for block in blocks:
+        length += len(block)
+        total += float(block.sum(dtype=np.float64))
+        energy += float(np.vdot(block, block))
+    mean, level = abs(total) / length, math.sqrt(energy / length)
+    return np.float32(total / length if mean > min(_OFFSET, _OFFSET_SHARE * level) else 0.0)
 
 
 def transcribed_notes(
