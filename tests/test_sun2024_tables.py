@@ -155,3 +155,10 @@ def test_summary_of_self_learning() -> None:
     assert "60% of the segments count as clean (from 50% to 70%; runs: 2)" in text
     assert "Of 2 partitions 0 collapsed" in text
     assert "In 1 of 2 runs the network collapsed to one class" in text
+
+
+def test_published_comparison_of_datasets_without_a_corpus() -> None:
+    table = paper.published_comparison("4Q")
+    assert table.loc["SSSL", "Four quadrants, accuracy"] == pytest.approx(0.7649)
+    assert list(paper.published_comparison("EiM").dropna(how="all").index)[-1] == "SSSL"
+    assert paper.published_comparison("EiM").shape[1] <= 2

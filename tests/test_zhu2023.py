@@ -24,6 +24,7 @@ from mer.features.note_events import FIRST, PAD, START, note_events
 from mer.features.notes import read_notes
 from mer.models.symbolic_encoder import SymbolicEncoder
 from mer.papers.zhu2023 import attention, systems
+from mer.papers.zhu2023 import tables as paper
 from mer.papers.zhu2023 import tables as zhu2023
 from mer.papers.zhu2023.systems import (
     DomainItem,
@@ -355,3 +356,12 @@ class TestPackagedModel:
         found, expected = (model.predict(tiny_parts[2]).set_index("id") for model in models)
         # Stored with half the digits
         np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_acoustic_encoder_is_that_of_table_1() -> None:
+    table = paper.acoustic_encoder_table().data
+    assert list(table.index) == ["conv1", "conv2", "conv3"]
+    columns = ("Channel", "Kernel Size", "Stride", "Maxpooling")
+    assert list(table) == [f"{c}, {whose}" for c in columns for whose in ("published", "here")]
+    for column in columns:
+        assert list(table[f"{column}, here"]) == list(table[f"{column}, published"])

@@ -290,6 +290,16 @@ def published_durations() -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def published_comparison(dataset: str) -> pd.DataFrame:
+    """Table 3 of one dataset as published, as fractions: a row a system, a column a score."""
+    known = published_scores(dataset)
+    rows: dict[str, dict[str, float]] = {name: {} for name in TABLE_3.rows}
+    for (row, task, metric), value in known.items():
+        if row in rows:
+            rows[row][f"{TASK_TITLES[task]}, {metric}"] = value
+    return pd.DataFrame.from_dict({name: own for name, own in rows.items() if own}, orient="index")
+
+
 def published_precision() -> str:
     """How far apart the published accuracies of table 2 are, beside their sampling error."""
     lines = []

@@ -8,7 +8,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from mer.papers import emopia
-from mer.papers.published import cells
+from mer.papers.published import cells, published
 from mer.papers.zhu2023.systems import SymbolicAcoustic, stft
 from mer.study.claims import Claim, Comparison
 from mer.study.results import Results
@@ -199,3 +199,28 @@ def encoder_table() -> Styler:
     facts = pd.DataFrame({name: load_weights(name)[1] for name in names})
     facts.index = facts.index.str.replace("_", " ")
     return captioned(facts, "Pre-trained encoders")
+
+
+def acoustic_encoder_table() -> Styler:
+    """Table 1: the convolutions of the acoustic encoder, as published and in this network."""
+    from torch import nn
+
+    from mer.models.multi_domain import AcousticEncoder
+
+    encoder = AcousticEncoder(n_bins=8, width=1)  # the convolutions depend on neither
+    convolutions = [layer for layer in encoder.blocks if isinstance(layer, nn.Conv2d)]
+    pools = [layer.kernel_size for layer in encoder.blocks if isinstance(layer, nn.MaxPool2d)]
+    here = {
+        f"conv{k}": {
+            "Channel": str(layer.out_channels),
+            "Kernel Size": "x".join(map(str, layer.kernel_size)),
+            "Stride": str(layer.stride[0]),
+            "Maxpooling": f"{pool}x{pool}",
+        }
+        for k, (layer, pool) in enumerate(zip(convolutions, pools, strict=True), start=1)
+    }
+    printed = published("zhu2023", "1").pivot_table("value", "row", "column", "first", sort=False)
+    parts = {"published": printed, "here": pd.DataFrame.from_dict(here, orient="index")}
+    text = pd.concat(parts, axis=1).swaplevel(axis=1)[list(printed)]
+    text.columns = text.columns.map(", ".join)
+    return captioned(text, "Table 1, settings of the acoustic encoder")
