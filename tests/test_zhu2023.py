@@ -359,7 +359,8 @@ class TestPackagedModel:
 
 
 def test_acoustic_encoder_is_that_of_table_1() -> None:
-    table = paper.acoustic_encoder_table().data
+    styler: Any = paper.acoustic_encoder_table()
+    table = styler.data
     assert list(table.index) == ["conv1", "conv2", "conv3"]
     columns = ("Channel", "Kernel Size", "Stride", "Maxpooling")
     assert list(table) == [f"{c}, {whose}" for c in columns for whose in ("published", "here")]
