@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -29,6 +30,12 @@ _LOUDEST = 1_000.0
 
 _LONGEST = 24 * 3600.0
 """Seconds."""
+
+_STREAMED = 0x7FFFF000
+"""From this length of its data on a WAV file does not tell it."""
+
+_OGG_PAGE, _OGG_LAST = 65_307, 4
+"""Bytes of the longest page of an Ogg file, and the flag of its last one."""
 
 _SHORTER = 0.1
 """Seconds that a file may lack; some formats do not count exactly."""
@@ -174,13 +181,38 @@ def _blocks(file: Any, path: Path, length: int, mono: bool) -> Iterator[np.ndarr
         start += len(block)
     if not start:
         raise InvalidDataError(f"{path} has no samples")
-    seconds, expected = start / file.samplerate, file.frames / file.samplerate
-    if seconds < expected - _SHORTER:
+    seconds = start / file.samplerate
+    expected = max(file.frames / file.samplerate, seconds * _promised(path))
+    if seconds < expected - _SHORTER and math.isinf(expected):
+        text = f"{path} ends after {seconds:.2f} s, within a page: it was cut short"
+        warnings.warn(text, DataWarning, stacklevel=3)
+    elif seconds < expected - _SHORTER:
         text = f"{path} ends after {seconds:.2f} s; its header says {expected:.2f} s"
         warnings.warn(text, DataWarning, stacklevel=3)
     if energy_of_mean < _CANCELLED * energy:
         text = f"{path}: its channels cancel each other in their mean"
         warnings.warn(text, DataWarning, stacklevel=3)
+
+
+def _promised(path: Path) -> float:
+    """How many times the sound that is there a WAV file promises; infinity for an Ogg file's end.
+
+    libsndfile takes what is there for all. Streamed WAV files have the largest length there is.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] == b"OggS":
+            file.seek(max(size - _OGG_PAGE, 0))
+            end = file.read()
+            flags = end[end.rfind(b"OggS") + 5 :][:1]
+            return 1.0 if not flags or flags[0] & _OGG_LAST else math.inf
+        while head[8:] == b"WAVE" and len(chunk := file.read(8)) == 8:
+            length, here = int.from_bytes(chunk[4:], "little"), size - file.tell()
+            if chunk[:4] == b"data":
+                return length / here if 0 < here < length < _STREAMED else 1.0
+            file.seek(length + length % 2, os.SEEK_CUR)
+    return 1.0
 
 
 def _resampled_blocks(
@@ -219,7 +251,14 @@ def _check_kind(path: Path) -> None:
     if not head:
         raise InvalidDataError(f"{path} is empty (0 bytes); expected an audio file")
     if head.lstrip().startswith(b"<"):
-        raise InvalidDataError(f"{path} is not audio but a web page (HTML) or XML")
+        raise InvalidDataError(
+            f"{path} is not audio but a web page (HTML) or XML; download it again"
+        )
+    if path.suffix.lower() == ".raw":
+        raise InvalidDataError(
+            f"{path} has raw samples without a header that tells their rate; convert it to WAV or "
+            "FLAC"
+        )
     if head[4:8] == b"ftyp":
         raise InvalidDataError(
             f"{path} is an MP4 file (m4a, AAC), which cannot be read; convert it to WAV or FLAC, "
@@ -354,10 +393,14 @@ def _rendered(midi: Path, sample_rate: int) -> np.ndarray:
         with suppress(InvalidDataError):  # a damaged rendering is made again
             return load_audio(path)[0]
     samples = rendering.render_midi(midi, sample_rate)
-    if not samples.any():  # FluidSynth makes silence of a file that is cut short
+    peak = float(np.abs(samples).max(initial=0))
+    if peak < 0.5**16:  # FluidSynth makes silence of some files; softer than 16 bits can tell
         raise InvalidDataError(
             f"{midi}: rendered to silence; expected a whole MIDI file with notes"
         )
+    if peak > 1:
+        text = f"{midi}: its rendering has a peak of {peak:.2f}; it is clipped to 1"
+        warnings.warn(text, DataWarning, stacklevel=3)
     try:
         with atomic_path(path) as temporary:
             soundfile.write(temporary, samples, sample_rate, format="FLAC", subtype="PCM_16")

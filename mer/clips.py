@@ -125,6 +125,10 @@ class Corpus(Sequence[Clip]):
         if not self.clips:
             raise InvalidDataError(f"corpus {name!r} has no clips")
         for clip in self.clips:
+            if not isinstance(clip, Clip):
+                raise InvalidDataError(
+                    f"corpus {name!r}: a clip is {clip!r}; expected a mer.clips.Clip"
+                )
             _check_text(f"corpus {name!r}: clip id", clip.id)
             _check_text(f"corpus {name!r}: group of clip {clip.id!r}", clip.group)
             for kind, path in (("audio", clip.audio), ("midi", clip.midi)):

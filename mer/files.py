@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,9 @@ _DIGEST = "digest"
 
 _PREFIX = ".tmp-"
 _SYSTEM_PREFIX = "mer-tmp-"
+_SHORT, _LONGEST = "/tmp", 60
+"""A folder for sockets, and how long the name of another one may be."""
+
 _MOMENT = 1.0
 """Seconds in which a new temporary file may not be held yet."""
 
@@ -150,9 +154,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A folder for files of this process, in the one of the system, that ends with the block."""
-    folder, owner = Path(tempfile.mkdtemp(prefix=_SYSTEM_PREFIX)), os.getpid()
+def temporary_folder(*, for_sockets: bool = False) -> Iterator[Path]:
+    """A folder for files of this process, in the one of the system, that ends with the block.
+
+    Names of sockets have a limit: for them it is in /tmp where that of the system is too long.
+    """
+    is_long = for_sockets and len(tempfile.gettempdir()) > _LONGEST and Path(_SHORT).is_dir()
+    place = _SHORT if is_long else None
+    folder, owner = Path(tempfile.mkdtemp(prefix=_SYSTEM_PREFIX, dir=place)), os.getpid()
     try:
         with _held(folder):
             yield folder
@@ -166,8 +175,9 @@ def clear(*folders: Path) -> None:
 
     Those of processes that still run stay.
     """
-    for path in Path(tempfile.gettempdir()).glob(f"{_SYSTEM_PREFIX}*"):
-        _clear(path)
+    for system in {tempfile.gettempdir(), _SHORT}:
+        for path in Path(system).glob(f"{_SYSTEM_PREFIX}*"):
+            _clear(path)
     for folder in folders:
         for parent, names, files in os.walk(folder):
             for name in filter(_is_temporary, (*names, *files)):
@@ -181,8 +191,11 @@ def _is_temporary(name: str) -> bool:
 
 def _clear(path: Path) -> None:
     with suppress(OSError):  # another process clears it, or it is somebody else's
-        if time.time() - path.lstat().st_mtime < _MOMENT:
+        state = path.lstat()
+        if time.time() - state.st_mtime < _MOMENT:
             return
+        if not (stat.S_ISDIR(state.st_mode) or stat.S_ISREG(state.st_mode)):
+            return  # a pipe would wait for a writer
         with _held(path) as is_left:
             if is_left:
                 _remove(path)

@@ -20,6 +20,9 @@ _LONGEST_NUMBER = 4
 _LENGTHS = {0x2F: 0, 0x51: 3, 0x54: 5, 0x58: 4, 0x59: 2}
 """Bytes of the meta events whose lengths are fixed; FluidSynth refuses others."""
 
+_MOST_TRACKS = 127
+"""Of more, FluidSynth makes silence."""
+
 _MICROSECONDS_A_BEAT = 500_000
 """Until a file says otherwise."""
 
@@ -42,9 +45,9 @@ def read_score(midi: Path) -> tuple[Any, float]:
     MissingDataError
         If there is no such file.
     InvalidDataError
-        If it is empty or not a standard MIDI file of format 0 or 1, if a track is cut short or
-        holds bytes that are no events, if its clock stands still (no ticks a beat, or a tempo of
-        0), or if it lasts longer than `LONGEST`.
+        If it is empty or not a standard MIDI file of format 0 or 1, if it has more than 127
+        tracks, if a track is cut short or holds bytes that are no events, if its clock stands
+        still (no ticks a beat, or a tempo of 0), or if it lasts longer than `LONGEST`.
     """
     import symusic
 
@@ -53,6 +56,11 @@ def read_score(midi: Path) -> tuple[Any, float]:
     _check_header(midi, data)
     tracks = _tracks(midi, data)
     last, unended = _check_times(midi, data, tracks)
+    if len(tracks) > _MOST_TRACKS:
+        raise InvalidDataError(
+            f"{midi} has {len(tracks)} tracks; expected {_MOST_TRACKS} or fewer, which FluidSynth "
+            "plays: join some"
+        )
     try:
         score = symusic.Score.from_midi(_joined(data, tracks), ttype="second")
     except Exception as error:  # symusic raises RuntimeError, ValueError and others by cause

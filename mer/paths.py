@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mer.errors import ParameterError
+
 
 def data_folder() -> Path:
     """Folder that holds the datasets: `$MER_DATA`, or `data` in the current folder."""
-    return Path(os.environ.get("MER_DATA", "data")).expanduser()
+    return _folder("MER_DATA", Path("data"))
 
 
 def native(path: Path) -> Path | bytes:
@@ -18,5 +20,14 @@ def native(path: Path) -> Path | bytes:
 
 def cache_folder() -> Path:
     """Folder for rendered audio, features and checkpoints: `$MER_CACHE`, or `~/.cache/mer`."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "mer"
-    return Path(os.environ.get("MER_CACHE", default)).expanduser()
+    return _folder("MER_CACHE", Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "mer")
+
+
+def _folder(variable: str, default: Path) -> Path:
+    folder = Path(os.environ.get(variable) or default)
+    try:
+        return folder.expanduser()
+    except RuntimeError:
+        raise ParameterError(
+            f"{variable} is {str(folder)!r}; expected a folder, and a user that is known"
+        ) from None

@@ -106,7 +106,7 @@ def render_midi(
     Returns
     -------
     np.ndarray, shape (n_samples,), float32
-        In [-1, 1]. The same file gives the same samples.
+        Of a few loud notes in [-1, 1], of many beyond. The same file gives the same samples.
 
     Raises
     ------

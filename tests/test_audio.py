@@ -108,6 +108,45 @@ class TestLoad:
         with pytest.warns(DataWarning, match=r"a.mp3 ends after 1.\d+ s; its header says 4.0\d s"):
             assert sum(map(len, audio_blocks(path, RATE, block_seconds=0.5))) == len(samples)
 
+    @pytest.mark.parametrize(("size", "promised"), [(0, 4.0), (10_000, 4.0)])
+    def test_wav_that_is_shorter_than_its_header_says(
+        self, tmp_path: Path, size: int, promised: float
+    ) -> None:
+        """Libsndfile takes what is there for all; other chunks may stand before the samples."""
+        path = tmp_path / "a.wav"
+        soundfile.write(path, 0.5 * sine(440, 4, RATE), RATE)
+        content = path.read_bytes()
+        extra = b"LIST" + size.to_bytes(4, "little") + bytes(size) if size else b""
+        path.write_bytes((content[:12] + extra + content[12:])[: len(extra) + 44 + 2 * RATE])
+        with pytest.warns(DataWarning, match=rf"a.wav ends after 1.00 s; .* {promised:.2f} s"):
+            assert len(load_audio(path)[0]) == RATE
+
+    def test_ogg_that_ends_within_a_page(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.ogg"
+        noise = np.random.default_rng(0).uniform(-0.5, 0.5, 20 * RATE)
+        soundfile.write(path, noise, RATE, format="OGG")
+        load_audio(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.warns(DataWarning, match=r"a.ogg ends after .* it was cut short"):
+            load_audio(path)
+
+    @pytest.mark.filterwarnings("error")
+    def test_length_of_a_stream(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.wav"
+        soundfile.write(path, 0.5 * sine(440, 1, RATE), RATE)
+        content = bytearray(path.read_bytes())
+        content[40:44] = b"\xff\xff\xff\x7f"
+        path.write_bytes(content)
+        assert len(load_audio(path)[0]) == RATE
+
+    def test_raw_samples(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.RAW"
+        soundfile.write(tmp_path / "a.wav", 0.5 * sine(440, 1, RATE), RATE)
+        (tmp_path / "a.wav").rename(path)
+        for read in (load_audio, audio_seconds):
+            with pytest.raises(InvalidDataError, match=r"a\.RAW has raw samples without a header"):
+                read(path)
+
     @pytest.mark.parametrize(("right", "warned"), [(-1.0, True), (-0.99, True), (-0.9, False)])
     def test_channels_that_cancel_each_other(
         self, tmp_path: Path, right: float, warned: bool, recwarn: pytest.WarningsRecorder

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from conftest import INTERRUPTED, Run, start_program, write_table
 
+import mer.__main__
 from mer import __version__
 from mer.corpora import CORPORA, module_of
+from mer.errors import ParameterError
+from mer.paths import cache_folder, data_folder
 from mer.study import profiles
 
 
@@ -147,6 +150,36 @@ def test_outside_a_checkout(mer: Run, monkeypatch: pytest.MonkeyPatch, tmp_path:
     status, _, err = mer("book")
     assert status == 1
     assert "is not inside a checkout of the project" in err
+
+
+def test_interrupt_that_python_hides(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While a class is made, Python 3.11 raises a RuntimeError from the interrupt."""
+
+    def interrupted() -> None:
+        raise RuntimeError from KeyboardInterrupt()
+
+    monkeypatch.setattr("mer.cli.main", interrupted)
+    for name in ("signal.signal", "gc.freeze"):
+        monkeypatch.setattr(f"mer.__main__.{name}", lambda *_: None)
+    with pytest.raises(SystemExit) as end:
+        mer.__main__.main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "mer: interrupted; what was stored is kept\n"
+
+
+@pytest.mark.parametrize("variable", ["MER_DATA", "MER_CACHE"])
+def test_home_of_nobody(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "~nobody-of-that-name/x")
+    with pytest.raises(ParameterError, match=rf"{variable} is '~nobody-of-that-name/x'; expected"):
+        (data_folder if variable == "MER_DATA" else cache_folder)()
+
+
+def test_empty_folder_of_caches_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MER_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert cache_folder() == Path("~/.cache/mer").expanduser()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for signal handlers in /proc")

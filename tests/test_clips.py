@@ -189,3 +189,9 @@ def test_missing_dataset_says_how_to_get_it(
     folder = tmp_path / remote_of(name).folder
     with pytest.raises(MissingDataError, match=f"^{folder} .* fetch {name}' or set MER_DATA"):
         load(name)
+
+
+@pytest.mark.parametrize("clip", [..., "a.mid", {"id": "a"}])
+def test_clips_that_are_none(clip: Any) -> None:
+    with pytest.raises(InvalidDataError, match=r"'mine': a clip is .*; expected a mer.clips.Clip"):
+        Corpus("mine", [Clip("a", "a"), clip], licence="-", citation="-")

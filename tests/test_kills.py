@@ -255,6 +255,23 @@ class TestClear:
         expected = ["a", "a/tmp", "system", "system/.tmp-file", "system/else", "system/else/.tmp-c"]
         assert sorted(remaining) == expected
 
+    def test_pipes_stay(self, tmp_path: Path) -> None:
+        """To open one would wait for whoever writes to it."""
+        os.mkfifo(tmp_path / ".tmp-pipe")
+        make_old(tmp_path / ".tmp-pipe")
+        clear(tmp_path)
+        assert (tmp_path / ".tmp-pipe").exists()
+
+    def test_folder_of_sockets_has_a_short_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        system = tmp_path / ("a" * 80)
+        system.mkdir()
+        monkeypatch.setattr("tempfile.tempdir", str(system))
+        with temporary_folder(for_sockets=True) as folder, temporary_folder() as other:
+            assert folder.parent == Path("/tmp")
+            assert other.parent == system
+
     def test_new_ones_stay(self, tmp_path: Path) -> None:
         (tmp_path / ".tmp-a").touch()
         clear(tmp_path)

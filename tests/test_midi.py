@@ -220,6 +220,29 @@ def test_name_that_is_too_long(use: Callable[[Path], object], tmp_path: Path) ->
 
 
 class TestRendering:
+    @pytest.mark.parametrize("controller", ["07", "0b"])
+    def test_softer_than_16_bits(
+        self, controller: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MER_CACHE", str(tmp_path))
+        silent = midi_file(tmp_path / "a.mid", f"00 b0 {controller} 00" + ON + OFF)
+        with pytest.raises(InvalidDataError, match="rendered to silence"):
+            waveform(Clip("a", "a", midi=silent), RATE)
+
+    def test_more_tracks_than_fluidsynth_plays(self, tmp_path: Path) -> None:
+        path = midi_file(tmp_path / "a.mid", *[ON + OFF] * 128, form=1)
+        with pytest.raises(InvalidDataError, match=r"has 128 tracks; expected 127 or fewer"):
+            read_notes(path)
+        midi_file(path, *[ON + OFF] * 127, form=1)
+        assert rendering.render_midi(path, RATE).any()
+
+    def test_louder_than_full_scale(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MER_CACHE", str(tmp_path))
+        notes = np.asarray([[0, 1, pitch, 127] for pitch in range(30, 100)])
+        clip = Clip("a", "a", midi=write_midi(tmp_path / "a.mid", notes))
+        with pytest.warns(DataWarning, match=r"has a peak of 1\.\d+; it is clipped to 1"):
+            waveform(clip, RATE)
+
     def test_sound_without_end(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         organ = midi_file(tmp_path / "a.mid", "00 c0 13" + ON + OFF + "00 90 40 50")
         monkeypatch.setattr(rendering, "_TAIL", 2.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
 import threading
@@ -290,6 +291,18 @@ class TestLimits:
         with pytest.raises(InvalidDataError, match=r"cannot be unpacked: .*is encrypted"):
             fetch(remote(served, bytes(content)), tmp_path)
         check_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "no"), OSError(errno.EROFS, "read-only")])
+def test_folder_that_cannot_be_written(
+    error: OSError, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("mer.corpora.remote._retrieve", refused)
+    with pytest.raises(MissingDataError, match=rf"^{tmp_path} cannot be written; set MER_DATA to"):
+        fetch(remote(served, WHOLE), tmp_path)
 
 
 @pytest.mark.parametrize("path", ["/gone.zip", "/again", "/toy.zip", ":x/", "/a/b@c", "@/"])

@@ -16,7 +16,7 @@ MESSAGES = [
     if line.startswith("| `")
     for message in re.findall(r"`([^`]+)`", line.split(" | ")[0])
 ]
-SYSTEM = ("No space left on device", "Read-only file system")
+SYSTEM = ("No space left on device", "Read-only file system", "Permission denied")
 """Parts that the operating system words."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import shutil
@@ -103,6 +104,10 @@ def fetch(remote: Remote, destination: Path, *, url: str | None = None) -> Path:
             _retrieve(file.url, file.sha256, download).rename(path)
         content.rename(folder)
     except OSError as error:
+        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+            raise MissingDataError(
+                f"{destination} cannot be written; set MER_DATA to a folder that can"
+            ) from None
         told = f"could not download {remote.name} from {address}: {error}"
         raise MissingDataError(_without_passwords(told)) from None
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:

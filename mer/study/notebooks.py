@@ -109,7 +109,7 @@ def start_server(modules: Iterable[str]) -> None:
 def _keep_sockets_in_own_folder() -> None:
     """Have multiprocessing put its files where they are cleared after a kill."""
     stack = ExitStack()
-    folder = stack.enter_context(temporary_folder())
+    folder = stack.enter_context(temporary_folder(for_sockets=True))
     Finalize(None, stack.close, exitpriority=-200)  # after those of multiprocessing
     # As multiprocessing does itself: a folder in it would make the names of sockets too long
     current_process()._config["tempdir"] = str(folder)  # type: ignore[attr-defined]

@@ -59,12 +59,16 @@ class TrainingOptions:
                     _check_range(name, getattr(self, name))
 
 
+_LARGEST = 1e300
+"""Of a hyper-parameter; whole numbers have no infinity."""
+
+
 def _check_range(name: str, value: Any) -> None:
     """Raise a ParameterError if a number is not finite, or out of the range of what it is."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return
     may_be_zero = name in ("dropout", "weight_decay") or name.endswith("_weight")
-    if not math.isfinite(value):
+    if not abs(value) <= _LARGEST:  # not so for NaN
         expected = "a finite number"
     elif name == "dropout" and not 0 <= value < 1:
         expected = "0 or more, less than 1"
