@@ -191,5 +191,5 @@ def test_interrupted_while_it_is_loaded(moment: float) -> None:
     output, errors = process.communicate(timeout=60)
     if process.returncode:
         assert process.returncode in INTERRUPTED
-        assert output == ""
+        assert output == "" or "Usage:" in output  # all was done
         assert errors == "mer: interrupted; what was stored is kept\n"

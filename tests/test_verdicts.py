@@ -12,6 +12,7 @@ from mer.papers import claims as papers
 from mer.papers.zhao2023 import tables as zhao2023
 from mer.study.results import Results
 from mer.study.settings import Settings
+from mer.study.store import RunStore
 from mer.study.study import Study
 from mer.study.verdicts import _best_epoch, _failure, claim_table, standings
 
@@ -130,6 +131,29 @@ def test_claims_as_a_table(ablation: Results) -> None:
     assert several["direction"] == "mixed (3 of 6)"
 
 
-def test_a_profile_without_runs_has_no_claims(tmp_path: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("mer.study.study.store_folder", lambda committed: tmp_path)
-    assert papers.all_claims("smoke").empty
+def test_claims_for_reading(ablation: Results) -> None:
+    own = claim_table(zhao2023.ABLATION_CLAIMS, ablation, own_models=True)
+    claims = own.assign(paper="Zhao and Yoshii 2023", page="zhao2023_ablation")
+    ((name, table),) = papers.by_paper(claims)
+    assert name == "Zhao and Yoshii 2023"
+    row = table.loc["Self-attention helps on four quadrants"]
+    assert row["Table"] == "table III"
+    assert row["Verdict"] == "no verdict"
+    assert row["Published"] == "+.053"
+    assert table.loc["The harmony branch is the weakest on every task", "Difference"] == (
+        "6 differences"
+    )
+    assert papers.tally(claims).loc[name].sum() == len(claims)
+    figure = papers.difference_figure(claims)
+    assert figure is not None
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert "Multifaceted minus Without MHSA, 4Q" in labels
+
+
+def test_a_profile_without_runs_has_no_claims(tmp_path: Any) -> None:
+    study = Study(Settings(profile="smoke"), store=RunStore(tmp_path))
+    claims = papers.all_claims(study)
+    assert claims.empty
+    assert papers.tally(claims).empty
+    assert papers.difference_figure(claims) is None
+    assert papers.summary(claims, study).startswith("Profile smoke: 0 verdicts on 0 claims")

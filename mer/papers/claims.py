@@ -80,8 +80,8 @@ PAPERS: dict[str, tuple[str, Callable[[Study], Iterator[Part]]]] = {
 """By paper: which corpora it is about, and the parts of its pages that judge claims."""
 
 
-def all_claims(profile: str) -> pd.DataFrame:
-    """Verdicts on all claims of which runs are stored in a profile; nothing is computed.
+def all_claims(study: Study) -> pd.DataFrame:
+    """Verdicts on all claims of which runs are stored in the profile; nothing is computed.
 
     Returns
     -------
@@ -90,9 +90,9 @@ def all_claims(profile: str) -> pd.DataFrame:
     """
     frames = []
     for paper, (about, parts) in PAPERS.items():
-        study = Study({"profile": profile, "compute": False}, about)
+        own = Study({"profile": study.profile.name, "compute": False}, about, study.store)
         try:
-            for page, claims, results, own_models in parts(study):
+            for page, claims, results, own_models in parts(own):
                 table = claim_table(claims, *results, own_models=own_models)
                 frames.append(table.assign(paper=paper, page=page))
         except MissingDataError:
@@ -103,12 +103,11 @@ def all_claims(profile: str) -> pd.DataFrame:
     )
 
 
-def summary(claims: pd.DataFrame, profile: str) -> str:
+def summary(claims: pd.DataFrame, study: Study) -> str:
     """How much there is, in Markdown; from `all_claims`, as all that follows."""
-    count, splits = claims["claim"].nunique(), len(claims)
-    return (
-        f"Profile {profile}: {splits} verdicts on {count} claims and questions, from stored runs."
-    )
+    count, name = claims["claim"].nunique(), study.profile.name
+    text = f"Profile {name}: {len(claims)} verdicts on {count} claims and questions"
+    return f"{text}, from stored runs."
 
 
 def tally(claims: pd.DataFrame) -> pd.DataFrame:
