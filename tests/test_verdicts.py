@@ -136,6 +136,8 @@ def test_claims_for_reading(ablation: Results) -> None:
     claims = own.assign(paper="Zhao and Yoshii 2023", page="zhao2023_ablation")
     ((name, table),) = papers.by_paper(claims)
     assert name == "Zhao and Yoshii 2023"
+    assert list(table.index) == list(range(1, len(claims) + 1))
+    table = table.set_index("Claim")
     row = table.loc["Self-attention helps on four quadrants"]
     assert row["Table"] == "table III"
     assert row["Verdict"] == "no verdict"

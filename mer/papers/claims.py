@@ -146,5 +146,6 @@ def by_paper(claims: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         text.insert(1, "Difference", np.where(rows["differences"] == 1, single, counts))
         text.insert(2, "Published", [number(value, signed=True) for value in rows["published"]])
         tables = rows["table"].map("table {}".format).where(rows["table"].notna(), "ours")
-        text.insert(0, "Table", tables)
-        yield str(paper), text.set_axis(pd.Index(rows["claim"]))
+        text.insert(0, "Claim", rows["claim"])
+        text.insert(1, "Table", tables)
+        yield str(paper), text.set_axis(range(1, len(text) + 1))
