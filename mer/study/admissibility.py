@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mer.study.text import markdown, number
+from mer.study.text import number
 
 GRADES = {
     "A": "published size, training and corpus",
@@ -68,14 +68,14 @@ class Standing:
 
     @property
     def text(self) -> str:
-        """The row and the reasons, in Markdown: "SSSL (1/214 of the published parameters)"."""
+        """The row and the reasons: "SSSL (1/214 of the published parameters)"."""
         facts = [self.failure, self._size, self._epochs, self.stand_in]
         if self.grade == "C" and not (self._size or self._epochs or self.stand_in):
             facts.append(f"other {', '.join(self.differing)}")
         if self.grade == "B":
             facts.append(self.elsewhere)
         known = ", ".join(fact for fact in facts if fact)
-        return markdown(self.system) + (f" ({known})" if known else "")
+        return self.system + (f" ({known})" if known else "")
 
     @property
     def _size(self) -> str:

@@ -285,7 +285,7 @@ def paragraphs(
             rows = _rows(claim, judged, place)
             graded = standings_of(claim, (standings or {}).get(place, {}))
             parts = [_summary(rows, published_on)] if len(rows) else []
-            parts += [lowest_grade(graded)] if len(rows) and graded else []
+            parts += [markdown(lowest_grade(graded))] if len(rows) and graded else []
             text = "".join(f" {part}." for part in parts)
             found = verdict(claim, judged, place, graded)
             lines.append(f"- {place.capitalize()}: **{found}**.{text}")
