@@ -1,4 +1,7 @@
-"""All claims of the four papers with their verdicts, from stored runs."""
+"""Claims of the four papers about their tables with verdicts, from stored runs.
+
+Those on combinations of sources, attention and noisy labels stand on their own pages.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,7 @@ PAPERS: dict[str, tuple[str, Callable[[Study], Iterator[Part]]]] = {
 
 
 def all_claims(study: Study) -> pd.DataFrame:
-    """Verdicts on all claims of which runs are stored in the profile; nothing is computed.
+    """Verdicts on the claims of which runs are stored in the profile; nothing is computed.
 
     Returns
     -------
