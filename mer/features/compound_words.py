@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mer.features.notes import checked_midi, steps_from_first
+from mer.features.notes import checked_midi, steps_from_first, transposed_pitches
 from mer.features.tonality import key_strengths
 
 REVISION = 1
@@ -113,6 +113,17 @@ def key_classes(words: np.ndarray) -> np.ndarray:
     return strengths.reshape(-1, KEY_CLASSES).argmax(axis=1)
 
 
+def transposed_words(words: np.ndarray, semitones: int) -> np.ndarray:
+    """Words, shape (4 or more, n_notes), with other pitches; see `transposed_pitches`."""
+    words = words.copy()
+    pitches = words[2]
+    is_note = pitches >= FIRST
+    played = pitches[is_note] - FIRST + LOWEST_PITCH
+    moved = transposed_pitches(played, semitones, LOWEST_PITCH, HIGHEST_PITCH)
+    pitches[is_note] = moved - LOWEST_PITCH + FIRST
+    return words
+
+
 def _grid(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Onsets in steps from the first, and the order of the words."""
     steps, _ = steps_from_first(notes, _STEP_SECONDS)
@@ -120,7 +131,5 @@ def _grid(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _folded(pitches: np.ndarray) -> np.ndarray:
-    pitches = checked_midi(pitches, "pitch")
-    up = np.ceil(np.maximum(LOWEST_PITCH - pitches, 0) / 12)
-    down = np.ceil(np.maximum(pitches - HIGHEST_PITCH, 0) / 12)
-    return (pitches + 12 * (up - down)).astype(np.int64)
+    known = checked_midi(pitches, "pitch").astype(np.int64)
+    return transposed_pitches(known, 0, LOWEST_PITCH, HIGHEST_PITCH)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mer.errors import ParameterError
-from mer.features.notes import checked_midi, steps_from_first
+from mer.features.notes import checked_midi, steps_from_first, transposed_pitches
 
 REVISION = 1
 
@@ -95,6 +95,15 @@ def select_events(events: np.ndarray, start: int, stop: int) -> np.ndarray:
     if not 0 <= start <= stop:
         raise ParameterError(f"window is {start} to {stop}; expected 0 <= start <= stop")
     return np.concatenate([events[:, :1], events[:, 1 + start : 1 + stop]], axis=1)
+
+
+def transposed_events(events: np.ndarray, semitones: int) -> np.ndarray:
+    """Events, shape (5, n), with other pitches; see `mer.features.notes.transposed_pitches`."""
+    events = events.copy()
+    pitches = events[0]
+    is_note = pitches >= FIRST
+    pitches[is_note] = FIRST + transposed_pitches(pitches[is_note] - FIRST, semitones)
+    return events
 
 
 def _sounding(onsets: np.ndarray, offsets: np.ndarray) -> np.ndarray:

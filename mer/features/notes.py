@@ -94,6 +94,16 @@ def steps_from_first(notes: np.ndarray, seconds: float) -> tuple[np.ndarray, np.
     return onsets, offsets
 
 
+def transposed_pitches(
+    pitches: np.ndarray, semitones: int, lowest: int = 0, highest: int = 127
+) -> np.ndarray:
+    """Pitches moved by some semitones; those that would leave the range, by octaves into it."""
+    moved = pitches + semitones
+    up = np.ceil(np.maximum(lowest - moved, 0) / 12)
+    down = np.ceil(np.maximum(moved - highest, 0) / 12)
+    return (moved + 12 * (up - down)).astype(pitches.dtype)
+
+
 def checked_midi(values: np.ndarray, name: str) -> np.ndarray:
     """The values of a field, if all are from 0 to 127; ParameterError otherwise."""
     outside = values[~((values >= 0) & (values <= 127))]

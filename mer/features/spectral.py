@@ -247,6 +247,39 @@ def cepstrum(bands: Floats, n_mfcc: int) -> Floats:
     return dct(bands, axis=0, type=2, norm="ortho")[:n_mfcc]
 
 
+def transposed_bins(values: np.ndarray, frequencies: np.ndarray, semitones: int) -> np.ndarray:
+    """A spectrum or spectrogram in dB as if every frequency were some semitones higher.
+
+    Each bin takes the value, interpolated, that the bins have so many semitones below it; beyond
+    the first and the last bin theirs. How much a mel band sums grows with its frequency, which
+    makes up to 1.5 dB for half an octave; that is not corrected.
+
+    Parameters
+    ----------
+    values : np.ndarray, shape (n_bins, ...)
+    frequencies : np.ndarray, shape (n_bins,)
+        Centres of the bins, increasing, in Hz.
+    semitones : int
+
+    Returns
+    -------
+    np.ndarray
+        Of the same shape and type.
+    """
+    sources = np.interp(frequencies * 2 ** (-semitones / 12), frequencies, np.arange(len(values)))
+    below = np.minimum(sources.astype(int), max(len(values) - 2, 0))
+    above = np.minimum(below + 1, len(values) - 1)
+    share = (sources - below).reshape(-1, *[1] * (values.ndim - 1)).astype(np.float32)
+    return (values[below] * (1 - share) + values[above] * share).astype(values.dtype)
+
+
+@lru_cache(maxsize=16)
+def mel_centres(sample_rate: int, n_mels: int) -> Floats:
+    """Centre frequencies of the bands of `mel_spectrogram`, shape (n_mels,), in Hz."""
+    edges = load_librosa().mel_frequencies(n_mels=n_mels + 2, fmin=0.0, fmax=sample_rate / 2)
+    return _frozen(edges[1:-1].astype(np.float32))
+
+
 def pooled(feature: np.ndarray, size: int) -> np.ndarray:
     """Mean over groups of `size` frames of a feature, (n_bins, frames); the last may be smaller."""
     firsts = np.arange(0, feature.shape[1], size)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mer.features.notes import check_span
+from mer.features.notes import check_span, transposed_pitches
 from mer.libraries import load_librosa
 
 REVISION = 1
@@ -88,6 +88,15 @@ def midi_like_times(tokens: np.ndarray) -> np.ndarray:
     is_shift = (tokens >= _SHIFT) & (tokens < _VELOCITY)
     steps = np.where(is_shift, tokens - _SHIFT + 1, 0)
     return (np.cumsum(steps) - steps) * STEP_SECONDS
+
+
+def transposed_midi_like(tokens: np.ndarray, semitones: int) -> np.ndarray:
+    """MIDI-like tokens with other pitches; see `mer.features.notes.transposed_pitches`."""
+    tokens = tokens.copy()
+    for first in (_NOTE_ON, _NOTE_OFF):
+        is_note = (tokens >= first) & (tokens < first + 128)
+        tokens[is_note] = first + transposed_pitches(tokens[is_note] - first, semitones)
+    return tokens
 
 
 def estimate_beats(notes: np.ndarray) -> np.ndarray:

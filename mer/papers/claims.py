@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mer.errors import MissingDataError
+from mer.papers import transposition
 from mer.papers.deberardinis2020 import tables as deberardinis2020
 from mer.papers.sun2024 import tables as sun2024
 from mer.papers.zhao2023 import tables as zhao2023
@@ -52,6 +53,10 @@ def _zhao2023(study: Study) -> Iterator[Part]:
         yield "zhao2023_comparison", zhao2023.LEAK_QUESTIONS, (leaky,), True
 
 
+def _transposition(study: Study) -> Iterator[Part]:
+    yield "transposition", transposition.QUESTIONS, (transposition.run(study),), False
+
+
 def _deberardinis2020(study: Study) -> Iterator[Part]:
     paper, folds = deberardinis2020, deberardinis2020.folds(study)
     unified = paper.specs(study, paper.UNIFIED, whole=True)
@@ -77,10 +82,11 @@ def _sun2024(study: Study) -> Iterator[Part]:
 PAPERS: dict[str, tuple[str, Callable[[Study], Iterator[Part]]]] = {
     "Zhu et al. 2023": ("classes", _zhu2023),
     "Zhao and Yoshii 2023": ("classes", _zhao2023),
+    "Valence and transposition": ("classes", _transposition),
     "de Berardinis et al. 2020": ("regression", _deberardinis2020),
     "Sun et al. 2024": ("segments", _sun2024),
 }
-"""By paper: which corpora it is about, and the parts of its pages that judge claims."""
+"""By paper or subject: which corpora it is about, and the parts of its pages that judge claims."""
 
 
 def all_claims(study: Study) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mer.corpora import CORPORA, module_of
 from mer.errors import InvalidDataError
-from mer.papers import emopia
+from mer.papers import emopia, transposition
 from mer.papers.deberardinis2020 import tables as deberardinis2020
 from mer.papers.sun2024 import tables as sun2024
 from mer.papers.zhao2023 import tables as zhao2023
@@ -70,7 +70,13 @@ def write_tables(folder: Path) -> None:
         "splits-regression": _markdown(_splits(regression.card)),
         "profiles": _markdown(_profiles()),
         "deviations": _markdown(deviations_by_family(get_profile(STORED))),
-        "environment": _environment([classes.run(*tables), classes.run(CLASSES, split="cv")]),
+        "environment": _environment(
+            [
+                classes.run(*tables),
+                classes.run(CLASSES, split="cv"),
+                transposition.run(classes),
+            ]
+        ),
         "environment-regression": _environment([regression.run(REGRESSION, split="nested")]),
         "environment-segments": _environment(
             [

@@ -37,6 +37,7 @@ NOTEBOOKS = (
     "zhao2023_comparison",
     "zhao2023_ablation",
     "zhao2023_attention",
+    "transposition",
     "separation",
     "deberardinis2020_sources",
     "deberardinis2020_fusion",

@@ -15,6 +15,7 @@ from mer.study.claims import NOT_RUN, Answers
 from mer.study.scores import HEAD, IMPLIED, OWN_MODEL, Published, metric_name, scores
 from mer.study.text import MISSING, estimate, number
 from mer.systems.base import System
+from mer.systems.code import plain
 
 Rows = Mapping[str, System]
 """Systems by the name of the row."""
@@ -194,12 +195,11 @@ def deviations(rows: Rows, published: Rows) -> pd.DataFrame:
 
     Columns System (several, if they share the row), Hyper-parameter, Published and Here.
     """
-    systems: dict[tuple[str, str, str], list[str]] = {}
+    systems: dict[tuple[str, ...], list[str]] = {}
     for name, system in rows.items():
-        default, used = published[name].parameters, system.parameters
-        for key in default:
-            if used[key] != default[key]:
-                row = (key, str(default[key]), str(used[key]))
-                systems.setdefault(row, []).append(name)
+        default = published[name]
+        for key in system.differing(default):
+            values = (str(plain(getattr(each, key))) for each in (default, system))
+            systems.setdefault((key, *values), []).append(name)
     table = [("; ".join(names), *row) for row, names in systems.items()]
     return pd.DataFrame(table, columns=["System", "Hyper-parameter", "Published", "Here"])

@@ -186,7 +186,7 @@ def _standing(
     system, published = _built(spec), _published(spec)
     best = [_best_epoch(run.history) for run in runs]
     epochs = getattr(system, "epochs", 0)
-    differing = [k for k, v in published.parameters.items() if system.parameters[k] != v]
+    differing = system.differing(published)
     return Standing(
         row[0],
         size,

@@ -6,7 +6,7 @@ import math
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_type_hints
@@ -131,6 +131,14 @@ class Fitted(ABC):
             ) from None
 
 
+def added(default: Any) -> Any:
+    """A hyper-parameter that came after runs had been stored.
+
+    Where it has its default, it stays out of `System.parameters`: keys of stored runs stay.
+    """
+    return field(default=default, metadata={"added": True})
+
+
 @dataclass(frozen=True, kw_only=True)
 class System(ABC):
     """Features, model and training: with a name, a row of a table.
@@ -188,14 +196,20 @@ class System(ABC):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Hyper-parameters, JSON-native."""
-        return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
+        """Hyper-parameters, JSON-native; those that were `added` where they are not the default."""
+        values = {f: getattr(self, f.name) for f in fields(self)}
+        kept = {f: v for f, v in values.items() if v != f.default or not f.metadata.get("added")}
+        return {f.name: plain(value) for f, value in kept.items()}
 
     @property
     def settings(self) -> dict[str, Any]:
         """Hyper-parameters that differ from the defaults."""
-        pairs = ((field, getattr(self, field.name)) for field in fields(self))
-        return {field.name: value for field, value in pairs if value != field.default}
+        pairs = ((f, getattr(self, f.name)) for f in fields(self))
+        return {f.name: value for f, value in pairs if value != f.default}
+
+    def differing(self, other: System) -> list[str]:
+        """Names of the hyper-parameters of another system that are not the same here."""
+        return [f.name for f in fields(other) if getattr(self, f.name) != getattr(other, f.name)]
 
     @property
     def lacks(self) -> str:
@@ -229,7 +243,7 @@ class System(ABC):
 
     def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Hyper-parameters as the fields take them; errors as `configured`."""
-        known = [field.name for field in fields(self)]
+        known = [f.name for f in fields(self)]
         changes = {}
         for name, value in values.items():
             if name not in known:

@@ -38,6 +38,7 @@ from mer.systems.code import name_of, real_array
 from mer.tasks import RegressionTask
 
 SAMPLE_RATE = 22050
+PITCH_CLASSES_REVISION = 1
 
 
 def symbolic(clip: Clip) -> np.ndarray:
@@ -47,6 +48,17 @@ def symbolic(clip: Clip) -> np.ndarray:
         return list(descriptors.symbolic_descriptors(played).values())
 
     return notes_feature("symbolic-descriptors", descriptors.SYMBOLIC_REVISION, values, clip)
+
+
+def pitch_class_shares(clip: Clip) -> np.ndarray:
+    """Shares of the pitch classes C to B in the durations of a clip's notes, shape (12,)."""
+
+    def values(played: np.ndarray) -> np.ndarray:
+        durations = played[:, 1] - played[:, 0]
+        sums = np.bincount(played[:, 2].astype(int) % 12, durations, minlength=12)
+        return sums / max(sums.sum(), np.finfo(float).tiny)
+
+    return notes_feature("pitch-class-shares", PITCH_CLASSES_REVISION, values, clip)
 
 
 def acoustic(clip: Clip) -> np.ndarray:
@@ -85,6 +97,7 @@ _EMBEDDING_REVISIONS = {
 }
 FEATURE_REVISIONS: dict[Any, dict[str, int]] = {
     symbolic: {"notes": notes.REVISION, "symbolic": descriptors.SYMBOLIC_REVISION},
+    pitch_class_shares: {"notes": notes.REVISION, "pitch_classes": PITCH_CLASSES_REVISION},
     acoustic: ACOUSTIC_REVISIONS,
     acoustic_30s: ACOUSTIC_REVISIONS,
     musicnn.embedding_statistics: _EMBEDDING_REVISIONS,
@@ -93,7 +106,11 @@ FEATURE_REVISIONS: dict[Any, dict[str, int]] = {
 """Revisions that features of the package depend on."""
 
 _EMBEDDINGS = {musicnn.embedding_statistics, musicnn.embedding_statistics_30s}
-_INPUTS: Mapping[Any, str] = {symbolic: "MIDI"}
+_PLAIN = {*_EMBEDDINGS, pitch_class_shares}
+"""Features that are no choice of ours among many."""
+
+_INPUTS: Mapping[Any, str] = {symbolic: "MIDI", pitch_class_shares: "MIDI"}
+_PITCH_CLASSES = 12
 _LOGISTIC_C = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _SVM_C = (0.3, 1.0, 3.0, 10.0, 30.0)
 
@@ -194,7 +211,7 @@ class Descriptors(System):
     @property
     def stand_in(self) -> str:
         """Descriptors of our own; their list was drawn up with cross-validation in view."""
-        own = FEATURE_REVISIONS.keys() - _EMBEDDINGS
+        own = FEATURE_REVISIONS.keys() - _PLAIN
         text = "our descriptors, chosen with these folds in view"
         return text if own.intersection(self.features) else ""
 
@@ -263,6 +280,33 @@ class DescriptorClassifier(Descriptors):
         return FittedClassifier(self, pipeline, n_classes, history)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PitchClassClassifier(DescriptorClassifier):
+    """A classifier of pitch-class shares that is trained on all transpositions.
+
+    Each training clip stands there twelve times; an answer is the mean over the transpositions.
+    Validation clips, which choose C, are not transposed.
+    """
+
+    features: tuple[Feature, ...] = (pitch_class_shares,)
+
+    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedClassifier:
+        """As of `DescriptorClassifier`; a ParameterError if the features have not 12 values."""
+        given = self.values(train)
+        if given.shape[1] != _PITCH_CLASSES:
+            raise ParameterError(
+                f"the features have {given.shape[1]} values; expected {_PITCH_CLASSES}, the pitch "
+                "classes"
+            )
+        shares = np.concatenate([np.roll(given, k, axis=1) for k in range(_PITCH_CLASSES)])
+        pipeline, history = select_classifier(
+            {c: self._estimator(c) for c in self.c_grid},
+            (shares, np.tile(context.several_classes(train), _PITCH_CLASSES)),
+            (self.values(valid), context.task.targets(valid)),
+        )
+        return FittedPitchClasses(self, pipeline, context.n_classes, history)
+
+
 @dataclass(eq=False, repr=False)
 class FittedClassifier(Fitted):
     """A fitted scikit-learn pipeline with the system that it belongs to."""
@@ -276,6 +320,18 @@ class FittedClassifier(Fitted):
         """Columns id, p_1 ... p_k, see `class_values`."""
         x = self.system.values(corpus)
         return probabilities(corpus, class_values(self.pipeline, x, self.n_classes))
+
+
+@dataclass(eq=False, repr=False)
+class FittedPitchClasses(FittedClassifier):
+    """A fitted pipeline of pitch-class shares."""
+
+    def predict(self, corpus: Corpus) -> pd.DataFrame:
+        """Columns id, p_1 ... p_k: the mean over all transpositions."""
+        shares = self.system.values(corpus)
+        turned = (np.roll(shares, k, axis=1) for k in range(_PITCH_CLASSES))
+        values = [class_values(self.pipeline, x, self.n_classes) for x in turned]
+        return probabilities(corpus, np.mean(values, axis=0))
 
 
 @dataclass(frozen=True, kw_only=True)

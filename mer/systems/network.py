@@ -6,7 +6,7 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -17,15 +17,30 @@ from torch import Tensor, nn
 
 from mer.clips import Clip, Corpus
 from mer.errors import InvalidDataError, ParameterError
-from mer.systems.base import Context, Feature, Fitted, System, clip_feature, probabilities
+from mer.systems.base import Context, Feature, Fitted, System, added, clip_feature, probabilities
 from mer.systems.code import call, name_of
 from mer.training import supervised, windows
 from mer.training.supervised import Score, TrainingOptions, resolve_device
 
+SEMITONES = tuple(range(-5, 7))
+"""Transpositions: every pitch class once, the nearest octave."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class WindowedNetwork(TrainingOptions, System):
-    """Trains on random windows of every clip, predicts the mean over all its windows."""
+    """Trains on random windows of every clip, predicts the mean over all its windows.
+
+    Attributes
+    ----------
+    transpose_training : bool
+        Whether each window is transposed by a random number of `SEMITONES` in training.
+    transpose_test : bool
+        Whether an answer is the mean over all transpositions by `SEMITONES`. Validation clips,
+        which choose the epoch, are not transposed.
+    """
+
+    transpose_training: bool = added(False)
+    transpose_test: bool = added(False)
 
     silence_warning: ClassVar[str] = ""
     """Of clips without notes, with {silent} (how many), {clips} and {first!r}; empty for none."""
@@ -61,6 +76,16 @@ class WindowedNetwork(TrainingOptions, System):
     def pictures(self, item: Any) -> Mapping[str, np.ndarray]:
         """What the network sees of a clip, by name: arrays with time on the last axis."""
         return {"input": item}
+
+    def transposed(self, item: Any, semitones: int) -> Any:
+        """An item of music that is some semitones higher.
+
+        Raises
+        ------
+        ParameterError
+            If this system, or one of its features, cannot be transposed.
+        """
+        raise ParameterError(f"{type(self).__name__} cannot be transposed")
 
     def prepare(self, network: Any, items: Sequence[Any]) -> None:
         """What else a fresh network takes from training items or stored weights: by default none.
@@ -147,8 +172,11 @@ class WindowedNetwork(TrainingOptions, System):
     def _training_batches(
         self, items: Sequence[Any], targets: np.ndarray, rng: np.random.Generator
     ) -> Iterator[supervised.Batch]:
+        pieces = [*items] * self.windows_per_epoch
+        if self.transpose_training:
+            pieces = [self.transposed(item, int(rng.choice(SEMITONES))) for item in pieces]
         return windows.training_batches(
-            [*items] * self.windows_per_epoch,
+            pieces,
             np.tile(targets, self.windows_per_epoch),
             window=self.window,
             batch_size=self.batch_size,
@@ -166,6 +194,15 @@ class WindowedNetwork(TrainingOptions, System):
         return self.window_means(
             items, lambda inputs: self.answer(supervised.forward(network, inputs, device))
         )
+
+    def answer_items(
+        self, network: nn.Module, items: Sequence[Any], device: torch.device
+    ) -> np.ndarray:
+        """As `predict_items`, with `transpose_test` the mean over all transpositions."""
+        if not self.transpose_test:
+            return self.predict_items(network, items, device)
+        moved = ([self.transposed(item, k) for item in items] for k in SEMITONES)
+        return np.mean([self.predict_items(network, part, device) for part in moved], axis=0)
 
     def window_means(self, items: Sequence[Any], values_of: Callable[[Any], Tensor]) -> np.ndarray:
         """Mean over the windows of each item of what comes out for them, shape (n_items, k).
@@ -223,6 +260,16 @@ class FramedNetwork(WindowedNetwork):
         """A feature in steps, shape (n_bins, n_steps); options as of `clip_feature`."""
         options |= {"n_fft": self.n_fft, "hop_length": self.hop_length, "pool": self.pool}
         return clip_feature(feature, clip, self.sample_rate, **options)
+
+
+def transposed_rows(rows: Mapping[str, System]) -> dict[str, System]:
+    """Two rows for each: transposed in training, and answering with the mean of all, too."""
+    found: dict[str, System] = {}
+    for name, system in rows.items():
+        trained = replace(system, transpose_training=True)  # type: ignore[call-arg]
+        found[f"{name}, transposed"] = trained
+        found[f"{name}, transposed, averaged"] = replace(trained, transpose_test=True)  # type: ignore[call-arg]
+    return found
 
 
 def built(
@@ -297,7 +344,7 @@ class FittedNetwork(Fitted):
     def predict(self, corpus: Corpus) -> pd.DataFrame:
         """Columns id, p_1 ... p_k, and head_<name> for each head: means over a clip's windows."""
         items = self.system.items(corpus, training=False)
-        values = self.system.predict_items(self.network, items, self.device)
+        values = self.system.answer_items(self.network, items, self.device)
         frame = probabilities(corpus, values[:, : self.n_classes])
         for k, name in enumerate(self.system.head_names(self.n_classes), start=self.n_classes):
             frame[f"head_{name}"] = values[:, k]

@@ -13,7 +13,7 @@ from mer.clips import Clip
 from mer.errors import ParameterError
 from mer.features import notes, spectral
 from mer.features.cache import source_of
-from mer.features.tokens import MIDI_LIKE_SIZE, midi_like, remi
+from mer.features.tokens import MIDI_LIKE_SIZE, midi_like, remi, transposed_midi_like
 from mer.features.tokens import REVISION as TOKENS_REVISION
 from mer.models import classifiers
 from mer.rendering import REVISION as RENDERING_REVISION
@@ -78,6 +78,14 @@ class TokenNetwork(WindowedNetwork):
                 f"{clip.id!r}; expected whole numbers from 1 to {self.vocabulary - 1} (vocabulary)"
             )
         return found
+
+    def transposed(self, item: np.ndarray, semitones: int) -> np.ndarray:
+        """Tokens of other pitches, of MIDI-like ones."""
+        if self.tokens is not midi_like:
+            raise ParameterError(
+                f"tokens of {name_of(self.tokens)} cannot be transposed; expected midi_like"
+            )
+        return transposed_midi_like(item, semitones)
 
     def network(self, n_classes: int, item: np.ndarray) -> nn.Module:
         """A network with fresh parameters."""
@@ -144,6 +152,15 @@ class SpectrogramNetwork(WindowedNetwork):
         feature = clip_feature(self.feature, clip, self.sample_rate, **settings)
         missing = max(self.window - feature.shape[1], 0)
         return np.pad(feature, ((0, 0), (0, missing)), constant_values=feature.min())
+
+    def transposed(self, item: np.ndarray, semitones: int) -> np.ndarray:
+        """Mel bands of other pitches."""
+        if self.feature is not spectral.log_mel:
+            raise ParameterError(
+                f"feature {name_of(self.feature)} cannot be transposed; expected log_mel"
+            )
+        centres = spectral.mel_centres(self.sample_rate, self.n_mels)
+        return spectral.transposed_bins(item, centres, semitones)
 
     def network(self, n_classes: int, item: np.ndarray) -> nn.Module:
         """A network with fresh parameters."""

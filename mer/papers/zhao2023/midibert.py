@@ -132,6 +132,10 @@ class MidiBERT(WindowedNetwork):
         row = velocities if velocities.size else np.zeros(1, dtype=np.int64)
         return np.concatenate([words, row[None]])
 
+    def transposed(self, item: np.ndarray, semitones: int) -> np.ndarray:
+        """Words of other pitches."""
+        return compound_words.transposed_words(item, semitones)
+
     def is_silent(self, item: np.ndarray) -> bool:
         """Whether the clip has no notes."""
         return bool(item[0, 0] == PAD)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -186,6 +186,16 @@ class Multifaceted(FramedNetwork):
         bins = (multifaceted.PITCH_CLASSES,) * 2 if factor == "harmony" else (1, math.inf)
         checked = f"the feature of {factor} is"
         return self.sound(clip, self._features[factor], checked=checked, bins=bins)
+
+    def transposed(self, item: FactorItem, semitones: int) -> FactorItem:
+        """Tokens of other pitches and turned pitch classes; the tone colour stays as it is."""
+        sound = dict(item.sound)
+        if "harmony" in sound:
+            sound["harmony"] = np.roll(sound["harmony"], semitones, axis=0)
+        moved = (
+            tokens.transposed_midi_like(item.tokens, semitones) if self._has_notes else item.tokens
+        )
+        return replace(item, sound=sound, tokens=moved)
 
     def pictures(self, item: FactorItem) -> dict[str, np.ndarray]:
         """Tokens and features of the sound by factor; rows of tone colour are standardised."""

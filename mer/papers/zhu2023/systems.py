@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from mer.features.cache import source_of
 from mer.models import multi_domain, symbolic_encoder
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems.base import Feature
+from mer.systems.code import name_of
 from mer.systems.network import FittedNetwork, FramedNetwork, padded
 from mer.tasks import TASKS
 from mer.training.windows import Piece, stack_pieces, window_length
@@ -26,6 +27,7 @@ from mer.transcription.onsets_frames import revision as transcriber_revision
 from mer.weights import load_weights, weights_revision
 
 _PRETRAINED = {"width": 128, "layers": 4, "heads": 4}
+_N_MFCC = 20
 _QUADRANTS = [Labels(quadrant=quadrant) for quadrant in (1, 2, 3, 4)]
 _IS_HIGH = {name: [TASKS[name].class_of(labels) for labels in _QUADRANTS] for name in "AV"}
 
@@ -40,7 +42,7 @@ def mixed(
     np.ndarray, shape (n_mels + 22, n_frames)
     """
     frames = {"n_fft": n_fft, "hop_length": hop_length}
-    return spectral.stacked(samples, sample_rate, n_mels=n_mels, n_mfcc=20, **frames)
+    return spectral.stacked(samples, sample_rate, n_mels=n_mels, n_mfcc=_N_MFCC, **frames)
 
 
 def stft(samples: np.ndarray, sample_rate: int, *, n_fft: int, hop_length: int) -> np.ndarray:
@@ -235,6 +237,37 @@ class SymbolicAcoustic(FramedNetwork):
         else:
             played = transcribed_notes(clip, sample_rate=self.sample_rate)
         return played[event_order(played)]
+
+    def transposed(self, item: DomainItem, semitones: int) -> DomainItem:
+        """Events of other pitches, and the spectrum moved as far; of `mixed` or `stft`."""
+        played, events, feature = item.notes, item.events, item.feature
+        if self._hears_notes:
+            events = note_events.transposed_events(events, semitones)
+            pitches = notes.transposed_pitches(played[:, 2], semitones)
+            played = np.column_stack([played[:, :2], pitches, played[:, 3]])
+        if self._hears_sound:
+            feature = self._transposed_feature(feature, semitones)
+        return replace(item, feature=feature, events=events, notes=played)
+
+    def _transposed_feature(self, feature: np.ndarray, semitones: int) -> np.ndarray:
+        if self.acoustic_feature is stft:
+            bins = np.arange(len(feature)) * (self.sample_rate / self.n_fft)
+            return spectral.transposed_bins(feature, bins, semitones)
+        if self.acoustic_feature is not mixed:
+            raise ParameterError(
+                f"feature {name_of(self.acoustic_feature)} cannot be transposed; expected mixed or "
+                "stft"
+            )
+        centres = spectral.mel_centres(self.sample_rate, self.n_mels)
+        bands = spectral.transposed_bins(feature[: self.n_mels], centres, semitones)
+        centroid, level = feature[-2:]
+        rows = [
+            bands,
+            spectral.cepstrum(bands.astype(np.float32), _N_MFCC),
+            centroid * np.float32(2 ** (semitones / 12)),
+            level,
+        ]
+        return np.vstack(rows).astype(feature.dtype)
 
     def is_silent(self, item: DomainItem) -> bool:
         """Whether the symbolic branch has no note to see."""
