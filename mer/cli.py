@@ -61,7 +61,17 @@ def study(
     cluster: Annotated[
         str | None, typer.Option(help="Dask scheduler, such as tcp://scheduler:8786.")
     ] = None,
-    n_jobs: Annotated[int | None, typer.Option(help="Processes; one a core if left out.")] = None,
+    n_jobs: Annotated[
+        int | None, typer.Option("--n-jobs", "--jobs", help="Processes; one a core if left out.")
+    ] = None,
+    until: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            help="Only train what is not stored, from a queue, and end after so many minutes; "
+            "the same command goes on later.",
+        ),
+    ] = None,
     rest: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
 ) -> None:
     """Run the notebooks: compute what is not stored, and store it."""
@@ -72,7 +82,8 @@ def study(
         )
     from mer.study.notebooks import start_server
 
-    start_server(["mer.papers.overview"])
+    if until is None:
+        start_server(["mer.papers.overview"])
     from mer.study.book import execute_notebooks
     from mer.study.profiles import NAMES
     from mer.study.settings import parse_assignments
@@ -82,10 +93,33 @@ def study(
     parameters = parse_assignments(parameter or [])
     if "profile" in parameters:
         raise ParameterError("profile stands among the parameters; use --profile")
+    if until is not None:
+        _train_until({**parameters, "profile": profile}, until, n_jobs, notebook, cluster)
+        return
     own = {"cluster": cluster, "n_jobs": n_jobs}
     parameters |= {name: value for name, value in own.items() if value is not None}
     for path in execute_notebooks(profile, parameters=parameters, names=notebook):
         typer.echo(f"wrote {path}")
+
+
+def _train_until(
+    parameters: dict[str, Any],
+    minutes: float,
+    n_jobs: int | None,
+    notebook: list[str] | None,
+    cluster: str | None,
+) -> None:
+    if notebook or cluster:
+        raise ParameterError(
+            "--until trains the runs of all pages on this machine; "
+            "leave out --notebook and --cluster"
+        )
+    from mer.papers.runs import train_until
+
+    progress = train_until(parameters, minutes, n_jobs, typer.echo)
+    typer.echo(f"stored {progress.done} runs; {progress.waiting} wait for the same command")
+    if progress.failed:
+        raise MerError(f"{len(progress.failed)} runs failed, the first is {progress.failed[0]}")
 
 
 @app.command()

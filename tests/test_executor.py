@@ -178,7 +178,7 @@ def test_memory_settings_reach_workers_and_yield_to_the_user(
     monkeypatch.delenv(names[0], raising=False)
     monkeypatch.setenv(names[1], "4096")
     get_reusable_executor().shutdown()
-    with executor._kept_memory():
+    with executor.kept_memory():
         found = Parallel(n_jobs=2)(delayed(os.getenv)(name) for name in names)
     assert found == [str(2**33), "4096"]
     assert [os.getenv(name) for name in names] == [None, "4096"]

@@ -25,8 +25,12 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 CACHES = ("mer-libr", "torchind")
 """What stays in the folder of the system: locks of librosa, what torch compiles."""
 
-SELECTION = ('systems=["Constant","Symbolic-SVM","LSTM-Attn + REMI"]', 'tasks=["4Q"]')
-N_RUNS = 16
+SELECTION = (
+    'systems=["Constant","Song-lookup","Symbolic-LR","Audio-LR","Symbolic-SVM","LSTM-Attn + REMI",'
+    '"LSTM-Attn + MIDI-like"]',
+    'tasks=["4Q"]',
+)
+N_RUNS = 15
 OPTIONS = ("--profile", "smoke", "--notebook", "emopia_baselines")
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")

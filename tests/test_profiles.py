@@ -58,7 +58,7 @@ class TestFiles:
 
     def test_pages(self) -> None:
         assert get_profile("smoke").of_page("transcription") == {"tests": ["composed"]}
-        assert get_profile("smoke").of_page("emopia") == {}
+        assert get_profile("smoke").of_page("corpora") == {}
 
 
 class TestSized:

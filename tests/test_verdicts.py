@@ -159,3 +159,15 @@ def test_a_profile_without_runs_has_no_claims(tmp_path: Any) -> None:
     assert papers.tally(claims).empty
     assert papers.difference_figure(claims) is None
     assert papers.summary(claims, study).startswith("Profile smoke: 0 verdicts on 0 claims")
+
+
+@pytest.mark.realdata
+def test_seeds_of_cross_validation_that_are_not_stored_are_left_out(study: Study) -> None:
+    branch = {zhao2023.HARMONY: zhao2023.BRANCHES[zhao2023.HARMONY]}
+    specs = study.specs(branch, split="cv", tasks=["4Q"])
+    assert {(spec.fold, spec.seed) for spec in specs} == {(f, s) for f in range(10) for s in (0, 1)}
+    results = study.run(specs)
+    stored = {spec.seed for spec in results.specs}
+    assert len(results.specs) == 10 * len(stored)
+    assert results.missing == []
+    assert results.missing_text == ""

@@ -252,7 +252,7 @@ def _environment(parts: Iterable[Results]) -> str:
     details = [store.read(spec).details for store, spec in specs.values()]
     if not details:
         return f"This part {NOT_RUN}."
-    used = pd.DataFrame([detail["environment"] for detail in details])
+    used = pd.DataFrame([detail["environment"] for detail in details]).fillna("none")
     hours = sum(detail["wall_seconds"] for detail in details) / 3600
     peak = max(detail["peak_memory_mib"] for detail in details)
     facts = {

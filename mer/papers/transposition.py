@@ -99,7 +99,7 @@ def run(study: Study) -> Results:
         **transposed_rows(rows),
         **{n: s for n, s in TABLE.own_rows.items() if n not in TRANSPOSED},
     }
-    return study.run(replace(TABLE, rows=rows, own_rows=own), split="cv", folds=page.get("folds"))
+    return study.run_cv(replace(TABLE, rows=rows, own_rows=own), "transposition")
 
 
 def summary(results: Results) -> str:

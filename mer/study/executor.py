@@ -89,7 +89,7 @@ def in_parallel(
     parent = None if cluster else os.getpid()
     threads = max(cores // n_jobs, 1)
     calls = (delayed(_in_worker)(parent, function, *job, threads=threads) for job in jobs)
-    with _backend(cluster), _kept_memory():
+    with _backend(cluster), kept_memory():
         yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
 
 
@@ -112,7 +112,7 @@ is zeroed page by page for the next array; that was a third to a half of a step 
 
 
 @contextlib.contextmanager
-def _kept_memory() -> Iterator[None]:
+def kept_memory() -> Iterator[None]:
     """Worker processes that start here keep their memory, unless the user has settings."""
     added = {name: value for name, value in _MALLOC.items() if name not in os.environ}
     os.environ.update(added)

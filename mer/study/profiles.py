@@ -31,6 +31,9 @@ class Profile(BaseModel):
     corpus_options : dict
         By corpus: what its loader is given.
     seeds : list of int
+    cv_seeds : dict of str to int
+        By what notebooks are about: how many of them train each fold of cross-validation; 1 if not
+        there.
     committed : bool
         Whether its results are kept in `results` (else in `_build`, which git ignores).
     families : dict
@@ -48,6 +51,7 @@ class Profile(BaseModel):
     corpora: dict[str, list[str]]
     corpus_options: dict[str, dict[str, Any]] = {}
     seeds: list[int]
+    cv_seeds: dict[str, int] = {}
     committed: bool = False
     families: dict[str, dict[str, Any]]
     rows: dict[str, dict[str, Any]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -116,9 +116,9 @@ class Results:
 
     @property
     def missing(self) -> list[RunSpec]:
-        """Runs of the tables that are not stored."""
-        stored = {spec.key for spec in self.specs}
-        return [spec for spec in self.planned if spec.key not in stored]
+        """Runs of the tables of which no seed is stored."""
+        stored = {_row(spec) for spec in self.specs}
+        return [spec for spec in self.planned if _row(spec) not in stored]
 
     @property
     def missing_text(self) -> str:
@@ -264,6 +264,11 @@ class Results:
         shown = table[["Published", "Here", "System"]].replace("; ".join(used), "all rows")
         shown = shown.rename(columns={"Published": "Default"})
         return captioned(shown, "Hyper-parameters: default and used here")
+
+
+def _row(spec: RunSpec) -> str:
+    """Key of a row of the tables, which is the same for all folds and seeds."""
+    return replace(spec, fold=0, seed=0).key
 
 
 def read_predictions(store: RunStore, specs: Iterable[RunSpec]) -> pd.DataFrame:

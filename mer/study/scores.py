@@ -293,7 +293,9 @@ def mean_of(predictions: pd.DataFrame, systems: Iterable[str], name: str) -> pd.
         If a clip of one run has no counterpart in the other system's run.
     """
     keys = ["task", "split", "fold", "seed", "id"]
-    first, second = (predictions[predictions["system"] == s].set_index(keys) for s in systems)
+    first, second = (predictions[predictions["system"] == s] for s in systems)
+    shared = {*first["seed"]} & {*second["seed"]}
+    first, second = (frame[frame["seed"].isin(shared)].set_index(keys) for frame in (first, second))
     same = len(first) == len(second) and set(first.index) == set(second.index)
     if first.empty or not first.index.is_unique or not same:
         raise ParameterError(

@@ -251,12 +251,16 @@ def environment() -> dict[str, Any]:
     """Versions and processor that a result was computed with."""
     torch = sys.modules.get("torch")
     bfloat16 = torch is not None and torch.cpu._is_avx512_bf16_supported()
+    gpu = {}
+    if torch is not None and torch.cuda.is_available():
+        gpu = {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
     return {
         "mer": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "bfloat16": bfloat16,
+        **gpu,
         **{name: version(name) for name in ("numpy", "scikit-learn", "torch", "librosa")},
     }
 

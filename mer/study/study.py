@@ -73,7 +73,7 @@ class Study:
 
     def _changed(self, changes: Mapping[str, Any]) -> Study:
         """The same study with other settings; what is known of the corpus stays."""
-        study = Study(self.settings.model_copy(update=changes), self.about, self.store)
+        study = type(self)(self.settings.model_copy(update=changes), self.about, self.store)
         study._chosen = self._chosen
         if study.corpus_name == self.corpus_name:
             known = ("corpus", "card")
@@ -184,15 +184,19 @@ class Study:
             fingerprint=self.card["fingerprint"],
             split=name,
             folds=range(n_folds) if folds is None else folds,
-            # Folds are the repetition in cross-validation: one seed each.
-            seeds=list(self.settings.seeds or self.profile.seeds)[: 1 if n_folds > 1 else None],
+            seeds=self._seeds(name, n_folds),
         )
+
+    def _seeds(self, split: str, n_folds: int) -> list[int]:
+        """Training seeds on a split: in cross-validation the first few, in nested one."""
+        fewer = self.profile.cv_seeds.get(self.about, 1) if split in SPLITS["cv"] else 1
+        return list(self.settings.seeds or self.profile.seeds)[: fewer if n_folds > 1 else None]
 
     def run(self, *what: Table | list[RunSpec], split: str = "single", **options: Any) -> Results:
         """Runs of tables or of specifications; what is not stored is computed first.
 
-        Rows that cannot be fitted here (their weights are missing) or, where nothing is computed,
-        are not stored with all their folds and seeds, are left out: `Results.missing` has them.
+        Rows that cannot be fitted here (their weights are missing) are left out, and where nothing
+        is computed, seeds of which not all folds are stored: `Results.missing` has them.
         Where the parameters leave nothing of what a page shows after other rows, that is said, and
         the results are empty.
 
@@ -205,10 +209,7 @@ class Study:
         MissingDataError
             If nothing is computed and nothing of it is stored.
         """
-        planned: list[RunSpec] = []
-        for part in what:
-            planned += part if isinstance(part, list) else self._of_table(part, split, options)
-        planned = list({spec.key: spec for spec in planned}.values())
+        planned = self._planned(what, split, options)
         tables = [part for part in what if isinstance(part, Table)]
         if not planned:
             self._nothing_of(" and ".join(table.heading for table in tables) or "this table")
@@ -222,6 +223,19 @@ class Study:
                 f"run 'mer study --profile {self.profile.name}' first"
             )
         return Results(self, planned, specs, tables, PLACES.get(split, split))
+
+    def _planned(
+        self, what: Iterable[Table | list[RunSpec]], split: str, options: Mapping[str, Any]
+    ) -> list[RunSpec]:
+        """Runs of tables or of specifications, each once."""
+        planned: list[RunSpec] = []
+        for part in what:
+            planned += part if isinstance(part, list) else self._of_table(part, split, options)
+        return list({spec.key: spec for spec in planned}.values())
+
+    def run_cv(self, table: Table, page: str) -> Results:
+        """Runs of a table in cross-validation; the small profiles have fewer folds on a page."""
+        return self.run(table, split="cv", folds=self.profile.of_page(page).get("folds"))
 
     def _nothing_of(self, tables: str) -> None:
         """Say that none of the chosen rows belongs to some tables, or raise if none was run yet."""
@@ -256,10 +270,10 @@ class Study:
         ]
 
     def _possible(self, planned: list[RunSpec]) -> list[RunSpec]:
-        """Runs that can be computed here, or are stored with all folds and seeds of their row."""
+        """Runs that can be computed here, or are stored with all folds of their row and seed."""
         groups: dict[str, list[RunSpec]] = {}
         for spec in planned:
-            groups.setdefault(replace(spec, fold=0, seed=0).key, []).append(spec)
+            groups.setdefault(replace(spec, fold=0).key, []).append(spec)
         return [
             spec
             for specs in groups.values()

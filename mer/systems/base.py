@@ -189,6 +189,9 @@ class System(ABC):
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> Fitted:
         """Train on `train`; `valid` only chooses hyper-parameters and when to stop."""
 
+    def cache_features(self, clip: Clip) -> None:  # noqa: B027 - most have some
+        """Compute the features of a clip that fitting reads from the cache; by default none."""
+
     @property
     @abstractmethod
     def revisions(self) -> dict[str, int]:

@@ -221,6 +221,11 @@ class Descriptors(System):
         needed = _EMBEDDINGS.intersection(self.features)
         return musicnn.OBTAIN if needed and not musicnn.has_weights() else ""
 
+    def cache_features(self, clip: Clip) -> None:
+        """Those that are descriptors of the package."""
+        for feature in self.features:
+            feature(clip)
+
     def values(self, corpus: Corpus) -> np.ndarray:
         """Descriptors of all clips, shape (n_clips, n_descriptors).
 

@@ -73,6 +73,10 @@ class WindowedNetwork(TrainingOptions, System):
         inputs = self.batch([(item, 0, length)])
         return self.network(4, item), inputs, dict(self.pictures(item))
 
+    def cache_features(self, clip: Clip) -> None:
+        """Those of `item`."""
+        self.item(clip)
+
     def pictures(self, item: Any) -> Mapping[str, np.ndarray]:
         """What the network sees of a clip, by name: arrays with time on the last axis."""
         return {"input": item}

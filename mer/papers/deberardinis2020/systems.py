@@ -174,6 +174,10 @@ class SourceNetwork(TrainingOptions, System):
         audio = source_of(clip, "audio")
         return cached("excerpt-log-mel", spectral.REVISION, key, audio, compute)
 
+    def cache_features(self, clip: Clip) -> None:
+        """Spectrograms of all sources."""
+        self.log_mels([clip])
+
     def log_mels(self, clips: Sequence[Clip]) -> np.ndarray:
         """Spectrograms of all inputs, shape (n_clips, n_sources, 96, n_frames), float16."""
         found = np.empty((len(clips), len(self.sources), N_MELS, self.n_frames), dtype=np.float16)

@@ -107,8 +107,9 @@ TABLE_III = Table(
 COMPARED_IN_CV = Table(
     "I",
     "Comparison in cross-validation",
-    {**PROPOSED_ROW, **{name: BASELINES[name] for name in (LSTM, SYMBOLIC_LR, AUDIO_LR)}},
-    emopia.SVM,
+    {**PROPOSED_ROW, **BASELINES},
+    {**LANGUAGE_MODELS, **emopia.SVM},
+    only=dict.fromkeys(LANGUAGE_MODELS, ("4Q",)),
 )
 ABLATED_IN_CV = Table("III", "Ablation in cross-validation", {**PROPOSED_ROW, **JOINED, **BRANCHES})
 PROPOSED_ALONE = Table("", "The proposed model", PROPOSED_ROW, tasks=("4Q",))
@@ -273,7 +274,7 @@ def run(study: Study, *tables: Table, split: str = "single") -> Results:
 def _with_shown_tasks(study: Study, table: Table, *, networks_only: bool) -> Table:
     rows = table.all_rows
     chosen = [n for n in rows if isinstance(rows[n], Multifaceted) or not networks_only]
-    return replace(table, only=dict.fromkeys(chosen, shown_tasks(study, table)))
+    return replace(table, only={**dict.fromkeys(chosen, shown_tasks(study, table)), **table.only})
 
 
 def leaky_split(study: Study) -> str | None:

@@ -95,16 +95,13 @@ COMPARED_IN_CV = Table(
     "2 and 3",
     "Comparison in cross-validation",
     {**PROPOSED_ROW, **BRANCHES},
-    {
-        **{name: emopia.SYMBOLIC[name] for name in (LSTM, "Symbolic-LR")},
-        **emopia.SVM,
-    },
+    {**emopia.SYMBOLIC, **emopia.ACOUSTIC, **emopia.SVM},
     only=_FOUR_QUADRANTS,
 )
 ABLATED_IN_CV = Table(
     "4",
     "Ablation in cross-validation",
-    {**PROPOSED_ROW, **BRANCHES},
+    {**PROPOSED_ROW, **ABLATIONS},
     {SVM: emopia.SVM[SVM]},
     only=_FOUR_QUADRANTS,
 )
