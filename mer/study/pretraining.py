@@ -135,7 +135,7 @@ def pretrain_encoder(
     destination : Path
         File to write, ends in `.pt`.
     size : {"small", "published"}
-        Of MidiBERT, see `mer.models.midibert.ENCODERS`; the symbolic encoder has one size.
+        See `mer.models.midibert.ENCODERS`, or `mer.models.symbolic_encoder.ENCODERS`.
     options : PretrainingOptions, optional
         If None those of the symbolic encoder, or MidiBERT's published ones with `MIDIBERT_OPTIONS`.
     seed, n_valid : int
@@ -155,9 +155,13 @@ def pretrain_encoder(
         If a corpus is not there, or EMOPIA is not and is needed to compare with.
     """
     metadata: dict[str, str] = {}
-    encoder: Callable[[], nn.Module] = symbolic_encoder.SymbolicEncoder
+    sizes = symbolic_encoder.ENCODERS[size]
+    feedforward = 4 * sizes["width"]
+    encoder: Callable[[], nn.Module] = partial(
+        symbolic_encoder.SymbolicEncoder, **sizes, feedforward=feedforward
+    )
     encode, defaults = note_events, masked.PretrainingOptions()
-    state = f"encoder-{symbolic_encoder.REVISION}"
+    state = f"encoder-{size}-{symbolic_encoder.REVISION}"
     if objective != "notes":
         metadata = {"objective": objective, "size": size}
         # A small encoder that sees each piece a few times needs none.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -74,6 +74,11 @@ class Progress:
     done: int = 0
     waiting: int = 0
     failed: list[str] = field(default_factory=list)
+
+
+def lacking(specs: Iterable[RunSpec]) -> dict[str, int]:
+    """What has to be done before runs can be computed, and how many wait for it."""
+    return dict(Counter(spec.lacks for spec in specs if spec.lacks))
 
 
 def in_order(specs: Iterable[RunSpec]) -> list[RunSpec]:

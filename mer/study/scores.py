@@ -269,14 +269,20 @@ def answers(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     -------
     dict of str to DataFrame
         `OWN_MODEL`: predictions of models that were trained for the task and, for arousal and
-        valence, those of heads; a column `by` says which. `IMPLIED`, where there are some: what
-        four-quadrant answers imply for arousal and valence. Of a regression: the predictions.
+        valence of systems without such a model, those of heads; a column `by` says which. `HEAD`,
+        where there are some: those of heads of systems that have such a model, too. `IMPLIED`,
+        where there are some: what four-quadrant answers imply for arousal and valence. Of a
+        regression: the predictions.
     """
     own = predictions.assign(by=OWN_MODEL)
     if "target" not in predictions:
         return {OWN_MODEL: own}
     heads = head_predictions(predictions).assign(by=HEAD)
-    given = {OWN_MODEL: pd.concat([own, heads], ignore_index=True) if len(heads) else own}
+    trained = pd.MultiIndex.from_frame(own[["system", "task"]].drop_duplicates())
+    beside = pd.MultiIndex.from_frame(heads[["system", "task"]]).isin(trained)
+    alone = heads[~beside]
+    given = {OWN_MODEL: pd.concat([own, alone], ignore_index=True) if len(alone) else own}
+    given |= {HEAD: heads[beside].reset_index(drop=True)} if beside.any() else {}
     quadrants = implied_predictions(predictions).assign(by=IMPLIED)
     return given | ({IMPLIED: quadrants} if len(quadrants) else {})
 
@@ -284,18 +290,20 @@ def answers(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def mean_of(predictions: pd.DataFrame, systems: Iterable[str], name: str) -> pd.DataFrame:
     """The mean of two systems' class probabilities: the rows of a new system of that name.
 
-    Runs of the two are paired by task, split, fold and seed. A head is that of the system that has
-    it, or the mean of both.
+    Runs of the two are paired by task, split, fold and seed; others are left out. A head is that
+    of the system that has it, or the mean of both.
 
     Raises
     ------
     ParameterError
         If a clip of one run has no counterpart in the other system's run.
     """
-    keys = ["task", "split", "fold", "seed", "id"]
-    first, second = (predictions[predictions["system"] == s] for s in systems)
-    shared = {*first["seed"]} & {*second["seed"]}
-    first, second = (frame[frame["seed"].isin(shared)].set_index(keys) for frame in (first, second))
+    place = ["task", "split", "fold", "seed"]
+    parts = [predictions[predictions["system"] == s].set_index(place) for s in systems]
+    first, second = (
+        own[own.index.isin(other.index)].reset_index().set_index([*place, "id"])
+        for own, other in (parts, parts[::-1])
+    )
     same = len(first) == len(second) and set(first.index) == set(second.index)
     if first.empty or not first.index.is_unique or not same:
         raise ParameterError(

@@ -134,8 +134,8 @@ def task_table(
     -------
     DataFrame
         Indexed by row: published (where there is any), reproduced, for a binary task what answers
-        it (where a head does) and what four-quadrant answers imply (where there are any), seeds,
-        audio.
+        it (where a head does), what heads beside an own model and what four-quadrant answers imply
+        (where there are any), seeds, audio.
     """
     own = {kind: frame[frame["task"] == task] for kind, frame in given.items()}
     texts = {kind: estimates(frame) for kind, frame in own.items()}
@@ -152,6 +152,8 @@ def task_table(
     if HEAD in set(own[OWN_MODEL]["by"]):
         by = own[OWN_MODEL].groupby("system")["by"].first()
         table["by"] = by.reindex(order).fillna("–")
+    if texts.get(HEAD):
+        table["by a head"] = [texts[HEAD].get(row, "–") for row in order]
     if task != "4Q" and texts.get(IMPLIED):
         table["implied by 4Q"] = [texts[IMPLIED].get(row, "–") for row in order]
     by_system = own[OWN_MODEL].groupby("system")

@@ -236,6 +236,8 @@ TRAINERS: dict[str, Trainer] = {
     "separator": SEPARATOR,
     "encoder-maestro": _encoder("notes", "maestro"),
     "encoder-maestro-pop1k7": _encoder("notes", "maestro", "pop1k7"),
+    "encoder-maestro-published": _encoder("notes", "maestro", size="published"),
+    "encoder-maestro-pop1k7-published": _encoder("notes", "maestro", "pop1k7", size="published"),
     **{
         f"{objective}-{size}": _encoder(objective, "maestro", "pop1k7", size=size)
         for objective, size in product(MIDIBERT_OBJECTIVES, MIDIBERT_OPTIONS)

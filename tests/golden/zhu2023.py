@@ -9,9 +9,9 @@ import pandas as pd
 from golden.common import Frames, claims, class_scores, mcnemar, named, study
 from mer.papers.zhu2023 import tables as paper
 from mer.study.claims import Claim
-from mer.study.scores import IMPLIED, OWN_MODEL, answers
+from mer.study.scores import HEAD, IMPLIED, OWN_MODEL, answers
 
-KINDS = {OWN_MODEL: "own model or head", IMPLIED: "4Q answer"}
+KINDS = {OWN_MODEL: "own model or head", HEAD: "head", IMPLIED: "4Q answer"}
 
 
 def zhu2023_comparison() -> Frames:

@@ -48,7 +48,7 @@ def train_fitted(path: Path, soundfonts: Sequence[Path], seed: int) -> dict[str,
         "clips": str(len(fold.train)),
         "seed": str(seed),
         "validation_accuracy": f"{best:.4f}",
-        "parameters": json.dumps(system.settings),
+        "parameters": json.dumps(system.parameters),
     }
     assert isinstance(fitted, FittedNetwork), "the proposed model is a network"
     write_weights(path, fitted.network.state_dict(), facts)

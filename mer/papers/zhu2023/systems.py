@@ -24,9 +24,8 @@ from mer.tasks import TASKS
 from mer.training.windows import Piece, stack_pieces, window_length
 from mer.transcription import transcribed_notes
 from mer.transcription.onsets_frames import revision as transcriber_revision
-from mer.weights import load_weights, weights_revision
+from mer.weights import is_registered, load_weights, weights_revision
 
-_PRETRAINED = {"width": 128, "layers": 4, "heads": 4}
 _N_MFCC = 20
 _QUADRANTS = [Labels(quadrant=quadrant) for quadrant in (1, 2, 3, 4)]
 _IS_HIGH = {name: [TASKS[name].class_of(labels) for labels in _QUADRANTS] for name in "AV"}
@@ -104,7 +103,8 @@ class SymbolicAcoustic(FramedNetwork):
     width : int
         Of the states of both branches.
     layers, heads : int
-        Of the symbolic encoder; the cross-domain attentions have as many heads.
+        Of the symbolic encoder; the cross-domain attentions have as many heads. The paper has "four
+        original Transformer encoder layers": width and heads are those of the original.
     dropout : float
         In the classifier and the symbolic encoder.
     """
@@ -128,9 +128,9 @@ class SymbolicAcoustic(FramedNetwork):
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
     pool: int = 2
     n_mels: int = 128
-    width: int = 128
+    width: int = 512
     layers: int = 4
-    heads: int = 4
+    heads: int = 8
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
@@ -142,12 +142,37 @@ class SymbolicAcoustic(FramedNetwork):
             )
         if self.heads < 1 or self.width % self.heads:
             raise ParameterError(f"width {self.width} is no multiple of {self.heads} heads")
-        sizes = {name: getattr(self, name) for name in _PRETRAINED}
-        if self._hears_notes and self.pretraining != "none" and sizes != _PRETRAINED:
+        if self._hears_notes and self.pretraining != "none" and self._encoder_size is None:
+            known = "; or ".join(str(size) for size in symbolic_encoder.ENCODERS.values())
             raise ParameterError(
-                f"the pre-trained encoder has {_PRETRAINED}, this one {sizes}; "
-                "expected the same, or pretraining 'none'"
+                f"pre-trained encoders have {known}; this one has {self._encoder_sizes}: expected "
+                "one of these, or pretraining 'none'"
             )
+
+    @property
+    def _encoder_sizes(self) -> dict[str, int]:
+        return {"width": self.width, "layers": self.layers, "heads": self.heads}
+
+    @property
+    def _encoder_size(self) -> str | None:
+        """Name of the size of the symbolic encoder; None if it is another one."""
+        names = {tuple(v.values()): name for name, v in symbolic_encoder.ENCODERS.items()}
+        return names.get(tuple(self._encoder_sizes.values()))
+
+    @property
+    def weights(self) -> str | None:
+        """Name of the pre-trained encoder; None for none."""
+        if not self._hears_notes or self.pretraining == "none":
+            return None
+        ending = "" if self._encoder_size == "small" else f"-{self._encoder_size}"
+        return f"encoder-{self.pretraining}{ending}"
+
+    @property
+    def lacks(self) -> str:
+        """The command that trains the encoder, where it is not there."""
+        if self.weights is None or is_registered(self.weights):
+            return ""
+        return f"train the encoder with `mer train {self.weights}`"
 
     @property
     def _hears_sound(self) -> bool:
@@ -185,8 +210,9 @@ class SymbolicAcoustic(FramedNetwork):
         if self.notes == "released":
             source = {"notes": notes.REVISION}
         encoder = {"symbolic_encoder": symbolic_encoder.REVISION}
-        if self.pretraining != "none":
-            encoder["encoder_weights"] = weights_revision(f"encoder-{self.pretraining}")
+        if self.weights is not None:
+            trained = weights_revision(self.weights) if is_registered(self.weights) else 0
+            encoder["encoder_weights"] = trained
         return {**source, "note_events": note_events.REVISION, **encoder}
 
     @property
@@ -325,8 +351,8 @@ class SymbolicAcoustic(FramedNetwork):
         """Standardise the feature by the training items; load the pre-trained encoder."""
         if self._hears_sound:
             network.acoustic.standardise.fit(item.feature for item in items)
-        if self._hears_notes and self.pretraining != "none":
-            network.symbolic.load_state_dict(load_weights(f"encoder-{self.pretraining}")[0])
+        if self.weights is not None:
+            network.symbolic.load_state_dict(load_weights(self.weights)[0])
 
     @property
     def _head_weights(self) -> Mapping[str, float]:
