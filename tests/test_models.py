@@ -48,9 +48,9 @@ def masked_events(batch: int) -> Tensor:
     [
         ("LSTM-Attn + MIDI-like", None, 1_510_668),
         ("Short-chunk ResNet", None, 12_075_270),
-        ("Symbolic-only", DomainItem(0), 854_725),
-        ("Acoustic-only", DomainItem(0, feature=np.empty((150, 0))), 969_157),
-        ("Symbolic & Acoustic", DomainItem(0, feature=np.empty((150, 0))), 1_971_334),
+        ("Symbolic-only", DomainItem(0), 12_954_373),
+        ("Acoustic-only", DomainItem(0, feature=np.empty((150, 0))), 2_863_237),
+        ("Symbolic & Acoustic", DomainItem(0, feature=np.empty((150, 0))), 18_176_902),
         ("Symbolic branch", FactorItem(0), 2_355_468),
         ("Harmony branch", FactorItem(0), 773_636),
         ("Tone color branch", FactorItem(0, {"tone color": np.empty((25, 0))}), 12_008_196),

@@ -21,10 +21,13 @@ from mer.errors import ParameterError
 from mer.papers import audit, emopia
 from mer.papers.emopia import summaries
 from mer.study import cards
+from mer.study.claims import Claim, Comparison
 from mer.study.results import Results
 from mer.study.settings import Settings
-from mer.study.store import RunStore
+from mer.study.store import Run, RunStore
 from mer.study.study import Study
+from mer.study.tables import task_table
+from mer.study.verdicts import claim_table
 
 RIGHT = {"Symbolic-SVM": 24, "Constant": 6}
 
@@ -152,3 +155,54 @@ def test_snippet_of_the_readme(tmp_path: Path) -> None:
     assert "\nAfter a row of one's own:\n" in done.stdout
     for row in ("Constant", "Symbolic-LR", "Audio-LR", "Register"):
         assert re.search(rf"\n\d +{row} +0\.\d+ +0\.\d+ +[01]\.\d+", done.stdout)
+
+
+class TestPublishedSize:
+    LSTM = "LSTM-Attn + MIDI-like"
+
+    @pytest.fixture
+    def study(self, tmp_path: Path) -> Study:
+        """Two rows at the sizes of profile cpu, all seeds, and one seed of published size."""
+        store = RunStore(tmp_path)
+        split = {"folds": 1, "leaky": False}
+        store.write_card("emopia", {"fingerprint": "f", "splits": {"split_cls": split}})
+        own = Study(Settings(profile="cpu", compute=False, tasks=["4Q"]), store=store)
+        rows = {name: emopia.BASELINES.all_rows[name] for name in (self.LSTM, "Symbolic-SVM")}
+        paper = [s for s in own.at_published_size.specs(rows) if s.seed == 0]
+        target = np.asarray([1, 2, 3, 4] * 6)
+        for spec in {spec.key: spec for spec in [*own.specs(rows), *paper]}.values():
+            n = 12 if spec.parameters.get("embedding") == 300 else 24
+            answer = np.where(np.arange(24) < n, target, 1)
+            frame = class_predictions(spec.system, target, answer, task="4Q")
+            kept = [c for c in frame if c in ("id", "group", "target") or c.startswith("p_")]
+            details = {"audio": "none", "clips": {"test": 24}}
+            store.write(Run(spec, frame[kept], [], details))
+        return own
+
+    def test_seeds_that_are_stored_are_shown_first(self, study: Study, capsys: Any) -> None:
+        found = study.run(emopia.BASELINES)
+        larger = found.at_published_size
+        assert larger is not None
+        assert {(s.system, s.seed) for s in larger.specs} == {(self.LSTM, 0), ("Symbolic-SVM", 0)}
+        assert larger.place == "official split, published size"
+        assert larger.at_published_size is None
+        table = task_table(found.answers, "4Q", found.order, {}, at_published_size=larger.answers)
+        assert list(table)[:2] == ["at published size", "reproduced"]
+        row = table.loc[self.LSTM]
+        assert row["at published size"].startswith(".625")
+        assert row["reproduced"].startswith("1.000")
+        assert table.loc["Constant", "at published size"] == "–"
+
+    def test_claims_are_judged_there_too(self, study: Study) -> None:
+        claim = Claim("It is better", None, (Comparison("Symbolic-SVM", self.LSTM),))
+        other = Claim("It is best", None, (Comparison("Audio-SVM", self.LSTM),))
+        found = study.run(emopia.BASELINES)
+        table = claim_table([claim, other], found).set_index("place")
+        assert list(table.index) == ["official split, published size", "official split"]
+        grades = {place: row["runs"] for place, row in table.iterrows()}
+        assert "of the published parameters" not in grades["official split, published size"]
+        assert "of the published parameters" in grades["official split"]
+
+    def test_nothing_is_stored_of_it(self, study: Study) -> None:
+        plain = study.specs({"Symbolic-SVM": emopia.SVM["Symbolic-SVM"]})
+        assert study.run(plain).at_published_size is None

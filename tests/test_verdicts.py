@@ -45,7 +45,7 @@ class TestStandings:
         self, ablation: Results, monkeypatch: Any
     ) -> None:
         monkeypatch.setattr(
-            "mer.study.verdicts.parameter_counts", lambda *_: pytest.fail("counted")
+            "mer.study.model_card.parameter_counts", lambda *_: pytest.fail("counted")
         )
         standings(ablation)
 

@@ -254,3 +254,20 @@ class TestAttention:
         summary = attention.attention_summary([found])
         assert "the symbolic factor gets most attention" in summary
         assert "Without the tone color factor answers change most: 100% of the clips" in summary
+
+
+@pytest.mark.realdata
+def test_official_clips_in_cross_validation() -> None:
+    own = Study(Settings(profile="cpu", compute=False))
+    official, cv = paper.run(own, paper.TABLE_I), paper.run(own, paper.COMPARED_IN_CV, split="cv")
+    table = paper.official_in_cv(official, cv)
+    frame = cv.predictions[cv.predictions["system"] == "Symbolic-SVM"]
+    frame = frame[frame["task"] == "4Q"]
+    clips = frame["id"].isin(official.predictions["id"])
+    row = table.loc["Symbolic-SVM"]
+    assert clips.sum() == 86
+    assert row["same"] == pytest.approx(frame.loc[clips, "correct"].mean())
+    assert row["others"] == pytest.approx(frame.loc[~clips, "correct"].mean())
+    assert 86 * row["same"] + 992 * row["others"] == pytest.approx(1078 * row["all"])
+    assert "Multifaceted has .616 on validation clips, .469" in paper.official_summary(table)
+    assert paper.official_summary(table.iloc[:0]) == "Multifaceted was not run on both splits."

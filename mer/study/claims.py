@@ -48,6 +48,8 @@ INCONCLUSIVE = "inconclusive"
 NOT_REPRODUCED = "not reproduced"
 NO_VERDICT = "no verdict"
 NOT_RUN = "was not run"
+PUBLISHED_SIZE = "published size"
+"""End of the name of a place whose networks have it; only claims with such runs have it."""
 
 _LEVEL = 0.05
 """Of Holm's correction, two-sided."""
@@ -283,6 +285,8 @@ def paragraphs(
         lines = [f"**{claim.text}**{source}", ""]
         for place in places:
             rows = _rows(claim, judged, place)
+            if rows.empty and place.endswith(PUBLISHED_SIZE):
+                continue
             graded = standings_of(claim, (standings or {}).get(place, {}))
             parts = [_summary(rows, published_on)] if len(rows) else []
             parts += [markdown(lowest_grade(graded))] if len(rows) and graded else []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +55,27 @@ def parameter_counts(study: Study, rows: Rows) -> pd.DataFrame:
 
     counts = {name: {"default": count(rows[name]), "here": count(here[name])} for name in here}
     return pd.DataFrame.from_dict(counts, orient="index")
+
+
+def network_counts(study: Study, rows: Rows) -> pd.DataFrame:
+    """`parameter_counts` of those rows that are networks of the papers, from the store.
+
+    What is not stored is counted and stored. Empty where there is no such row.
+    """
+    networks = {name: system for name, system in rows.items() if system.family}
+    here = study.sized(networks)
+    key = {name: _digest([networks[name].parameters, here[name].parameters]) for name in here}
+    if not key:
+        return pd.DataFrame(columns=["default", "here"])
+    return study.store.table(
+        "network sizes",
+        dict(sorted(key.items())),
+        lambda: parameter_counts(study, networks).rename_axis("row").reset_index(),
+    ).set_index("row")
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _without_memory(system: System, clip: Clip) -> nn.Module:

@@ -15,8 +15,8 @@ from mer.systems.base import System
 
 Sizes = Mapping[str, Any]
 NAMES = ("smoke", "quick", "cpu", "paper")
-STORED = "cpu"
-"""The one whose results the book shows."""
+STORED, PUBLISHED = "cpu", "paper"
+"""The one whose results the book shows, and the one of published sizes, shown where stored."""
 
 
 class Profile(BaseModel):

@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 
 from mer.evaluation.metrics import confusion_matrix
 from mer.study import plots
-from mer.study.claims import against, against_text
+from mer.study.claims import PUBLISHED_SIZE, against, against_text
+from mer.study.profiles import STORED
 from mer.study.scores import OWN_MODEL, Published, answered, answers, scores
 from mer.study.specs import RunSpec
 from mer.study.store import Run, RunStore
 from mer.study.tables import KNOWN_ROWS, Table, deviations, task_table
-from mer.study.text import captioned, estimate, listing, markdown, number
+from mer.study.text import captioned, count, estimate, listing, markdown, number
 from mer.systems.base import System
 from mer.tasks import TASKS
 
@@ -144,10 +145,48 @@ class Results:
         """Systems of the planned runs, by row."""
         return {spec.system: spec.built for spec in self.planned if spec.built}
 
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Names of the rows that are networks of the papers, with their numbers of parameters."""
+        from mer.study.model_card import network_counts
+
+        stored = {spec.system for spec in self.specs}
+        rows = {n: KNOWN_ROWS[n] for n in self.order if n in stored and n in KNOWN_ROWS}
+        counts = network_counts(self.study, rows)["here"]
+        return {str(name): f"{name} ({count(n)})" for name, n in counts.items()}
+
+    @cached_property
+    def at_published_size(self) -> Results | None:
+        """These results with networks of published size, as far as such are stored; else None.
+
+        Systems that have no size are among them.
+        """
+        networks = {name: row for name, row in self.rows().items() if row.family}
+        if self.names or not networks or self.study.profile.name != STORED:
+            return None
+        study = self.study.at_published_size
+        places = {(spec.system, spec.task, spec.split) for spec in self.planned}
+        folds = sorted({spec.fold for spec in self.planned})
+        planned = [
+            spec
+            for name, task, split in sorted(places)
+            if name in networks and name in KNOWN_ROWS
+            for spec in study.specs(
+                {name: KNOWN_ROWS[name]}, split=split, tasks=[task], folds=folds
+            )
+        ]
+        found = study.of_stored(planned)
+        if not found:
+            return None
+        same = [spec for spec in self.specs if spec.system not in networks]
+        place = f"{self.place}, {PUBLISHED_SIZE}"
+        return Results(study, planned, [*found, *same], self.tables, place)
+
     def show(self, tasks: Sequence[str] | None = None) -> None:
         """Display every table, a part a task: published beside reproduced."""
         from IPython.display import Markdown, display
 
+        larger = self.at_published_size
         made_of_others = [s for s in self.scores["system"].unique() if s not in self.order]
         for table in self.tables:
             order, quoted = [*table.order, *made_of_others], table.quoted
@@ -160,7 +199,9 @@ class Results:
                     self.published,
                     quoted=quoted,
                     other_split=table.other_split if beside else None,
+                    at_published_size=larger.answers if larger else None,
                 )
+                text = text.rename(index=self.labels)
                 about = f"{table.heading}. {TASK_TITLES[task]}, {self.place}"
                 caption = f"{about}: accuracy, mean ± SD over seeds [95 % interval]"
                 display(captioned(text, caption))

@@ -15,7 +15,7 @@ from mer.corpora import load
 from mer.errors import MissingDataError, ParameterError
 from mer.study.cards import describe
 from mer.study.executor import execute, inspect_fitted
-from mer.study.profiles import Profile, get_profile
+from mer.study.profiles import PUBLISHED, Profile, get_profile
 from mer.study.project import store_folder
 from mer.study.results import Results
 from mer.study.settings import Settings, read_settings
@@ -70,6 +70,15 @@ class Study:
         if tasks is not None:
             changes["tasks"] = list(tasks)
         return self._changed(changes)
+
+    @property
+    def at_published_size(self) -> Study:
+        """The same study with what is stored of the profile of published sizes."""
+        return self._changed({"profile": PUBLISHED, "compute": False})
+
+    def of_stored(self, planned: list[RunSpec]) -> list[RunSpec]:
+        """Those of some runs that are stored with all folds of their row and seed."""
+        return self._possible(planned)
 
     def _changed(self, changes: Mapping[str, Any]) -> Study:
         """The same study with other settings; what is known of the corpus stays."""

@@ -124,6 +124,7 @@ def task_table(
     *,
     quoted: tuple[str, ...] = (),
     other_split: Published | None = None,
+    at_published_size: Answers | None = None,
 ) -> pd.DataFrame:
     """Published and reproduced accuracy of some rows on one task and split, as text.
 
@@ -133,15 +134,21 @@ def task_table(
     Returns
     -------
     DataFrame
-        Indexed by row: published (where there is any), reproduced, for a binary task what answers
-        it (where a head does), what heads beside an own model and what four-quadrant answers imply
-        (where there are any), seeds, audio.
+        Indexed by row: published (where there is any), at published size (where such networks are
+        stored), reproduced, for a binary task what answers it (where a head does), what heads
+        beside an own model and what four-quadrant answers imply (where there are any), seeds,
+        audio.
     """
     own = {kind: frame[frame["task"] == task] for kind, frame in given.items()}
     texts = {kind: estimates(frame) for kind, frame in own.items()}
     missing = dict.fromkeys(quoted, "on another page")
     text = [texts[OWN_MODEL].get(row, missing.get(row, NOT_RUN)) for row in order]
     table = pd.DataFrame({"reproduced": text}, index=pd.Index(order))
+    if at_published_size:
+        frame = at_published_size[OWN_MODEL]
+        large = estimates(frame[frame["task"] == task])
+        if large:
+            table.insert(0, "at published size", [large.get(row, "–") for row in order])
     known, other = (
         [number(cells.get((row, task, "accuracy"), np.nan)) for row in order]
         for cells in (published, other_split or {})

@@ -39,6 +39,11 @@ def number(
     return text if percent else re.sub(r"^([+-]?)0(?=\.)", r"\1", text)
 
 
+def count(value: float) -> str:
+    """A number of parameters for reading: "704 k", "15.4 M"."""
+    return f"{value / 1e6:.1f} M" if value >= 999_500 else f"{max(value, 500) / 1e3:.0f} k"
+
+
 def estimate(
     mean: Any,
     low: Any = np.nan,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,13 +20,13 @@ from mer.study.claims import (
     standings_of,
     verdict,
 )
-from mer.study.model_card import parameter_counts
+from mer.study.model_card import network_counts
 from mer.study.results import Results
 from mer.study.scores import DIMENSIONS, IMPLIED, OWN_MODEL, model_scores
 from mer.study.specs import RunSpec
 from mer.study.store import Run
 from mer.study.study import Study
-from mer.study.tables import KNOWN_ROWS, Rows
+from mer.study.tables import KNOWN_ROWS
 from mer.study.text import captioned, number
 from mer.systems.base import System
 
@@ -59,6 +57,7 @@ def verdicts(
     from IPython.display import Markdown, display
 
     study, known = results[0].study, [t for r in results for t in r.tables if t.published]
+    results = with_published_size(results)
     elsewhere = {t.published_on for t in known if study.corpus_name != t.published_on.lower()}
     judged = _judged(claims, results, own_models)
     graded = {r.place: standings(r) for r in results}
@@ -73,6 +72,12 @@ def verdicts(
         display(captioned(differences_text(judged), caption))
 
 
+def with_published_size(results: Sequence[Results]) -> tuple[Results, ...]:
+    """Results and, before each, those of networks of published size where such are stored."""
+    pairs = ((part.at_published_size, part) for part in results)
+    return tuple(part for pair in pairs for part in pair if part is not None)
+
+
 def claim_table(
     claims: Sequence[Claim], *results: Results, own_models: bool = False
 ) -> pd.DataFrame:
@@ -85,6 +90,7 @@ def claim_table(
         own), place, corpus, differences (how many; if one, its better, worse, task, difference,
         low, high and published), direction, grade, runs (why they have that grade) and verdict.
     """
+    results = with_published_size(results)
     judged = _judged(claims, results, own_models)
     rows = []
     for part in results:
@@ -129,7 +135,8 @@ def standings(results: Results) -> dict[tuple[str, str], Standing]:
         if spec.fold in folds.get(row, ()):
             rows.setdefault(row, []).append(run)
     published = {runs[0].spec.system: _published(runs[0].spec) for runs in rows.values()}
-    sizes = network_sizes(results.study, published)
+    counts = network_counts(results.study, published)
+    sizes = (counts["here"] / counts["default"]).to_dict()
     found = {
         row: _standing(results, row, runs, sizes.get(runs[0].spec.system, np.nan), frames[row])
         for row, runs in rows.items()
@@ -141,32 +148,6 @@ def standings(results: Results) -> dict[tuple[str, str], Standing]:
         if parts:
             found[name, task] = replace(max(parts, key=lambda part: part.grade), system=name)
     return found
-
-
-def network_sizes(study: Study, rows: Rows) -> dict[str, float]:
-    """Parameters of the networks of some rows over those of the published ones, by row.
-
-    They are from the store where they are there.
-    """
-    networks = {name: system for name, system in rows.items() if system.family}
-    here = study.sized(networks)
-    key = {
-        name: _digest([networks[name].parameters, here[name].parameters]) for name in sorted(here)
-    }
-
-    def compute() -> pd.DataFrame:
-        counts = parameter_counts(study, networks)
-        return counts.rename_axis("row").reset_index()
-
-    if not key:
-        return {}
-    counts = study.store.table("network sizes", key, compute).set_index("row")
-    shares = counts["here"] / counts["default"]
-    return {str(row): float(share) for row, share in shares.items()}
-
-
-def _digest(values: Any) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _published(spec: RunSpec) -> System:

@@ -224,7 +224,7 @@ def show_scores(results: Results, table: pd.DataFrame, order: Iterable[str]) -> 
         shown = score_table(table, list(order), task, METRICS)
         if shown.shape[1] > len(METRICS):
             caption += f". Published on {STANDS_FOR[study.corpus_name]}"
-        display(captioned(shown, caption))
+        display(captioned(shown.rename(index=results.labels), caption))
     if results.missing:
         display(Markdown(results.missing_text))
 

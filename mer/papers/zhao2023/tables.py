@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from mer.papers.zhao2023.midibert import MidiBERT
 from mer.papers.zhao2023.systems import Multifaceted
 from mer.study.claims import Claim, Comparison
 from mer.study.results import Results
-from mer.study.scores import Published, correctness
+from mer.study.scores import Published, correctness, validation
 from mer.study.study import Study
 from mer.study.tables import NamedRows, Rows, Table
 from mer.study.text import estimate, listing, number
@@ -275,6 +276,69 @@ def _with_shown_tasks(study: Study, table: Table, *, networks_only: bool) -> Tab
     rows = table.all_rows
     chosen = [n for n in rows if isinstance(rows[n], Multifaceted) or not networks_only]
     return replace(table, only={**dict.fromkeys(chosen, shown_tasks(study, table)), **table.only})
+
+
+def official_in_cv(official: Results, cv: Results) -> pd.DataFrame:
+    """Four-quadrant accuracy on the official split, and of cross-validation on the same clips.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by rows of both: validation (the best of training, on the official split), official
+        (its test clips), same (these clips in cross-validation), others and all (clips there),
+        cv_validation (the best of training there); means over seeds and folds.
+    """
+    frames = [r.predictions[r.predictions["task"] == "4Q"] for r in (official, cv)]
+    clips = set(frames[0]["id"])
+    among = frames[1]["id"].isin(clips)
+    parts = {"official": frames[0], "all": frames[1]}
+    parts |= {"same": frames[1][among], "others": frames[1][~among]}
+    means = {name: frame.groupby("system")["correct"].mean() for name, frame in parts.items()}
+    best = {
+        name: validation(run for run in r.runs if run.spec.task == "4Q")
+        .groupby("system")["accuracy"]
+        .mean()
+        for name, r in (("validation", official), ("cv_validation", cv))
+        if r.specs
+    }
+    table = pd.DataFrame({**best, **means}).dropna()
+    order = [name for name in official.order if name in table.index]
+    return table.loc[order, ["validation", "official", "same", "others", "all", "cv_validation"]]
+
+
+def official_text(table: pd.DataFrame) -> pd.DataFrame:
+    """`official_in_cv` for reading."""
+    names = {
+        **{"validation": "official: best on validation", "official": "official: test clips"},
+        **{"same": "cross-validation: the same clips", "others": "cross-validation: other clips"},
+        "all": "cross-validation: all clips",
+        "cv_validation": "cross-validation: best on validation",
+    }
+    return table.map(number).rename(columns=names)
+
+
+def official_summary(table: pd.DataFrame, row: str = PROPOSED) -> str:
+    """Why validation, official test clips and cross-validation differ, in Markdown."""
+    if row not in table.index:
+        return f"{row} was not run on both splits."
+    harder = int((table["same"] < table["others"]).sum())
+    clips = number((table["same"] - table["others"]).mean(), signed=True)
+    chosen = number((table["cv_validation"] - table["all"]).mean(), signed=True)
+    values: dict[Any, Any] = table.loc[row].to_dict()
+    own = {name: number(value) for name, value in values.items()}
+    rest = number(values["official"] - values["same"], signed=True)
+    text = f"{row} has {own['validation']} on validation clips, {own['official']} on the official "
+    text += (
+        f"test clips, and in cross-validation {own['same']} on these and {own['others']} on all "
+    )
+    text += "others. Three things come together. The test clips: in cross-validation "
+    text += f"{harder} of {len(table)} rows do worse on the official ones than on the others, the "
+    text += f"mean difference is {clips}. The choice: validation clips choose the epoch or the "
+    text += f"hyper-parameters, and in cross-validation their accuracy is {chosen} above that of "
+    text += (
+        f"test clips. The rest, {rest} for this row on the same clips, comes from fewer training "
+    )
+    return f"{text}clips on the official split and from chance."
 
 
 def leaky_split(study: Study) -> str | None:
