@@ -321,3 +321,18 @@ class TestTwoStage:
         assert found.starts[:3].tolist() == [0, 43, 86]
         codes = segment_codes(system.network(4, items[0]).encoder, found, CPU)
         assert [own.shape for own in codes] == [(8, 3)] * 12
+
+
+@pytest.mark.parametrize("decision", ["svm", "mean"])
+def test_the_decision_chooses_the_epoch(parts: Parts, decision: Any) -> None:
+    changes = {"epoch_by": "decision", "decision": decision, "epochs": 4, "patience": 4}
+    model = fitted("SSSL", parts, task="A", **changes)
+    predicted = values(model.predict(parts[1])).argmax(axis=1)
+    accuracy = (predicted == get_task("A").targets(parts[1])).mean()
+    learned = [row for row in model.history if "clean_fraction" in row]
+    assert max(row["valid_accuracy"] for row in learned) == pytest.approx(accuracy)
+
+
+def test_what_chooses_the_epoch_stays_out_of_keys_unless_it_is_the_decision() -> None:
+    assert "epoch_by" not in NETWORKS["SSSL"].parameters
+    assert NETWORKS["SSSL, epoch by the decision"].parameters["epoch_by"] == "decision"

@@ -15,7 +15,7 @@ its code, the weight of the consistency term as R-Drop has it for images (Wu et 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -377,6 +377,7 @@ def self_learn(
     n_classes: int,
     seed: int,
     device: torch.device,
+    score: Callable[[], Score] | None = None,
     **more: Any,
 ) -> SelfLearned:
     """Train a network on segments and leave it with the parameters of its best epoch.
@@ -388,7 +389,9 @@ def self_learn(
     the unmixed noisy ones (`r_drop`), both divided by the size of the batch (equations 7-9).
 
     Segments are given to train on and to validate with, and targets, shapes (n_clips,), of their
-    clips; other parameters are those of `mer.training.supervised.train`.
+    clips. `score` is of the network as it is, in evaluation mode; if None, of the mean
+    probabilities of some segments of each validation clip (`mer.training.windows.clip_score`).
+    Other parameters are those of `mer.training.supervised.train`.
 
     Raises
     ------
@@ -404,8 +407,8 @@ def self_learn(
     learner = SelfLearner(network, parts[0], targets[0], n_classes, options, seed)
 
     def validate(model: nn.Module) -> Score:
-        score = clip_score(network, parts[1], targets[1], options, device)
-        return SelfLearningScore(score.accuracy, score.loss, learner.diagnostics)
+        found = score() if score else clip_score(network, parts[1], targets[1], options, device)
+        return SelfLearningScore(found.accuracy, found.loss, learner.diagnostics)
 
     settings = {"loss": learner.loss, "seed": seed, "device": device, **more}
     history = train(learner, learner.batches, validate, options, **settings)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.svm import SVC
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ from mer.models import vgg
 from mer.models.multi_domain import Standardise
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.segments import LONGEST, frames_of, segment_times
-from mer.systems.base import Context, Feature, clip_feature, probabilities
+from mer.systems.base import Context, Feature, added, clip_feature, probabilities
 from mer.systems.classical import check_grid, class_values, select_classifier
 from mer.systems.network import FittedNetwork, WindowedNetwork, built
 from mer.training import self_learning, supervised
@@ -183,6 +184,9 @@ class SegmentClassifier(SelfLearningOptions, SegmentNetwork):
     c_grid : tuple of float
         Values of the inverse regularisation strength C of the support vector machine; the
         smallest of the best on validation clips is taken.
+    epoch_by : {"mean", "decision"}
+        What chooses the epoch of self-learning on the validation clips: the mean probabilities of
+        some segments of each, or the decision on the clip, from all segments.
     """
 
     family: ClassVar[str] = "VGG16"
@@ -194,6 +198,7 @@ class SegmentClassifier(SelfLearningOptions, SegmentNetwork):
     grid: int = 7
     dropout: float = 0.5
     c_grid: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+    epoch_by: Literal["mean", "decision"] = added("mean")
 
     def __post_init__(self) -> None:
         # Without self-learning its options do not matter, so they are not checked
@@ -250,14 +255,27 @@ class SegmentClassifier(SelfLearningOptions, SegmentNetwork):
         segments = self.segment_frame(train.ids, parts[0])
         fitted = FittedSegments(self, network, context, training, segments)
         if self.decision == "svm":
-            fitted.song_classifier = self._song_classifier(fitted, parts, targets)
+            values = (fitted.values(parts[0]), fitted.values(parts[1]))
+            fitted.song_classifier = self._song_classifier(values, targets)
         return fitted
 
     def _learn(self, network: Any, parts: Parts, targets: Targets, context: Context) -> SelfLearned:
         options = training_options(context)
         if self.learning == "self":
             n_classes = context.n_classes
-            return self_learn(network, parts, targets, self, n_classes=n_classes, **options)
+
+            def score() -> Score:
+                return self._decision_score(network, parts, targets, n_classes, options["device"])
+
+            return self_learn(
+                network,
+                parts,
+                targets,
+                self,
+                n_classes=n_classes,
+                score=score if self.epoch_by == "decision" else None,
+                **options,
+            )
 
         def validate(model: Any) -> Score:
             return clip_score(model, parts[1], targets[1], self, options["device"])
@@ -268,10 +286,39 @@ class SegmentClassifier(SelfLearningOptions, SegmentNetwork):
         history = supervised.train(network, batches, validate, self, **options)
         return SelfLearned(history.epochs, history.best_epoch, np.empty((0, len(parts[0]))))
 
-    def _song_classifier(self, fitted: FittedSegments, parts: Parts, targets: Targets) -> Any:
-        train, valid = (statistics(fitted.values(part)) for part in parts)
+    def _decision_score(
+        self, network: Any, parts: Parts, targets: Targets, n_classes: int, device: torch.device
+    ) -> Score:
+        """Score of the decision on validation clips, of the network as it is."""
+        valid = segment_values(network, parts[1], self, device)
+        if self.decision != "svm":
+            return Score.of(self.decided(valid, None, n_classes), targets[1])
+        train = segment_values(network, parts[0], self, device)
+        machine = self._song_classifier((train, valid), targets)
+        return Score.of(self.decided(valid, machine, n_classes), targets[1])
+
+    def decided(self, values: Sequence[np.ndarray], machine: Any, n_classes: int) -> np.ndarray:
+        """Decision on each clip, shape (n_clips, n_classes), from values of its segments."""
+        if self.decision == "svm":
+            return class_values(machine, statistics(values), n_classes)
+        vote = self.decision == "vote"
+        return np.stack([majority_vote(own) if vote else own.mean(axis=0) for own in values])
+
+    def _song_classifier(
+        self, values: tuple[Sequence[np.ndarray], Sequence[np.ndarray]], targets: Targets
+    ) -> Any:
+        train, valid = (statistics(part) for part in values)
         machines = {c: SVC(C=c, gamma="scale", break_ties=True) for c in self.c_grid}
         return select_classifier(machines, (train, targets[0]), (valid, targets[1]))[0]
+
+
+def segment_values(
+    network: nn.Module, segment_set: SegmentSet, options: SegmentOptions, device: torch.device
+) -> list[np.ndarray]:
+    """Probabilities of the segments of each clip, shapes (n_segments, n_classes)."""
+    indices = np.arange(len(segment_set))
+    found = predict_segments(network, segment_set, indices, options, device)
+    return np.split(found, np.cumsum(segment_set.counts)[:-1])
 
 
 def statistics(values: Sequence[np.ndarray]) -> np.ndarray:
@@ -321,12 +368,8 @@ class FittedSegments(FittedNetwork):
     def predict(self, corpus: Corpus) -> pd.DataFrame:
         """Columns id, p_1 ... p_k: the decision on each clip."""
         values = self.values(self.system.segment_set(self.system.items(corpus)))
-        if self.system.decision == "svm":
-            decided = class_values(self.song_classifier, statistics(values), self.n_classes)
-            return probabilities(corpus, decided)
-        vote = self.system.decision == "vote"
-        decide = [majority_vote(own) if vote else own.mean(axis=0) for own in values]
-        return probabilities(corpus, np.stack(decide))
+        decided = self.system.decided(values, self.song_classifier, self.n_classes)
+        return probabilities(corpus, decided)
 
     def segment_probabilities(self, clips: Sequence[Clip]) -> pd.DataFrame:
         """Class probabilities of every segment of some clips, in order, as in figure 2.
@@ -351,6 +394,4 @@ class FittedSegments(FittedNetwork):
 
     def values(self, segment_set: SegmentSet) -> list[np.ndarray]:
         """Probabilities of the segments of each clip, shapes (n_segments, n_classes)."""
-        indices = np.arange(len(segment_set))
-        found = predict_segments(self.network, segment_set, indices, self.system, self.device)
-        return np.split(found, np.cumsum(segment_set.counts)[:-1])
+        return segment_values(self.network, segment_set, self.system, self.device)
