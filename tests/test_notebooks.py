@@ -338,3 +338,21 @@ def test_book_builds_from_the_stored_runs(project: Path) -> None:
     text = index.read_text()
     assert "Symbolic-SVM" in text
     assert "rendered" in text
+
+
+def test_the_book_folds_code_but_for_what_readers_try() -> None:
+    def code(*tags: str) -> Any:
+        return nbformat.v4.new_code_cell("1", metadata={"tags": list(tags)})
+
+    texts = ("# Title", "## Results", "## Try this: your own row", "## More")
+    title, results, trying, more = map(nbformat.v4.new_markdown_cell, texts)
+    cells = [
+        *(title, code("parameters"), code("injected-parameters")),
+        *(results, code("remove-output"), code("hide-input")),
+        *(trying, code(), more, code()),
+    ]
+    book._fold_code(cells)
+    assert [cell.metadata["tags"] for cell in cells if cell.cell_type == "code"] == [
+        *(["parameters", "hide-input"], ["injected-parameters", "remove-cell"]),
+        *(["remove-output", "hide-input"], ["hide-input"], [], ["hide-input"]),
+    ]

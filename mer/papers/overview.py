@@ -16,6 +16,7 @@ from mer.corpora import CORPORA, module_of
 from mer.errors import InvalidDataError
 from mer.papers import emopia, transposition
 from mer.papers.deberardinis2020 import tables as deberardinis2020
+from mer.papers.landing import write_landing
 from mer.papers.sun2024 import tables as sun2024
 from mer.papers.zhao2023 import tables as zhao2023
 from mer.papers.zhu2023 import tables as zhu2023
@@ -87,6 +88,7 @@ def write_tables(folder: Path) -> None:
         ),
     }
     folder.mkdir()
+    write_landing(folder)
     for name, text in texts.items():
         (folder / f"{name}.md").write_text(f"{text}\n", encoding="utf-8")
 

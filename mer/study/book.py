@@ -53,7 +53,15 @@ NOTEBOOKS = (
 FRESH = "quick"
 """Profile of what the book shows beside the stored results: what this machine computed itself."""
 
-PAGES_WITH_TABLES = ("index", "data", "protocol", "deviations", "reproduce", "troubleshooting")
+PAGES_WITH_TABLES = (
+    "index",
+    "leaderboard",
+    "data",
+    "protocol",
+    "deviations",
+    "reproduce",
+    "troubleshooting",
+)
 
 
 def execute_notebooks(
@@ -228,10 +236,26 @@ def _stage_notebooks(profile: str, target: Path) -> list[str]:
         for part in (notebook, *notebook.cells):
             for key in ("mer", "papermill", "widgets"):
                 part.metadata.pop(key, None)
+        _fold_code(notebook.cells)
         target.mkdir(exist_ok=True)
         nbformat.write(notebook, target / path.name)
         staged.append(name)
     return staged
+
+
+def _fold_code(cells: Sequence[Any]) -> None:
+    """Have the book show results before code, but for what readers are asked to try."""
+    trying = False
+    for cell in cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("## "):
+            trying = cell.source.startswith("## Try this")
+        if cell.cell_type != "code":
+            continue
+        tags = cell.metadata.setdefault("tags", [])
+        if "injected-parameters" in tags:
+            tags.append("remove-cell")
+        elif not trying and "hide-input" not in tags:
+            tags.append("hide-input")
 
 
 def _sources(notebook: Any) -> list[str]:

@@ -271,7 +271,7 @@ def forest(
             style |= {"label": "_"} if grid.hue == y else {}
             axis.errorbar(values, heights, xerr=spread, capsize=2, **style)
         if published is not None and rows[published].notna().any():
-            style = {"mfc": "white", "color": VERMILLION, "label": published_label}
+            style = {"mfc": "white", "color": "black", "label": published_label}
             axis.plot(rows[published], _heights(rows[y], levels), "D", ms=4.5, **style)
     _categories(grid, levels)
     return grid.finish(x, "")

@@ -1,0 +1,158 @@
+"""The first page of the book: a figure, the findings and how the claims came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mer.papers import audit, claims, emopia
+from mer.papers.zhao2023 import tables as zhao2023
+from mer.papers.zhu2023 import tables as zhu2023
+from mer.study import plots
+from mer.study.admissibility import GRADES
+from mer.study.profiles import STORED
+from mer.study.results import Results
+from mer.study.scores import OWN_MODEL, scores
+from mer.study.study import Study
+from mer.study.tables import Table
+from mer.study.text import listing, markdown, number
+
+FIGURE = "four-quadrants.svg"
+
+TABLE = Table(
+    "",
+    "Four quadrants",
+    {
+        **emopia.SVM,
+        **emopia.BASELINES.rows,
+        **zhu2023.PROPOSED_ROW,
+        **zhao2023.PROPOSED_ROW,
+    },
+    published={**zhu2023.PUBLISHED, **zhao2023.PUBLISHED},
+)
+"""Descriptors, baselines and proposed models, which both splits have."""
+
+
+class Landing:
+    """What the first page shows, from stored runs.
+
+    Parameters
+    ----------
+    study : Study
+        About classes, of the profile that the book shows.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.official: Results = study.run(TABLE)
+        self.cv: Results = study.run(TABLE, split="cv")
+        self.leaky = zhao2023.run_leaky(study)
+        self.claims = claims.all_claims(study)
+
+    def figure(self) -> Figure:
+        """Four-quadrant accuracy: published values, and ours on both splits."""
+        frames = [r.scores.assign(place=r.place) for r in (self.official, self.cv)]
+        table = pd.concat(frames, ignore_index=True)
+        table = table[table["task"] == "4Q"]
+        chance = table[table["system"] == "Constant"].groupby("place")["mean"].first()
+        table = table[~table["system"].isin(emopia.WITHOUT_MUSIC)]
+        plots.style()
+        return plots.forest(
+            table,
+            "system",
+            published="published",
+            hue="place",
+            vlines={"a constant answer": chance.max()},
+            xlabel="Accuracy, four quadrants",
+        )
+
+    def findings(self) -> str:
+        """The findings as a list in Markdown, each with its numbers and a link."""
+        return "\n".join(
+            f"- {text}"
+            for text in (self._leak(), self._descriptors(), self._few(), self._valence(), _rows())
+            if text
+        )
+
+    def _leak(self) -> str:
+        if self.leaky is None:
+            return ""
+        table = scores(self.leaky.predictions).set_index("system")["mean"]
+        published, lookup = zhao2023.PUBLISHED_ON_LEAKY.values(), table["Song-lookup"]
+        values, below = listing(map(number, published)), sum(value < lookup for value in published)
+        return (
+            f"**A lookup that hears nothing reaches {number(lookup)}** on the split of the "
+            f"language models, where songs are in training and test. Published there: {values}; "
+            f"{below} of them are below the lookup. [Audit](notebooks/evaluation_audit)"
+        )
+
+    def _cv(self, task: str) -> pd.Series:
+        table = scores(self.cv.answers[OWN_MODEL])
+        return table[table["task"] == task].set_index("system")["mean"]
+
+    def _descriptors(self) -> str:
+        table = self._cv("4Q")
+        svm = table[[name for name in emopia.SVM if name in table]]
+        networks = table[
+            [n for n in (*emopia.NETWORKS, zhu2023.PROPOSED, zhao2023.PROPOSED) if n in table]
+        ]
+        return (
+            f"**Plain descriptors with an SVM reach {number(svm.max())}**, the best network "
+            f"trained here {number(networks.max())} ({markdown(networks.idxmax())}), in "
+            "cross-validation. The networks are smaller than the published ones. "
+            "[Baselines](notebooks/emopia_baselines)"
+        )
+
+    def _few(self) -> str:
+        gains = audit.published_gains().values()
+        clips = [round(gain * audit.TEST_CLIPS) for gain in gains]
+        accuracy = audit.published_answers()["accuracy"].to_dict()[audit.BASELINE]
+        half = number(audit.half_width(accuracy, audit.TEST_CLIPS), 2)
+        return (
+            f"**{audit.TEST_CLIPS} test clips give an interval of ±{half}.** The published gains "
+            f"over the best baseline are {min(clips)} and {max(clips)} clips. "
+            "[Audit](notebooks/evaluation_audit)"
+        )
+
+    def _valence(self) -> str:
+        names = (*emopia.NETWORKS, zhao2023.PROPOSED)
+        found = {task: self._cv(task) for task in "AV"}
+        best = {
+            task: table[[n for n in names if n in table]].max() for task, table in found.items()
+        }
+        svm = {task: table[[*emopia.SVM]].max() for task, table in found.items()}
+        return (
+            f"**Valence is what networks miss**: the best has {number(best['A'])} on arousal and "
+            f"{number(best['V'])} on valence in cross-validation, the best SVM "
+            f"{number(svm['A'])} and {number(svm['V'])}. "
+            "[Valence and transposition](notebooks/transposition)"
+        )
+
+    def tally(self) -> str:
+        """How many claims have which verdict, in Markdown."""
+        judged = self.claims[self.claims["table"].notna()]
+        kinds = judged["verdict"].str.replace(r" \(.*| as far.*", "", regex=True).value_counts()
+        text = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        best = judged["grade"].min()
+        return (
+            f"**Claims**: {judged['claim'].nunique()} claims of the papers with {len(judged)} "
+            f"verdicts: {text}. The best grade of the runs behind a verdict is {best}: "
+            f"{GRADES[best]}. [All claims](notebooks/claims)"
+        )
+
+
+def _rows() -> str:
+    table, n = audit.impossible_rows()
+    return (
+        f"**{len(table)} of {n} published rows cannot come from one model**: their four-quadrant "
+        "accuracy is below arousal + valence - 1. [Audit](notebooks/evaluation_audit)"
+    )
+
+
+def write_landing(folder: Path) -> None:
+    """Write figure, findings and tally into a folder."""
+    page = Landing(Study({"profile": STORED, "compute": False}))
+    page.figure().savefig(folder / FIGURE, metadata={"Date": None})
+    (folder / "findings.md").write_text(f"{page.findings()}\n", encoding="utf-8")
+    (folder / "tally.md").write_text(f"{page.tally()}\n", encoding="utf-8")
