@@ -340,6 +340,17 @@ def test_book_builds_from_the_stored_runs(project: Path) -> None:
     assert "rendered" in text
 
 
+def test_pages_of_the_quick_profile_do_not_look_like_results() -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Corpora\n\nText.")])
+    book._mark_as_synthetic(notebook, "corpora")
+    lines = notebook.cells[0].source.splitlines()
+    assert lines[0] == "# [synthetic quick run] Corpora"
+    assert ":class: danger" in lines
+    assert "(../notebooks/corpora)" in notebook.cells[0].source
+    assert lines[-1] == "Text."
+    assert notebook.metadata["nosearch"] is True
+
+
 def test_the_book_folds_code_but_for_what_readers_try() -> None:
     def code(*tags: str) -> Any:
         return nbformat.v4.new_code_cell("1", metadata={"tags": list(tags)})

@@ -237,10 +237,31 @@ def _stage_notebooks(profile: str, target: Path) -> list[str]:
             for key in ("mer", "papermill", "widgets"):
                 part.metadata.pop(key, None)
         _fold_code(notebook.cells)
+        if profile == FRESH:
+            _mark_as_synthetic(notebook, name)
         target.mkdir(exist_ok=True)
         nbformat.write(notebook, target / path.name)
         staged.append(name)
     return staged
+
+
+_SYNTHETIC = """
+```{{admonition}} Synthetic quick run
+:class: danger
+These numbers are of profile `{profile}`: small networks, trained for a few epochs on music that was
+composed for this study. They show that the code runs on this machine, and say nothing of the
+papers. The stored results are on the [page of the same name](../notebooks/{name}).
+```
+"""
+
+
+def _mark_as_synthetic(notebook: Any, name: str) -> None:
+    """Have title and text of a page say that its numbers are no results; search leaves it out."""
+    first = notebook.cells[0]
+    title, _, rest = first.source.removeprefix("# ").partition("\n")
+    box = _SYNTHETIC.format(profile=FRESH, name=name)
+    first.source = f"# [synthetic quick run] {title}\n{box}{rest}"
+    notebook.metadata["nosearch"] = True
 
 
 def _fold_code(cells: Sequence[Any]) -> None:
