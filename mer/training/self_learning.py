@@ -389,7 +389,7 @@ def self_learn(
     the unmixed noisy ones (`r_drop`), both divided by the size of the batch (equations 7-9).
 
     Segments are given to train on and to validate with, and targets, shapes (n_clips,), of their
-    clips. `score` is of the network as it is, in evaluation mode; if None, of the mean
+    clips. `score` is of the network as it is, after the warm-up; if None, of the mean
     probabilities of some segments of each validation clip (`mer.training.windows.clip_score`).
     Other parameters are those of `mer.training.supervised.train`.
 
@@ -407,7 +407,9 @@ def self_learn(
     learner = SelfLearner(network, parts[0], targets[0], n_classes, options, seed)
 
     def validate(model: nn.Module) -> Score:
-        found = score() if score else clip_score(network, parts[1], targets[1], options, device)
+        decides = score if learner.diagnostics else None  # epochs of the warm-up are never chosen
+        known = (network, parts[1], targets[1], options, device)
+        found = decides() if decides else clip_score(*known)
         return SelfLearningScore(found.accuracy, found.loss, learner.diagnostics)
 
     settings = {"loss": learner.loss, "seed": seed, "device": device, **more}

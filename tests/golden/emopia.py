@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from golden.common import Frames, class_scores, mcnemar, study
+from golden.common import Frames, claims, class_scores, mcnemar, study
 from mer.papers import emopia
-from mer.study.scores import implied_predictions, validation
+from mer.papers import transposition as page
+from mer.study.scores import OWN_MODEL, implied_predictions, validation
 
 
 def emopia_baselines() -> Frames:
@@ -37,4 +38,11 @@ def evaluation_audit() -> Frames:
     }
 
 
-PAGES = (emopia_baselines, evaluation_audit)
+def transposition() -> Frames:
+    results = page.run(study())
+    given = {results.place: results.answers}
+    scored = class_scores(results.answers[OWN_MODEL])
+    return {"scores": scored, **claims(page.QUESTIONS, given, {})}
+
+
+PAGES = (emopia_baselines, evaluation_audit, transposition)
