@@ -71,6 +71,12 @@ def test_what_a_corpus_warns_of_is_a_sentence(
             ("study", "-p", "seeds=[0,", "1]"),
             "found '1]', which belongs to no option; expected quo",
         ),
+        (("study", "--until", "0"), "until is 0 minutes; expected a positive number"),
+        (("study", "--until", "1", "--jobs", "0"), "n_jobs is 0; expected 1 or more"),
+        (
+            ("study", "--until", "1", "--notebook", "corpora"),
+            "--until trains the runs of all pages on this machine; leave out --notebook and",
+        ),
         (("study", "--notebook", "baseline"), "unknown notebook 'baseline'; the notebooks are:"),
     ],
 )

@@ -182,3 +182,17 @@ def replace_details(spec: RunSpec, details: dict[str, Any]) -> Any:
     from mer.study.store import Run
 
     return Run(spec, pd.DataFrame(), [], details)
+
+
+def test_what_another_call_stores_meanwhile_is_left_out(corpus: Corpus, tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    specs = specs_of(corpus, slow=Slow(seconds=3), late=Constant())
+    fold = corpus.split("official").folds[0]
+
+    def say(line: str) -> None:
+        if line.startswith("features"):
+            store.write(run(specs[1], corpus, fold))
+
+    deadline = time.monotonic() + 60
+    progress = work_off(specs, store, PROFILE, deadline=deadline, n_jobs=1, say=say)
+    assert progress == Progress(done=1)

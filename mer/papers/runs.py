@@ -70,6 +70,8 @@ def train_until(
     """
     if not (math.isfinite(minutes) and minutes > 0):
         raise ParameterError(f"until is {minutes:g} minutes; expected a positive number")
+    if n_jobs is not None and n_jobs < 1:
+        raise ParameterError(f"n_jobs is {n_jobs}; expected 1 or more")
     deadline = time.monotonic() + 60 * minutes
     wanted, study = planned(parameters), Study(parameters)
     for needed, count in lacking(wanted).items():
@@ -100,8 +102,11 @@ def without_gpu(specs: list[RunSpec]) -> str:
         if spec.system not in known and spec in study.store:
             known[spec.system] = study.store.read(spec)
     rows = {name: KNOWN_ROWS[name] for name in {s.system for s in specs} & known.keys()}
-    counts = parameter_counts(study, {name: row for name, row in rows.items() if row.family})
-    shares = {str(row): float(s) for row, s in (counts["here"] / counts["default"]).items()}
+    networks = {name: row for name, row in rows.items() if row.family}
+    shares: dict[str, float] = {}
+    if networks:
+        counts = parameter_counts(study, networks)
+        shares = {str(row): float(s) for row, s in (counts["here"] / counts["default"]).items()}
     hours, unknown = expected_hours(specs, known, shares)
     text = f"On these {os.cpu_count()} cores they would take roughly {hours:,.0f} hours of one core"
     return text + (f", without {unknown} runs of rows that are not stored" if unknown else "")

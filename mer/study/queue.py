@@ -16,7 +16,7 @@ from typing import Any
 
 from mer.clips import Corpus
 from mer.corpora import load
-from mer.errors import MerError, ParameterError
+from mer.errors import MerError
 from mer.study.executor import in_parallel, kept_memory, run
 from mer.study.processes import end_with
 from mer.study.profiles import get_profile
@@ -115,14 +115,7 @@ def work_off(
     n_jobs : int, optional
         Processes; one a core if None.
     say : callable
-
-    Raises
-    ------
-    ParameterError
-        If `n_jobs` is not positive.
     """
-    if n_jobs is not None and n_jobs < 1:
-        raise ParameterError(f"n_jobs is {n_jobs}; expected 1 or more")
     missing = store.missing(specs)
     if not missing:
         return Progress()
@@ -173,7 +166,7 @@ class _Crew:
     """Processes that compute runs, each at the other end of a pipe."""
 
     def __init__(self, store: RunStore, profile: str, n_jobs: int, say: Say) -> None:
-        self._say, self._context = say, get_context("spawn")
+        self._store, self._say, self._context = store, say, get_context("spawn")
         threads = max((os.cpu_count() or 1) // n_jobs, 1)
         self._arguments = (os.getpid(), store, profile, threads)
         self._workers: dict[Connection, Any] = {}
@@ -223,6 +216,8 @@ class _Crew:
         return progress
 
     def _hand_out(self, pipe: Connection, waiting: deque[RunSpec]) -> None:
+        while waiting and waiting[0] in self._store:  # another call has stored it meanwhile
+            waiting.popleft()
         if waiting:
             self._running[pipe] = waiting.popleft()
             with suppress(OSError):  # it has ended; the next answer says so
