@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from mer.clips import Clip, Corpus
 from mer.corpora import load
@@ -21,6 +22,7 @@ from mer.systems.base import Context
 from mer.systems.classical import PitchClassClassifier, pitch_class_shares
 from mer.systems.network import SEMITONES, FittedNetwork
 from mer.tasks import get_task
+from mer.training.supervised import _State
 
 NOTES = np.asarray(
     [[0.0, 0.5, 60, 80], [0.0, 0.7, 64, 70], [0.6, 1.2, 27, 90], [1.0, 2.0, 100, 40]]
@@ -188,3 +190,10 @@ def test_every_network_of_the_page_can_be_transposed(corpus: Corpus) -> None:
     for name, system in transposition.NETWORKS.items():
         item = system.item(corpus[0])  # type: ignore[attr-defined]
         assert system.transposed(item, 1) is not item, name  # type: ignore[attr-defined]
+
+
+def test_checkpoints_of_earlier_trainings_are_still_taken() -> None:
+    network = nn.Linear(2, 2)
+    plain, transposed = TokenNetwork(), TokenNetwork(transpose_training=True)
+    assert "transpose_training" not in _State(network, plain, 0).identity
+    assert _State(network, transposed, 0).identity["transpose_training"] is True

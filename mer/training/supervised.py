@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from inspect import get_annotations
 from pathlib import Path
 from typing import Any, Literal
@@ -327,7 +327,13 @@ class _State:
     def __init__(self, network: nn.Module, options: TrainingOptions, seed: int) -> None:
         self.network = network
         # A checkpoint holds no code: functions stand in it under their names
-        settings = {k: getattr(v, "__qualname__", v) for k, v in asdict(options).items()}
+        new = {f.name for f in fields(options) if f.metadata.get("added")}
+        default = {f.name: f.default for f in fields(options)}
+        settings = {
+            name: getattr(value, "__qualname__", value)
+            for name, value in asdict(options).items()
+            if name not in new or value != default[name]  # as in the key of the run
+        }
         self.identity = {**settings, "seed": seed}
         self.optimizer = torch.optim.Adam(
             network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
