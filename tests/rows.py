@@ -8,6 +8,7 @@ from typing import Any
 from mer.clips import Corpus
 from mer.papers import overview
 from mer.systems.base import Context, System
+from mer.systems.classical import SelectingClassifier
 from mer.tasks import get_task
 
 Parts = tuple[Corpus, Corpus, Corpus]
@@ -45,7 +46,11 @@ def row(name: str, **changes: Any) -> Any:
 
 def small(name: str, **changes: Any) -> Any:
     """A row at the sizes of tests, or others."""
-    return row(name, **{**SMALL.get(ROWS[name].family, {}), **changes})
+    own: dict[str, Any] = {"inner_folds": 2} if isinstance(ROWS[name], SelectingClassifier) else {}
+    for option in ("sound_copies", "by_collection"):  # they have tests of their own
+        if getattr(ROWS[name], option, False):
+            own[option] = type(getattr(ROWS[name], option))()
+    return row(name, **{**SMALL.get(ROWS[name].family, {}), **own, **changes})
 
 
 def fitted(system: System, parts: Parts, task: str = "4Q", seed: int = 0) -> Any:

@@ -72,7 +72,8 @@ class TestRows:
     @pytest.mark.parametrize("name", NAMES)
     def test_fusions_start_from_the_systems_on_single_sources(self, name: str) -> None:
         profile = get_profile(name)
-        for row, system in {**paper.FUSED, **paper.COMBINATIONS}.items():
+        rows = {**paper.FUSED, **paper.COMBINATIONS, **paper.INPUTS_KEPT_ROWS}
+        for row, system in rows.items():
             assert isinstance(system, Fusion)
             if system.training != "full":
                 sized = profile.sized(row, system)

@@ -12,6 +12,8 @@ from mer.models.emomucs import (
     C2D,
     EmoMucs,
     FirstBlock,
+    FusionHead,
+    InputsKeptHead,
     Level,
     SourceModel,
     c2d_pools,
@@ -199,6 +201,15 @@ class TestNetworks:
         moments = network.input_moments(x)
         features = [m(x[:, k : k + 1], level=fusion) for k, m in enumerate(network.sources)]
         torch.testing.assert_close(network(x, moments), network.head(torch.cat(features, dim=1)))
+
+    def test_dropout_of_the_inputs_can_be_left_out(self) -> None:
+        torch.manual_seed(0)
+        x = torch.randn(1, 2).expand(400, 2)
+        for head, n_inputs_seen in ((FusionHead, 4), (InputsKeptHead, 1)):
+            layers = head(2).train().layers
+            assert len(torch.unique(layers[0](x), dim=0)) == n_inputs_seen
+            assert len(torch.unique(layers(x), dim=0)) > 4
+            assert parameter_count(layers) == 3 * 32 + 33 * 2
 
     def test_starts_at_an_answer(self) -> None:
         for network in (C2D(n_frames=SHORT), EmoMucs([C1D(n_frames=SHORT)], "mid")):

@@ -27,7 +27,14 @@ from mer.study.executor import run
 from mer.study.specs import plan
 from mer.systems import musicnn
 from mer.systems.base import Context, Fitted, clip_feature
-from mer.systems.classical import DescriptorClassifier, FittedClassifier, symbolic
+from mer.systems.classical import (
+    DescriptorClassifier,
+    FittedClassifier,
+    SelectingClassifier,
+    acoustic,
+    symbolic,
+)
+from mer.systems.musicnn import embedding_statistics
 from mer.systems.network import WindowedNetwork
 from mer.tasks import get_task
 from mer.training import supervised
@@ -272,7 +279,8 @@ def test_numbers_out_of_range(name: str) -> None:
     numbers = {name: v for name, v in numbers.items() if type(v) in (int, float)}
     assert {"epochs", "learning_rate", "weight_decay"} <= numbers.keys()
     for field, value in numbers.items():
-        may_be_zero = field in ("dropout", "weight_decay") or field.endswith("_weight")
+        may_be_zero = field in ("dropout", "weight_decay", "sound_copies")
+        may_be_zero |= field.endswith("_weight")
         bad = [type(value)(-1)]
         bad += [math.nan, math.inf] if isinstance(value, float) else [10**400]
         bad += [] if may_be_zero else [type(value)(0)]
@@ -390,6 +398,45 @@ class TestOwnFeatures:
             ParameterError, match=f"^feature vector gave {found}; expected .* in 1 d"
         ):
             system.values(tiny)
+
+    def test_only_groups_with_names_can_be_chosen(self) -> None:
+        for options, message in (
+            ({"features": (embedding_statistics,)}, "embedding_statistics has no named groups"),
+            ({"features": (symbolic,), "inner_folds": 1}, "inner_folds is 1; expected 2 or more"),
+        ):
+            with pytest.raises(ParameterError, match=message):
+                SelectingClassifier(**options)
+
+    def test_groups_cover_every_descriptor_once(self) -> None:
+        groups = SelectingClassifier(features=(symbolic, acoustic)).groups()
+        np.testing.assert_array_equal(np.sort(np.concatenate(groups)), np.arange(113 + 163))
+        assert len(groups) == 11 + 13
+        assert [len(group) for group in groups[:2]] == [1, 16]
+
+    def test_the_group_that_tells_the_classes_is_chosen(self, monkeypatch: Any) -> None:
+        corpus = toy_corpus(
+            *(Clip(f"{n}", f"{n}", labels=Labels(quadrant=1 + n % 4)) for n in range(40))
+        )
+        rng = np.random.default_rng(0)
+        noise = {clip.id: rng.normal(size=113) for clip in corpus}
+        system = SelectingClassifier(features=(symbolic,))
+        texture = system.groups()[-1]
+
+        def told(self: SelectingClassifier, given: Corpus) -> np.ndarray:
+            x = np.stack([noise[clip.id] for clip in given])
+            x[:, texture] += 3 * get_task("A").targets(given)[:, None]
+            return x
+
+        monkeypatch.setattr(SelectingClassifier, "values", told)
+        found = system.fit(corpus, corpus, Context(get_task("A")))
+        chosen = found.pipeline.named_steps["columns"].transformers_[0][2]
+        assert set(texture) <= set(chosen)
+        assert len(chosen) < 60
+        right = found.predict(corpus)["p_2"].gt(0.5).astype(int) == get_task("A").targets(corpus)
+        assert right.all()
+        few = corpus.select(corpus.ids[:4])
+        with pytest.raises(InvalidDataError, match="of 4 songs; expected 5 or more"):
+            system.fit(few, few, Context(get_task("A")))
 
     def test_lengths_differ(self, tiny: Corpus) -> None:
         def own(clip: Clip) -> np.ndarray:

@@ -38,6 +38,7 @@ REVISION = 1
 Floats: TypeAlias = NDArray[np.float32]
 
 _POWER_FLOOR = 1e-10
+_RELATIVE_FLOOR_DB = -40.0
 # Frames of one block stay in the processor's cache between windowing, transform and power.
 _FRAMES_PER_BLOCK = 128
 # A band covers few bins: multiplying groups of bands by their own bins skips most of the zeros.
@@ -126,6 +127,22 @@ def log_mel(
     return decibels(
         mel_spectrogram(y, sample_rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels)
     )
+
+
+def relative_log_mel(
+    y: Floats,
+    sample_rate: int,
+    *,
+    n_fft: int = 1024,
+    hop_length: int = 512,
+    n_mels: int = 128,
+) -> Floats:
+    """Mel spectrogram in dB relative to the loudest band of the clip, not below -40 dB.
+
+    A gain changes nothing. Shape, parameters and errors are those of `log_mel`.
+    """
+    mel = mel_spectrogram(y, sample_rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels)
+    return decibels(mel / (mel.max() or np.float32(1.0))).clip(min=_RELATIVE_FLOOR_DB)
 
 
 def clip_log_mel(

@@ -336,6 +336,14 @@ class FusionHead(nn.Module):
         return in_full_precision(self.layers, features)
 
 
+class InputsKeptHead(FusionHead):
+    """A `FusionHead` without dropout of its inputs, which late fusion has two to eight of."""
+
+    def __init__(self, n_features: int, dropout: float = 0.3) -> None:
+        super().__init__(n_features, dropout)
+        self.layers[0] = nn.Identity()
+
+
 class EmoMucs(nn.Module):
     """Source models in parallel, their features joined and given to a head.
 

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mer.errors import MissingDataError
-from mer.papers import transposition
+from mer.papers import emopia, transposition
 from mer.papers.deberardinis2020 import tables as deberardinis2020
 from mer.papers.sun2024 import tables as sun2024
 from mer.papers.zhao2023 import tables as zhao2023
@@ -58,6 +58,11 @@ def _zhao2023(study: Study) -> Iterator[Part]:
         yield "zhao2023_comparison", zhao2023.LEAK_QUESTIONS, (leaky,), True
 
 
+def _emopia(study: Study) -> Iterator[Part]:
+    cv = study.run_cv(emopia.CROSS_VALIDATED, "emopia")
+    yield "emopia_baselines", emopia.SELECTION_QUESTIONS, (cv,), True
+
+
 def _transposition(study: Study) -> Iterator[Part]:
     yield "transposition", transposition.QUESTIONS, (transposition.run(study),), False
 
@@ -73,7 +78,7 @@ def _deberardinis2020(study: Study) -> Iterator[Part]:
     whole, *shared = paper.by_folds(paper.with_means(fused))
     asked = (*paper.FUSION_CLAIMS, *paper.FUSION_QUESTIONS, *paper.MEAN_QUESTIONS)
     yield "deberardinis2020_fusion", asked, (whole,), False
-    asked = (*paper.TRAINING_CLAIMS, *paper.TRAINING_QUESTIONS)
+    asked = (*paper.TRAINING_CLAIMS, *paper.TRAINING_QUESTIONS, *paper.HEAD_QUESTIONS)
     yield "deberardinis2020_fusion", asked, shared[-1:] or (whole,), False
 
 
@@ -87,6 +92,7 @@ def _sun2024(study: Study) -> Iterator[Part]:
 PAPERS: dict[str, tuple[str, Callable[[Study], Iterator[Part]]]] = {
     "Zhu et al. 2023": ("classes", _zhu2023),
     "Zhao and Yoshii 2023": ("classes", _zhao2023),
+    "Descriptors": ("classes", _emopia),
     "Valence and transposition": ("classes", _transposition),
     "de Berardinis et al. 2020": ("regression", _deberardinis2020),
     "Sun et al. 2024": ("segments", _sun2024),

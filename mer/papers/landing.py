@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mer.papers import audit, claims, emopia
+from mer.papers import audit, claims, emopia, robustness
 from mer.papers.zhao2023 import tables as zhao2023
 from mer.papers.zhu2023 import tables as zhu2023
 from mer.study import plots
@@ -71,7 +71,7 @@ class Landing:
         """The findings as a list in Markdown, each with its numbers and a link."""
         return "\n".join(
             f"- {text}"
-            for text in (self._leak(), self._descriptors(), self._few(), self._valence(), _rows())
+            for text in (self._leak(), self._descriptors(), self._few(), _rows(), self._sounds())
             if text
         )
 
@@ -115,18 +115,23 @@ class Landing:
             "[Audit](notebooks/evaluation_audit)"
         )
 
-    def _valence(self) -> str:
-        names = (*emopia.NETWORKS, zhao2023.PROPOSED)
-        found = {task: self._cv(task) for task in "AV"}
-        best = {
-            task: table[[n for n in names if n in table]].max() for task, table in found.items()
-        }
-        svm = {task: table[[*emopia.SVM]].max() for task, table in found.items()}
+    def _sounds(self) -> str:
+        study = self.cv.study
+        scored = robustness.scores(
+            robustness.predictions(study, robustness.cv_specs(study), robustness.CV_SOUNDS)
+        )
+        if scored.empty:
+            return ""
+        home, away = (
+            scored[scored["sound"] == sound].set_index("system")["accuracy"]
+            for sound in robustness.CV_SOUNDS
+        )
+        plain, best = "Audio-SVM", robustness.TRANSCRIBED
         return (
-            f"**Valence is what networks miss**: the best has {number(best['A'])} on arousal and "
-            f"{number(best['V'])} on valence in cross-validation, the best SVM "
-            f"{number(svm['A'])} and {number(svm['V'])}. "
-            "[Valence and transposition](notebooks/transposition)"
+            f"**Audio systems hear the synthesizer.** With another piano sound {plain} falls from "
+            f"{number(home[plain])} to {number(away[plain])} on the same clips; {markdown(best)}, "
+            f"on descriptors of our transcription, has {number(home[best])} and "
+            f"{number(away[best])}. [Other sounds](notebooks/sound_robustness)"
         )
 
     def tally(self) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mer.corpora import CORPORA, module_of
 from mer.errors import InvalidDataError
-from mer.papers import emopia, transposition
+from mer.papers import emopia, robustness, transposition
 from mer.papers.deberardinis2020 import tables as deberardinis2020
 from mer.papers.landing import write_landing
 from mer.papers.sun2024 import tables as sun2024
@@ -76,6 +76,7 @@ def write_tables(folder: Path) -> None:
                 classes.run(*tables),
                 classes.run(CLASSES, split="cv"),
                 transposition.run(classes),
+                classes.run(robustness.specs(classes)),
             ]
         ),
         "environment-regression": _environment([regression.run(REGRESSION, split="nested")]),

@@ -38,6 +38,7 @@ NOTEBOOKS = (
     "zhao2023_ablation",
     "zhao2023_attention",
     "transposition",
+    "sound_robustness",
     "separation",
     "deberardinis2020_sources",
     "deberardinis2020_fusion",

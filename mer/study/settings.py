@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mer.errors import ParameterError
+from mer.sounds import SOUNDS
 from mer.study.tables import KNOWN_ROWS
 
 JSON_TYPES = (str, int, float, bool, list, dict, type(None))
@@ -68,6 +69,8 @@ class Settings(BaseModel):
         What is scored.
     tests : list of str or None
         Of transcribers; None takes those of the profile.
+    sounds : list of str or None
+        Names in `mer.sounds.SOUNDS`; None takes those of the profile.
 
     Raises
     ------
@@ -89,6 +92,7 @@ class Settings(BaseModel):
     transcribers: list[Transcriber] = Field(default=["onsets-frames"], min_length=1)
     tests: list[Literal["composed", "EMOPIA", "MAESTRO", "MAESTRO, unknown piano"]] | None = None
     separators: list[Literal["small", "htdemucs"]] = Field(default=["small"], min_length=1)
+    sounds: list[str] | None = Field(default=None, min_length=1)
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -110,7 +114,7 @@ class Settings(BaseModel):
             return list(read)
         return value if isinstance(read, (int, float)) and not isinstance(read, bool) else read
 
-    @field_validator("seeds", "tasks", "systems", "transcribers", "tests", "separators")
+    @field_validator("seeds", "tasks", "systems", "transcribers", "tests", "separators", "sounds")
     @classmethod
     def _each_once(cls, values: list[Any] | None) -> list[Any] | None:
         if values is not None and len(set(values)) < len(values):
@@ -125,6 +129,14 @@ class Settings(BaseModel):
                 raise ParameterError(
                     f"unknown system {name!r}; the systems are: {'; '.join(KNOWN_ROWS)}"
                 )
+        return value
+
+    @field_validator("sounds")
+    @classmethod
+    def _known_sounds(cls, value: list[str] | None) -> list[str] | None:
+        for name in value or ():
+            if name not in SOUNDS:
+                raise ParameterError(f"unknown sound {name!r}; the sounds are: {'; '.join(SOUNDS)}")
         return value
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
+from mer import sounds
 from mer.errors import ParameterError
 from mer.systems.base import System
 from mer.tasks import REGRESSION_TASKS, TASKS, get_task
@@ -91,7 +92,8 @@ def plan(
     for name, system in rows.items():
         facts: dict[str, Any] = {"corpus": corpus, "split": split, "fingerprint": fingerprint}
         facts["parameters"] = json.loads(json.dumps(system.parameters))
-        facts |= {"revisions": system.revisions, "built": system}
+        varied = {"sounds": sounds.REVISION} if getattr(system, "sound_copies", 0) else {}
+        facts |= {"revisions": {**system.revisions, **varied}, "built": system}
         for task in tasks:
             _check_task(name, system, task)
             specs += [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -11,25 +11,29 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, clone
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
 from mer.audio import waveform
 from mer.clips import Clip, Corpus
-from mer.errors import ParameterError
+from mer.errors import InvalidDataError, ParameterError
 from mer.evaluation.metrics import rmse
 from mer.features import descriptors, notes, spectral
 from mer.features.cache import cached, source_of
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.segments import LONGEST
+from mer.sounds import lacking_for_copies, with_varied_copies
 from mer.systems import musicnn
 from mer.systems.base import (
     Context,
     Feature,
     Fitted,
     System,
+    added,
     dimension_frame,
     notes_feature,
     probabilities,
@@ -90,6 +94,22 @@ def acoustic_of(clip: Clip, samples: Callable[[], np.ndarray], **part: Any) -> n
     )
 
 
+def robust(clip: Clip) -> np.ndarray:
+    """Robust descriptors of a clip's audio, cached; shape (n_descriptors,)."""
+
+    def compute() -> np.ndarray:
+        found = descriptors.robust_descriptors(waveform(clip, SAMPLE_RATE), SAMPLE_RATE)
+        return np.asarray(list(found.values()))
+
+    return cached(
+        "robust-descriptors",
+        descriptors.ROBUST_REVISION,
+        {"rendering": RENDERING_REVISION, "sample_rate": SAMPLE_RATE},
+        source_of(clip, "audio"),
+        compute,
+    )
+
+
 ACOUSTIC_REVISIONS = {"rendering": RENDERING_REVISION, "acoustic": descriptors.ACOUSTIC_REVISION}
 _EMBEDDING_REVISIONS = {
     **{"rendering": RENDERING_REVISION, "spectral": spectral.REVISION},
@@ -100,6 +120,7 @@ FEATURE_REVISIONS: dict[Any, dict[str, int]] = {
     pitch_class_shares: {"notes": notes.REVISION, "pitch_classes": PITCH_CLASSES_REVISION},
     acoustic: ACOUSTIC_REVISIONS,
     acoustic_30s: ACOUSTIC_REVISIONS,
+    robust: {"rendering": RENDERING_REVISION, "robust": descriptors.ROBUST_REVISION},
     musicnn.embedding_statistics: _EMBEDDING_REVISIONS,
     musicnn.embedding_statistics_30s: _EMBEDDING_REVISIONS,
 }
@@ -109,8 +130,17 @@ _EMBEDDINGS = {musicnn.embedding_statistics, musicnn.embedding_statistics_30s}
 _PLAIN = {*_EMBEDDINGS, pitch_class_shares}
 """Features that are no choice of ours among many."""
 
+_NAMES: Mapping[Any, Callable[[], Sequence[str]]] = {
+    symbolic: lambda: list(descriptors.symbolic_descriptors(np.zeros((0, 4)))),
+    acoustic: lambda: list(
+        descriptors.acoustic_descriptors(np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
+    ),
+}
+"""Names of the descriptors of a feature."""
+
 _INPUTS: Mapping[Any, str] = {symbolic: "MIDI", pitch_class_shares: "MIDI"}
 _PITCH_CLASSES = 12
+_FEWEST_OF_COLLECTION = 20
 _LOGISTIC_C = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _SVM_C = (0.3, 1.0, 3.0, 10.0, 30.0)
 
@@ -185,16 +215,27 @@ class Descriptors(System):
         `mer.systems.musicnn.embedding_statistics`, or a function of your own.
     c_grid : tuple of float
         Values of the inverse regularisation strength C; the smallest of the best is taken.
+    sound_copies : int
+        Of each training and validation clip, in random sounds that it is also fitted on; see
+        `mer.sounds.with_varied_copies`.
+    by_collection : bool
+        Whether answers are for the clips as a collection: their descriptors are standardised by
+        their own means and deviations, not by those of the training clips. It takes 20 clips or
+        more, and takes their mean mood for that of the training clips.
     """
 
     seeded: ClassVar[bool] = False
     features: tuple[Feature, ...]
     c_grid: tuple[float, ...] = ()
+    sound_copies: int = added(0)
+    by_collection: bool = added(False)
 
     def __post_init__(self) -> None:
         if not self.features:
             raise ParameterError("features are empty; expected one or more functions of a clip")
         check_grid(self.c_grid)
+        if self.sound_copies < 0:
+            raise ParameterError(f"sound_copies is {self.sound_copies}; expected 0 or more")
 
     @property
     def inputs(self) -> str:  # type: ignore[override]
@@ -217,9 +258,10 @@ class Descriptors(System):
 
     @property
     def lacks(self) -> str:
-        """The weights of MusiCNN, where they are needed and not there."""
+        """The weights of MusiCNN, and soundfonts, where they are needed and not there."""
         needed = _EMBEDDINGS.intersection(self.features)
-        return musicnn.OBTAIN if needed and not musicnn.has_weights() else ""
+        weights = musicnn.OBTAIN if needed and not musicnn.has_weights() else ""
+        return weights or lacking_for_copies(self.sound_copies)
 
     def cache_features(self, clip: Clip) -> None:
         """Those that are descriptors of the package."""
@@ -277,12 +319,100 @@ class DescriptorClassifier(Descriptors):
             If the training clips have one class only.
         """
         n_classes = context.n_classes
+        train, valid = (with_varied_copies(part, self.sound_copies) for part in (train, valid))
         pipeline, history = select_classifier(
             {c: self._estimator(c) for c in self.c_grid},
             (self.values(train), context.several_classes(train)),
             (self.values(valid), context.task.targets(valid)),
         )
         return FittedClassifier(self, pipeline, n_classes, history)
+
+
+def _check_plain(system: Descriptors) -> None:
+    for name in ("sound_copies", "by_collection"):
+        if getattr(system, name):
+            raise ParameterError(f"{name} is no option of {type(system).__name__}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectingClassifier(DescriptorClassifier):
+    """A classifier on those groups of descriptors that the training clips choose.
+
+    A group has the descriptors of one feature whose names begin with one word, such as "rhythm".
+    Forward selection: in each step the group joins whose addition gives the highest accuracy in
+    song-grouped cross-validation within the training clips, with C at the middle of its grid,
+    until none raises it. Then C is chosen on the validation clips.
+
+    Attributes
+    ----------
+    inner_folds : int
+        Of the cross-validation within the training clips, at least 2.
+    """
+
+    inner_folds: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        unknown = [name_of(f) for f in self.features if f not in _NAMES]
+        if unknown:
+            raise ParameterError(
+                f"feature {unknown[0]} has no named groups; expected some of: "
+                f"{', '.join(name_of(f) for f in _NAMES)}"
+            )
+        _check_plain(self)
+        if self.inner_folds < 2:
+            raise ParameterError(f"inner_folds is {self.inner_folds}; expected 2 or more")
+
+    @property
+    def stand_in(self) -> str:
+        """Descriptors of our own."""
+        return "our descriptors"
+
+    def groups(self) -> list[np.ndarray]:
+        """Columns of `values` of each group."""
+        names = [(f, name.split("_")[0]) for f in self.features for name in _NAMES[f]()]
+        return [np.flatnonzero([own == g for own in names]) for g in dict.fromkeys(names)]
+
+    def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedClassifier:
+        """Choose groups within the training clips, then as `DescriptorClassifier`.
+
+        Raises
+        ------
+        InvalidDataError
+            If the training clips have one class only, or fewer songs than inner folds.
+        """
+        x, y = self.values(train), context.several_classes(train)
+        columns = self._chosen(x, y, train.groups)
+        pipeline, history = select_classifier(
+            {c: self._estimator(c) for c in self.c_grid},
+            (x[:, columns], y),
+            (self.values(valid)[:, columns], context.task.targets(valid)),
+        )
+        taken = ColumnTransformer([("chosen", "passthrough", columns)]).fit(x)
+        whole = Pipeline([("columns", taken), *pipeline.steps])
+        return FittedClassifier(self, whole, context.n_classes, history)
+
+    def _chosen(self, x: np.ndarray, y: np.ndarray, songs: Sequence[str]) -> list[int]:
+        if len(set(songs)) < self.inner_folds:
+            raise InvalidDataError(
+                f"the training clips are of {len(set(songs))} songs; expected {self.inner_folds} "
+                "or more, one for each inner fold"
+            )
+        estimator = make_pipeline(
+            StandardScaler(), self._estimator(self.c_grid[len(self.c_grid) // 2])
+        )
+        folds = list(StratifiedGroupKFold(self.inner_folds).split(x, y, songs))
+        chosen: list[int] = []
+        left, best = self.groups(), -1.0
+        while left:
+            tried = [[*chosen, *group.tolist()] for group in left]
+            scores = [cross_val_score(estimator, x[:, t], y, cv=folds).mean() for t in tried]
+            k = int(np.argmax(scores))
+            if scores[k] <= best:
+                break
+            chosen, best = tried[k], float(scores[k])
+            left.pop(k)
+        return sorted(chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,6 +424,10 @@ class PitchClassClassifier(DescriptorClassifier):
     """
 
     features: tuple[Feature, ...] = (pitch_class_shares,)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_plain(self)
 
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedClassifier:
         """As of `DescriptorClassifier`; a ParameterError if the features have not 12 values."""
@@ -322,9 +456,28 @@ class FittedClassifier(Fitted):
     history: list[dict[str, float]]
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
-        """Columns id, p_1 ... p_k, see `class_values`."""
+        """Columns id, p_1 ... p_k, see `class_values`.
+
+        Raises
+        ------
+        ParameterError
+            If answers are by collection and there are fewer than 20 clips.
+        """
         x = self.system.values(corpus)
+        if self.system.by_collection:
+            x = _as_training_clips(x, self.pipeline)
         return probabilities(corpus, class_values(self.pipeline, x, self.n_classes))
+
+
+def _as_training_clips(x: np.ndarray, pipeline: Any) -> np.ndarray:
+    """Descriptors of a collection, moved to the means and deviations of the training clips."""
+    if len(x) < _FEWEST_OF_COLLECTION:
+        raise ParameterError(
+            f"found {len(x)} clips; answers by collection take {_FEWEST_OF_COLLECTION} or more"
+        )
+    own = StandardScaler().fit_transform(x)
+    moved: np.ndarray = pipeline.named_steps["standardscaler"].inverse_transform(own)
+    return moved
 
 
 @dataclass(eq=False, repr=False)
@@ -365,6 +518,7 @@ class DescriptorSVR(Descriptors):
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedSVR:
         """Fit on the training clips with every C of the grid, keep the best on validation."""
         task = regression_task(context)
+        train, valid = (with_varied_copies(part, self.sound_copies) for part in (train, valid))
         x, y = self.values(train), task.targets(train)
         x_valid, y_valid = self.values(valid), task.targets(valid)
         machines: dict[str, Any] = {}
@@ -393,8 +547,10 @@ class FittedSVR(Fitted):
     history: list[dict[str, float]]
 
     def predict(self, corpus: Corpus) -> pd.DataFrame:
-        """Columns id, valence, arousal."""
+        """Columns id, valence, arousal; errors as of `FittedClassifier.predict`."""
         x = self.system.values(corpus)
+        if self.system.by_collection:
+            x = _as_training_clips(x, next(iter(self.machines.values())))
         values = np.stack([machine.predict(x) for machine in self.machines.values()], axis=1)
         return dimension_frame(corpus, tuple(self.machines), values)
 

@@ -17,7 +17,16 @@ from torch import Tensor, nn
 
 from mer.clips import Clip, Corpus
 from mer.errors import InvalidDataError, ParameterError
-from mer.systems.base import Context, Feature, Fitted, System, added, clip_feature, probabilities
+from mer.sounds import lacking_for_copies, with_varied_copies
+from mer.systems.base import (
+    Context,
+    Feature,
+    Fitted,
+    System,
+    added,
+    clip_feature,
+    probabilities,
+)
 from mer.systems.code import call, name_of
 from mer.training import supervised, windows
 from mer.training.supervised import Score, TrainingOptions, resolve_device
@@ -37,16 +46,25 @@ class WindowedNetwork(TrainingOptions, System):
     transpose_test : bool
         Whether an answer is the mean over all transpositions by `SEMITONES`. Validation clips,
         which choose the epoch, are not transposed.
+    sound_copies : int
+        Of each clip, in random sounds; each epoch takes the clip or one of them at random. Those
+        that choose the epoch are the validation clips and one copy of each.
     """
 
     transpose_training: bool = added(False)
     transpose_test: bool = added(False)
+    sound_copies: int = added(0)
 
     silence_warning: ClassVar[str] = ""
     """Of clips without notes, with {silent} (how many), {clips} and {first!r}; empty for none."""
 
     trains_on_silence: ClassVar[bool] = False
     """Whether clips without notes may be trained on."""
+
+    @property
+    def lacks(self) -> str:
+        """Soundfonts, where copies of the clips need them and they are not there."""
+        return lacking_for_copies(self.sound_copies)
 
     @property
     @abstractmethod
@@ -148,7 +166,8 @@ class WindowedNetwork(TrainingOptions, System):
         """Train, stopping on the accuracy over validation clips (ties: the lower loss)."""
         device = resolve_device(context.device)
         n_classes = context.n_classes
-        items = self.items(train, training=True)
+        valid = with_varied_copies(valid, min(self.sound_copies, 1))
+        items = self.items(with_varied_copies(train, self.sound_copies), training=True)
         supervised.seed_everything(context.seed)
         network = self.network(n_classes, items[0])
         self.prepare(network, items)
@@ -162,7 +181,7 @@ class WindowedNetwork(TrainingOptions, System):
 
         history = supervised.train(
             network,
-            lambda rng: self._training_batches(items, targets, rng),
+            lambda rng: self._training_batches(self._drawn(items, rng), targets, rng),
             score,
             self,
             loss=self.loss,
@@ -172,6 +191,13 @@ class WindowedNetwork(TrainingOptions, System):
             progress=context.progress,
         )
         return FittedNetwork(self, network, n_classes, device, history.epochs)
+
+    def _drawn(self, items: Sequence[Any], rng: np.random.Generator) -> Sequence[Any]:
+        """One of the sounds of each clip."""
+        if not self.sound_copies:
+            return items
+        n = len(items) // (1 + self.sound_copies)
+        return [items[i + n * int(rng.integers(1 + self.sound_copies))] for i in range(n)]
 
     def _training_batches(
         self, items: Sequence[Any], targets: np.ndarray, rng: np.random.Generator

@@ -41,9 +41,10 @@ def deberardinis2020_fusion() -> Frames:
     planned = paper.fusion_specs(own)
     results = paper.with_means(own.run(paper.TABLE_1, planned, split="nested"))
     whole, shared = paper.by_folds(results)
-    fused = paper.part(results, (*paper.FUSED, *paper.MEANS.values()))
+    ours = (*paper.INPUTS_KEPT.values(), *paper.MEANS.values())
+    fused = paper.part(results, (*paper.FUSED, *ours))
     first = (*paper.FUSION_CLAIMS, *paper.FUSION_QUESTIONS, *paper.MEAN_QUESTIONS)
-    second = (*paper.TRAINING_CLAIMS, *paper.TRAINING_QUESTIONS)
+    second = (*paper.TRAINING_CLAIMS, *paper.TRAINING_QUESTIONS, *paper.HEAD_QUESTIONS)
     return {
         "table 2": regression_scores(fused.predictions, paper.PUBLISHED),
         "all models": regression_scores(whole.predictions, paper.PUBLISHED),

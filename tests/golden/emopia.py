@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from golden.common import Frames, claims, class_scores, mcnemar, study
-from mer.papers import emopia
+from mer.papers import emopia, robustness
 from mer.papers import transposition as page
+from mer.sounds import SOUNDS
 from mer.study.scores import OWN_MODEL, implied_predictions, validation
 
 
 def emopia_baselines() -> Frames:
     own = study()
     official = own.run(emopia.BASELINES)
-    cv = own.run(emopia.CROSS_VALIDATED, split="cv").predictions
+    results = own.run(emopia.CROSS_VALIDATED, split="cv")
+    cv = results.predictions
     lstm = {"LSTM-Attn + MIDI-like": emopia.SYMBOLIC["LSTM-Attn + MIDI-like"]}
     tried = {
         name: own.specs(lstm, tasks=["4Q"], changes=changes)[0]
@@ -26,6 +28,7 @@ def emopia_baselines() -> Frames:
         "tried for LSTM-Attn": rows[["steps", "accuracy", "loss"]].assign(variation=list(tried)),
         "McNemar, official split": mcnemar(predictions, "Symbolic-SVM"),
         "McNemar, cross-validation": mcnemar(cv, "Symbolic-SVM"),
+        **claims(emopia.SELECTION_QUESTIONS, {results.place: results.answers}, {}),
     }
 
 
@@ -45,4 +48,19 @@ def transposition() -> Frames:
     return {"scores": scored, **claims(page.QUESTIONS, given, {})}
 
 
-PAGES = (emopia_baselines, evaluation_audit, transposition)
+def sound_robustness() -> Frames:
+    own = study()
+    specs, in_cv = robustness.specs(own), robustness.cv_specs(own)
+    answers = robustness.predictions(own, specs, list(SOUNDS))
+    moved = robustness.moved_descriptors(own, list(SOUNDS))
+    shares = moved.assign(over=moved["shift"].abs() > 1).groupby(["sound", "descriptors"])["over"]
+    return {
+        "scores": robustness.scores(answers),
+        "cross-validation": robustness.scores(
+            robustness.predictions(own, in_cv, robustness.CV_SOUNDS)
+        ),
+        "moved": shares.mean().reset_index(),
+    }
+
+
+PAGES = (emopia_baselines, evaluation_audit, transposition, sound_robustness)

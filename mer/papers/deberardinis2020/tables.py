@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from mer.corpora import emotify
 from mer.evaluation.labels import split_half_reliability
 from mer.evaluation.metrics import r2
-from mer.models.emomucs import C1D, C2D, parameter_count
+from mer.models.emomucs import C1D, C2D, InputsKeptHead, parameter_count
 from mer.papers import emopia
 from mer.papers.deberardinis2020.systems import (
     SOURCES,
@@ -114,6 +114,13 @@ TRAINED_WHOLE: Rows = NamedRows(
 )
 """Cells in which the source models are trained, too: they cost most."""
 
+INPUTS_KEPT = {a: f"EmoMucs-{a}, late, freeze, no dropout of inputs" for a in ARCHITECTURES}
+"""Ours, by architecture: late fusion whose head sees all that the source models say."""
+
+INPUTS_KEPT_ROWS: Rows = NamedRows(
+    {row: _fusion(a, "late", "freeze", head=InputsKeptHead) for a, row in INPUTS_KEPT.items()}
+)
+
 PROPOSED = {
     "C1D": fusion_name("C1D", "mid", "freeze"),
     "C2D": fusion_name("C2D", "late", "freeze"),
@@ -170,7 +177,7 @@ BASELINES: Rows = {
 """The last one hears what the networks hear; SVR hears the whole clip."""
 
 TABLE_1 = Table("1", "Sources alone", SINGLE, BASELINES, **_ON)
-TABLE_2 = Table("2", "Fusion of sources", FUSED, **_ON)
+TABLE_2 = Table("2", "Fusion of sources", FUSED, INPUTS_KEPT_ROWS, **_ON)
 MIX_TABLE = Table(
     "1", "Networks on the mix", {name: SINGLE[name] for name in MIXES}, UNIFIED, **_ON
 )
@@ -178,6 +185,7 @@ LATE_TABLE = Table(
     "2",
     "Late fusion with frozen source models",
     {name: system for name, system in FROZEN.items() if ", late" in name},
+    INPUTS_KEPT_ROWS,
     **_ON,
 )
 FIGURE_4 = Table(
@@ -335,6 +343,18 @@ TRAINING_QUESTIONS = (
         [*_frozen_against("finetune", _LATE), *_frozen_against("full", _LATE)],
     ),
 )
+HEAD_QUESTIONS = (
+    _better(
+        "A head without dropout of its inputs is better than the head of late fusion",
+        None,
+        [(row, fusion_name(a, "late", "freeze")) for a, row in INPUTS_KEPT.items()],
+    ),
+    _better(
+        "A head without dropout of its inputs is better than the plain mean",
+        None,
+        [(row, MEANS[a]) for a, row in INPUTS_KEPT.items()],
+    ),
+)
 
 
 def with_means(results: Results) -> Results:
@@ -379,8 +399,9 @@ def specs(study: Study, rows: Rows, *, whole: bool = False, **options: Any) -> l
 
 
 def fusion_specs(study: Study) -> list[RunSpec]:
-    """Runs of table 2: fusions that are trained as a whole on fewer folds."""
-    return [*specs(study, FROZEN), *specs(study, TRAINED_WHOLE, whole=True)]
+    """Runs of table 2: fusions that are trained as a whole, and heads of ours, on fewer folds."""
+    fewer = {**TRAINED_WHOLE, **INPUTS_KEPT_ROWS}
+    return [*specs(study, FROZEN), *specs(study, fewer, whole=True)]
 
 
 def part(results: Results, rows: Iterable[str] | pd.Series, place: str | None = None) -> Results:

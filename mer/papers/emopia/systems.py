@@ -155,7 +155,7 @@ class SpectrogramNetwork(WindowedNetwork):
 
     def transposed(self, item: np.ndarray, semitones: int) -> np.ndarray:
         """Mel bands of other pitches."""
-        if self.feature is not spectral.log_mel:
+        if self.feature not in (spectral.log_mel, spectral.relative_log_mel):
             raise ParameterError(
                 f"feature {name_of(self.feature)} cannot be transposed; expected log_mel"
             )

@@ -12,12 +12,14 @@ from typing import Any
 from mer.features.tokens import REMI_SIZE, remi
 from mer.papers.emopia.systems import SpectrogramNetwork, TokenNetwork
 from mer.papers.published import cells
+from mer.study.claims import Claim, Comparison
 from mer.study.tables import NamedRows, Rows, Table
 from mer.systems.classical import (
     Constant,
     DescriptorClassifier,
     DescriptorSVR,
     Mean,
+    SelectingClassifier,
     SongLookup,
     acoustic,
     symbolic,
@@ -50,6 +52,15 @@ SVM: Rows = NamedRows(
 )
 """Ours: support vector machines on plain descriptors."""
 
+SELECTING: Rows = NamedRows(
+    {
+        f"{name}, chosen in training": SelectingClassifier(features=system.features)
+        for name, system in SVM.items()
+        if isinstance(system, DescriptorClassifier)
+    }
+)
+"""The same, but the training clips of each fold choose among the groups of descriptors."""
+
 EMBEDDING: Rows = NamedRows(
     {"Audio Embedding": DescriptorClassifier(features=(embedding_statistics,))}
 )
@@ -59,7 +70,7 @@ here they are those of MusiCNN, their mean and standard deviation over the clip.
 REGRESSION: Rows = NamedRows({"Mean": Mean(), "SVR": DescriptorSVR()})
 """Ours: valence and arousal as numbers."""
 
-_LSTM = "LSTM-Attn + MIDI-like"
+_LSTM, SYMBOLIC_SVM = "LSTM-Attn + MIDI-like", "Symbolic-SVM"
 NETWORKS = (_LSTM, "LSTM-Attn + REMI", "Short-chunk ResNet")
 DESCRIPTOR_ROWS = ("Symbolic-LR", "Audio-LR", *SVM)
 
@@ -89,7 +100,21 @@ BASELINES = Table(
 PLAIN = Table("", "Plain rows", {"Constant": Constant(), **_PLAIN}, tasks=("4Q",))
 """A few rows, to compare rows of your own with."""
 
-CROSS_VALIDATED = Table("", "Baselines in cross-validation", BASELINES.all_rows)
+CROSS_VALIDATED = Table("", "Baselines in cross-validation", BASELINES.all_rows, SELECTING)
+
+SELECTION_QUESTIONS = tuple(
+    Claim(text, None, tuple(Comparison(*pair, task) for pair in pairs for task in _TASKS))
+    for text, pairs in (
+        (
+            "The whole list of descriptors is better than the groups that training clips choose",
+            list(zip(SVM, SELECTING, strict=True)),
+        ),
+        (
+            "An SVM on groups of descriptors that training clips choose is better than a network",
+            [(f"{SYMBOLIC_SVM}, chosen in training", name) for name in NETWORKS],
+        ),
+    )
+)
 
 VARIATIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {

@@ -169,9 +169,9 @@ class SymbolicAcoustic(FramedNetwork):
 
     @property
     def lacks(self) -> str:
-        """The command that trains the encoder, where it is not there."""
+        """The command that trains the encoder, where it is not there; soundfonts."""
         if self.weights is None or is_registered(self.weights):
-            return ""
+            return super().lacks
         return f"train the encoder with `mer train {self.weights}`"
 
     @property

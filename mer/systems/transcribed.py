@@ -1,0 +1,75 @@
+"""Symbolic systems on our transcription of a clip's sound."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mer.clips import Clip, Corpus
+from mer.features import descriptors
+from mer.features.cache import cached, content_digest, source_of
+from mer.paths import cache_folder
+from mer.rendering import REVISION as RENDERING_REVISION
+from mer.systems.classical import FEATURE_REVISIONS, SAMPLE_RATE
+from mer.transcription import transcribed_notes, transcriber_revision, write_midi
+
+_REVISIONS = {
+    "rendering": RENDERING_REVISION,
+    "symbolic": descriptors.SYMBOLIC_REVISION,
+    "transcriber": transcriber_revision("onsets-frames"),
+}
+_OF_LENGTH = ("n_notes", "rhythm_duration")
+_OF_LEVEL = ("dynamics_mean", "dynamics_sd")
+
+
+def transcribed_symbolic(clip: Clip) -> np.ndarray:
+    """`relative_descriptors` of our transcription of a clip, cached; shape (n_descriptors,)."""
+
+    def compute() -> np.ndarray:
+        played = transcribed_notes(clip, sample_rate=SAMPLE_RATE)
+        return np.asarray(list(relative_descriptors(played).values()))
+
+    audio = source_of(clip, "audio")
+    revision = descriptors.SYMBOLIC_REVISION
+    return cached("transcribed-descriptors", revision, _REVISIONS, audio, compute)
+
+
+FEATURE_REVISIONS[transcribed_symbolic] = _REVISIONS
+
+
+def relative_descriptors(played: np.ndarray) -> dict[str, float]:
+    """Symbolic descriptors that neither a recording's level nor its length changes.
+
+    Velocities are relative to the clip's own: their mean becomes 64, their deviation 16.
+
+    Parameters
+    ----------
+    played : np.ndarray, shape (n_notes, 4)
+
+    Returns
+    -------
+    dict of str to float
+        `mer.features.descriptors.symbolic_descriptors` without those that this makes constant, and
+        without number of notes and duration.
+    """
+    moved = np.array(played, dtype=float)
+    if len(moved):
+        velocity = moved[:, 3]
+        deviation = velocity.std()
+        moved[:, 3] = 64 + 16 * (velocity - velocity.mean()) / (deviation if deviation > 0 else 1)
+    found = descriptors.symbolic_descriptors(moved)
+    return {name: v for name, v in found.items() if name not in (*_OF_LENGTH, *_OF_LEVEL)}
+
+
+def transcribed(corpus: Corpus) -> Corpus:
+    """The corpus with MIDI files of our transcription in place of its own."""
+    clips = []
+    for clip in corpus:
+        digest = content_digest(source_of(clip, "audio"))
+        name = f"{digest[:32]}-r{_REVISIONS['transcriber']}.mid"
+        path = cache_folder() / "transcribed-midi" / digest[:2] / name
+        if not path.is_file():
+            write_midi(transcribed_notes(clip, sample_rate=SAMPLE_RATE), path)
+        clips.append(replace(clip, midi=path))
+    return Corpus(corpus.name, clips, licence=corpus.licence, citation=corpus.citation)
