@@ -20,6 +20,9 @@ from mer.features import spectral
 from mer.features.descriptors import acoustic_descriptors, robust_descriptors
 from mer.papers import robustness
 from mer.papers.emopia.systems import SpectrogramNetwork
+from mer.papers.zhao2023.systems import relative_mfcc_25
+from mer.papers.zhu2023 import systems as zhu2023
+from mer.papers.zhu2023.systems import SymbolicAcoustic
 from mer.sounds import SAMPLE_RATE, SOUNDS, Variant
 from mer.study.settings import Settings
 from mer.study.specs import plan
@@ -306,6 +309,30 @@ class TestRelativeDescriptors:
             assert np.isfinite(list(relative_descriptors(notes).values())).all()
 
 
+class TestRelativeInputs:
+    def test_networks_of_notes_do_not_hear_velocities_of_the_level(
+        self, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = np.asarray([[0, 0.5, 60, 40], [0.5, 1, 64, 60], [1, 1.5, 67, 45], [1, 2, 70, 100]])
+        options: dict[str, Any] = {"branches": ("symbolic",), "pretraining": "none", "width": 8}
+        system = SymbolicAcoustic(**options, relative_velocities=True)
+        assert "relative_velocities" not in SymbolicAcoustic(**options).parameters
+        found = []
+        for factor in (1.0, 0.5, 1e-6):
+            played = given * [1, 1, 1, factor]
+            monkeypatch.setattr(zhu2023, "transcribed_notes", lambda clip, n=played, **_: n)
+            found.append(system.item(corpus[0]).events)
+        np.testing.assert_array_equal(found[0], found[1])
+        np.testing.assert_array_equal(found[0], found[2])
+
+    def test_cepstral_coefficients_do_not_hear_the_level(self) -> None:
+        frames = {"n_fft": 2048, "hop_length": 512}
+        given = tone(440) + tone(3000, 0.02)
+        first, second = (relative_mfcc_25(g * given, SAMPLE_RATE, **frames) for g in (1, 0.1))
+        assert first.shape[0] == 25
+        np.testing.assert_allclose(first, second, atol=1e-2)
+
+
 class TestSystems:
     def test_keys_of_stored_runs_stay(self) -> None:
         plain = DescriptorClassifier(features=(robust,))
@@ -462,5 +489,6 @@ class TestStoredAnswers:
         study = Study({"profile": "cpu", "compute": False}, "classes")
         answers = robustness.predictions(study, robustness.specs(study), list(SOUNDS))
         found = robustness.losses(robustness.scores(answers))
-        for name in (robustness.TRANSCRIBED, robustness.varied(robustness.RELATIVE)):
+        network = robustness.varied(robustness.RELATIVE)
+        for name in (robustness.TRANSCRIBED, robustness.RELATIVE_NOTES, network):
             assert found.loc[name, ["unseen", "codecs"]].min() >= -robustness.MARGIN

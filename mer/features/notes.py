@@ -94,6 +94,20 @@ def steps_from_first(notes: np.ndarray, seconds: float) -> tuple[np.ndarray, np.
     return onsets, offsets
 
 
+def relative_velocities(notes: np.ndarray) -> np.ndarray:
+    """Notes, shape (n, 4), whose velocities have mean 64 and deviation 16.
+
+    A recording's level then says nothing of them; without differences all are 64. A few may lie
+    beyond 1 to 127.
+    """
+    moved = np.array(notes, dtype=float)
+    if len(moved):
+        velocity = moved[:, 3]
+        deviation = velocity.std()
+        moved[:, 3] = 64 + 16 * (velocity - velocity.mean()) / (deviation if deviation > 0 else 1)
+    return moved
+
+
 def transposed_pitches(
     pitches: np.ndarray, semitones: int, lowest: int = 0, highest: int = 127
 ) -> np.ndarray:

@@ -22,6 +22,7 @@ from mer.evaluation.resampling import difference, group_bootstrap
 from mer.features import descriptors, spectral
 from mer.papers import emopia
 from mer.papers.zhao2023 import tables as zhao2023
+from mer.papers.zhao2023.systems import relative_mfcc_25
 from mer.papers.zhu2023 import tables as zhu2023
 from mer.sounds import REVISION, SAMPLE_RATE, SOUNDS, in_sound
 from mer.study import plots
@@ -47,6 +48,8 @@ VARIED = "varied sound"
 _EMBEDDING = "Audio Embedding"
 _RESNET = "Short-chunk ResNet"
 ROBUST, RELATIVE = "Robust-SVM", f"{_RESNET}, relative level"
+RELATIVE_COLOR = f"{zhao2023.TONE_COLOR}, relative level"
+RELATIVE_NOTES = "Symbolic-only, relative velocities"
 TRANSCRIBED = "Transcribed-SVM"
 
 
@@ -75,6 +78,11 @@ READING: Rows = NamedRows(
 _PLAIN: dict[str, Any] = {
     ROBUST: DescriptorClassifier(features=(robust,)),
     RELATIVE: replace(emopia.ACOUSTIC[_RESNET], feature=spectral.relative_log_mel),  # type: ignore[call-arg]
+    RELATIVE_COLOR: replace(
+        HEARING[zhao2023.TONE_COLOR],
+        tone_color_feature=relative_mfcc_25,  # type: ignore[call-arg]
+    ),
+    RELATIVE_NOTES: replace(HEARING["Symbolic-only"], relative_velocities=True),  # type: ignore[call-arg]
     TRANSCRIBED: DescriptorClassifier(features=(transcribed_symbolic,)),
 }
 

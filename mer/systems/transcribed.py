@@ -9,6 +9,7 @@ import numpy as np
 from mer.clips import Clip, Corpus
 from mer.features import descriptors
 from mer.features.cache import cached, content_digest, source_of
+from mer.features.notes import relative_velocities
 from mer.paths import cache_folder
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems.classical import FEATURE_REVISIONS, SAMPLE_RATE
@@ -41,7 +42,7 @@ FEATURE_REVISIONS[transcribed_symbolic] = _REVISIONS
 def relative_descriptors(played: np.ndarray) -> dict[str, float]:
     """Symbolic descriptors that neither a recording's level nor its length changes.
 
-    Velocities are relative to the clip's own: their mean becomes 64, their deviation 16.
+    Velocities are relative to the clip's own, see `mer.features.notes.relative_velocities`.
 
     Parameters
     ----------
@@ -53,12 +54,7 @@ def relative_descriptors(played: np.ndarray) -> dict[str, float]:
         `mer.features.descriptors.symbolic_descriptors` without those that this makes constant, and
         without number of notes and duration.
     """
-    moved = np.array(played, dtype=float)
-    if len(moved):
-        velocity = moved[:, 3]
-        deviation = velocity.std()
-        moved[:, 3] = 64 + 16 * (velocity - velocity.mean()) / (deviation if deviation > 0 else 1)
-    found = descriptors.symbolic_descriptors(moved)
+    found = descriptors.symbolic_descriptors(relative_velocities(played))
     return {name: v for name, v in found.items() if name not in (*_OF_LENGTH, *_OF_LEVEL)}
 
 

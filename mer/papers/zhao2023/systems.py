@@ -41,6 +41,15 @@ def mfcc_25(samples: np.ndarray, sample_rate: int, *, n_fft: int, hop_length: in
     return spectral.mfcc(samples, sample_rate, n_mfcc=N_MFCC, n_mels=N_MELS, **frames)
 
 
+def relative_mfcc_25(
+    samples: np.ndarray, sample_rate: int, *, n_fft: int, hop_length: int
+) -> np.ndarray:
+    """The same of bands relative to the loudest one of the clip, shape (25, n_frames)."""
+    frames = {"n_fft": n_fft, "hop_length": hop_length}
+    bands = spectral.relative_log_mel(samples, sample_rate, n_mels=N_MELS, **frames)
+    return spectral.cepstrum(bands, N_MFCC)
+
+
 @dataclass(frozen=True)
 class FactorItem:
     """A clip as the branches need it.

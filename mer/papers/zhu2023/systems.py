@@ -17,7 +17,7 @@ from mer.features import note_events, notes, spectral
 from mer.features.cache import source_of
 from mer.models import multi_domain, symbolic_encoder
 from mer.rendering import REVISION as RENDERING_REVISION
-from mer.systems.base import Feature
+from mer.systems.base import Feature, added
 from mer.systems.code import name_of
 from mer.systems.network import FittedNetwork, FramedNetwork, padded
 from mer.tasks import TASKS
@@ -107,6 +107,9 @@ class SymbolicAcoustic(FramedNetwork):
         original Transformer encoder layers": width and heads are those of the original.
     dropout : float
         In the classifier and the symbolic encoder.
+    relative_velocities : bool
+        Whether velocities are relative to the clip's own, see `mer.features.notes`: those of a
+        transcription follow the level of the recording.
     """
 
     family: ClassVar[str] = "Symbolic & Acoustic"
@@ -132,6 +135,7 @@ class SymbolicAcoustic(FramedNetwork):
     layers: int = 4
     heads: int = 8
     dropout: float = 0.1
+    relative_velocities: bool = added(False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -262,6 +266,9 @@ class SymbolicAcoustic(FramedNetwork):
             played = notes.read_notes(source_of(clip, "midi"), pedal=True)
         else:
             played = transcribed_notes(clip, sample_rate=self.sample_rate)
+        if self.relative_velocities:
+            played = notes.relative_velocities(played)
+            played[:, 3] = played[:, 3].clip(1, 127)
         return played[event_order(played)]
 
     def transposed(self, item: DomainItem, semitones: int) -> DomainItem:
