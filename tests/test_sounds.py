@@ -467,6 +467,25 @@ class TestPage:
         told: Any = robustness.moved_table(moved).loc["FluidR3"]
         assert told.to_list() == ["50%", "a (-3.3)"]
 
+    def test_players_say_what_is_missing(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        shown: list[Any] = []
+        monkeypatch.setattr("IPython.display.display", lambda *parts: shown.extend(parts))
+        monkeypatch.setattr(sounds, "_FOLDERS", ("/nowhere",))
+        monkeypatch.setattr(robustness.plots, "sound", lambda *given, **options: "player")
+        study = Study({"profile": "smoke", "corpus": "composed"}, "classes")
+        robustness.show_players(study, ["as rendered", "FluidR3"])
+        texts = [getattr(part, "data", part) for part in shown]
+        assert texts[:2] == ["**as rendered**", "player"]
+        assert texts[2].startswith("**FluidR3**: soundfont FluidR3 (FluidR3_GM.sf2) is in none of")
+        monkeypatch.setenv("MER_DATA", str(tmp_path))
+        shown.clear()
+        robustness.show_players(Study({"profile": "cpu", "compute": False}, "classes"), [])
+        assert [part.data for part in shown] == [
+            "There are no players, since emopia is not on this machine."
+        ]
+
     def test_unknown_sound(self) -> None:
         with pytest.raises(ParameterError, match="unknown sound 'vinyl'; the sounds are: as rend"):
             Settings(sounds=["vinyl"])

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mer.clips import Clip, Corpus, Fold
+from mer.clips import Corpus, Fold
 from mer.errors import MissingDataError
 from mer.evaluation.resampling import difference, group_bootstrap
 from mer.features import descriptors, spectral
@@ -298,17 +298,17 @@ def commonest_figure(scored: pd.DataFrame) -> Figure:
 
 
 def missing_text(
-    study: Study, specs: Iterable[RunSpec], scored: pd.DataFrame, sounds: Iterable[str]
+    study: Study, specs: Iterable[RunSpec], answers: pd.DataFrame, sounds: Iterable[str]
 ) -> str:
-    """Which rows and sounds are not there, and why, in Markdown."""
-    clips = study.corpus.split(study.split_name("single")).folds[0].test
-    lines = [f"Tested on {number(len(clips))} clips of {study.corpus_name}."]
+    """Which rows and sounds are not there, and why, in Markdown; from `predictions`."""
+    clips = number(answers["id"].nunique())
+    lines = [f"Tested on {clips} clips of {study.corpus_name}."]
     lacking = {n: s.lacks for n, s in study.sized(TABLE.all_rows).items() if s.lacks}
     lines += [f"Without {markdown(name)}: {reason}." for name, reason in lacking.items()]
-    done = set(scored["system"]) if len(scored) else set()
+    done = set(answers["system"])
     not_run = [markdown(spec.system) for spec in specs if spec.system not in done]
     lines += [f"Not run: {listing(not_run)}."] if not_run else []
-    heard = set(scored["sound"]) if len(scored) else set()
+    heard = set(answers["sound"])
     why = left_out(sounds)
     absent = [name for name in sounds if name not in heard]
     lines += [f"Without {name}: {why.get(name, 'not stored')}." for name in absent]
@@ -507,18 +507,22 @@ def moved_table(moved: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def example(study: Study) -> Clip:
-    """The first test clip."""
-    first = study.corpus.split(study.split_name("single")).folds[0].test[0]
-    return study.corpus.select([first])[0]
-
-
-def show_players(clip: Clip, sounds: Iterable[str]) -> None:
-    """Display a player of the start of a clip for each sound that can be made here."""
+def show_players(study: Study, sounds: Iterable[str]) -> None:
+    """Display a player of the start of the first test clip for each sound that can be made here."""
     from IPython.display import Markdown, display
 
+    try:
+        first = study.corpus.split(study.split_name("single")).folds[0].test[0]
+        (clip,) = study.corpus.select([first])
+    except MissingDataError:
+        display(
+            Markdown(f"There are no players, since {study.corpus_name} is not on this machine.")
+        )
+        return
     for name in sounds:
-        variant = SOUNDS[name]
-        display(Markdown(f"**{name}**" + (f": {variant.lacks}" if variant.lacks else "")))
-        if not variant.lacks:
-            display(plots.sound(variant.samples(clip), SAMPLE_RATE, seconds=5.0))
+        try:
+            player = plots.sound(SOUNDS[name].samples(clip), SAMPLE_RATE, seconds=5.0)
+        except MissingDataError as error:
+            display(Markdown(f"**{name}**: {error}"))
+            continue
+        display(Markdown(f"**{name}**"), player)
