@@ -29,7 +29,7 @@ from mer.study import plots
 from mer.study.specs import RunSpec
 from mer.study.study import Study
 from mer.study.tables import NamedRows, Rows, Table
-from mer.study.text import captioned, estimate_table, listing, markdown, number
+from mer.study.text import captioned, estimate_table, markdown, number
 from mer.systems.base import Fitted
 from mer.systems.classical import DescriptorClassifier, acoustic, robust
 from mer.systems.transcribed import transcribed, transcribed_symbolic
@@ -307,7 +307,7 @@ def missing_text(
     lines += [f"Without {markdown(name)}: {reason}." for name, reason in lacking.items()]
     done = set(answers["system"])
     not_run = [markdown(spec.system) for spec in specs if spec.system not in done]
-    lines += [f"Not run: {listing(not_run)}."] if not_run else []
+    lines += [f"Not run: {'; '.join(not_run)}."] if not_run else []
     heard = set(answers["sound"])
     why = left_out(sounds)
     absent = [name for name in sounds if name not in heard]
@@ -382,14 +382,15 @@ def summary(scored: pd.DataFrame) -> str:
         lines.append(
             f"- Of the {len(tables)} systems of the tables that hear sound, {len(falls)} lose more "
             f"than {number(MARGIN, 2)} in some sound: "
-            + listing(_fall(name, row) for name, row in falls.iterrows())
+            + "; ".join(_fall(name, row) for name, row in falls.iterrows())
             + "."
         )
         one = tables[tables["commonest"] > _MOSTLY_ONE]
         if len(one):
             lines.append(
-                f"- In their worst sound, {listing(map(markdown, one.index))} give one answer for "
-                f"more than {number(_MOSTLY_ONE, percent=True)} of the clips."
+                "- These give one answer for more than "
+                f"{number(_MOSTLY_ONE, percent=True)} of the clips in their worst sound: "
+                f"{'; '.join(map(markdown, one.index))}."
             )
     kept = own[(own[["unseen", "codecs"]].min(axis=1) >= -MARGIN)]
     if len(own):
@@ -397,7 +398,7 @@ def summary(scored: pd.DataFrame) -> str:
         new = f"both in {UNSEEN}, which is in no training, and " if heard else ""
         lines.append(
             f"- Of ours, these lose at most {number(MARGIN, 2)} {new}through every codec: "
-            f"{listing(map(markdown, kept.index)) or 'none'}."
+            f"{'; '.join(map(markdown, kept.index)) or 'none'}."
         )
     for name in (name for name in own.index if name.endswith(VARIED)):
         plain = name.removesuffix(f", {VARIED}")
