@@ -468,7 +468,7 @@ class TestPage:
         assert told.to_list() == ["50%", "a (-3.3)"]
 
     def test_players_say_what_is_missing(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         shown: list[Any] = []
         monkeypatch.setattr("IPython.display.display", lambda *parts: shown.extend(parts))
@@ -483,7 +483,7 @@ class TestPage:
         shown.clear()
         robustness.show_players(Study({"profile": "cpu", "compute": False}, "classes"), [])
         assert [part.data for part in shown] == [
-            "There are no players, since emopia is not on this machine."
+            "This is a composed clip, since emopia is not on this machine."
         ]
 
     def test_unknown_sound(self) -> None:

@@ -25,7 +25,7 @@ from mer.papers.zhao2023 import tables as zhao2023
 from mer.papers.zhao2023.systems import relative_mfcc_25
 from mer.papers.zhu2023 import tables as zhu2023
 from mer.sounds import REVISION, SAMPLE_RATE, SOUNDS, in_sound
-from mer.study import plots
+from mer.study import model_card, plots
 from mer.study.specs import RunSpec
 from mer.study.study import Study
 from mer.study.tables import NamedRows, Rows, Table
@@ -509,17 +509,19 @@ def moved_table(moved: pd.DataFrame) -> pd.DataFrame:
 
 
 def show_players(study: Study, sounds: Iterable[str]) -> None:
-    """Display a player of the start of the first test clip for each sound that can be made here."""
+    """Display a player of the start of the first test clip for each sound that can be made here.
+
+    Where the corpus is not there, it is a composed clip, and a sentence says so.
+    """
     from IPython.display import Markdown, display
 
     try:
         first = study.corpus.split(study.split_name("single")).folds[0].test[0]
         (clip,) = study.corpus.select([first])
     except MissingDataError:
-        display(
-            Markdown(f"There are no players, since {study.corpus_name} is not on this machine.")
-        )
-        return
+        clip = model_card.example_clip()
+        text = f"This is a composed clip, since {study.corpus_name} is not on this machine."
+        display(Markdown(text))
     for name in sounds:
         try:
             player = plots.sound(SOUNDS[name].samples(clip), SAMPLE_RATE, seconds=5.0)
