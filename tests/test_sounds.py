@@ -500,6 +500,8 @@ class TestStoredAnswers:
         assert set(found["sound"]) == {*SOUNDS}
         assert "Robust-SVM, varied sound" in set(found["system"])
         assert (found.groupby(["system", "sound"]).size() == 86).all()
+        text = robustness.missing_text(study, robustness.specs(study), found, list(SOUNDS))
+        assert text == "Tested on 86 clips of emopia."
         in_cv = robustness.predictions(study, robustness.cv_specs(study), robustness.CV_SOUNDS)
         assert set(in_cv["system"]) == {*robustness.IN_CV}
         assert (in_cv.groupby(["system", "sound"])["id"].nunique() == 1078).all()

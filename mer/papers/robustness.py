@@ -303,9 +303,10 @@ def missing_text(
     """Which rows and sounds are not there, and why, in Markdown; from `predictions`."""
     clips = number(answers["id"].nunique())
     lines = [f"Tested on {clips} clips of {study.corpus_name}."]
-    lacking = {n: s.lacks for n, s in study.sized(TABLE.all_rows).items() if s.lacks}
-    lines += [f"Without {markdown(name)}: {reason}." for name, reason in lacking.items()]
     done = set(answers["system"])
+    sized = study.sized(TABLE.all_rows).items()
+    lacking = {name: s.lacks for name, s in sized if s.lacks and name not in done}
+    lines += [f"Without {markdown(name)}: {reason}." for name, reason in lacking.items()]
     not_run = [markdown(spec.system) for spec in specs if spec.system not in done]
     lines += [f"Not run: {'; '.join(not_run)}."] if not_run else []
     heard = set(answers["sound"])
