@@ -126,12 +126,12 @@ class Landing:
             scored[scored["sound"] == sound].set_index("system")["accuracy"]
             for sound in robustness.CV_SOUNDS
         )
-        plain, best = "Audio-SVM", robustness.TRANSCRIBED
+        plain, best = "Audio-SVM", robustness.varied(robustness.ROBUST)
         return (
             f"**Audio systems hear the synthesizer.** With another piano sound {plain} falls from "
-            f"{number(home[plain])} to {number(away[plain])} on the same clips; {markdown(best)}, "
-            f"on descriptors of our transcription, has {number(home[best])} and "
-            f"{number(away[best])}. [Other sounds](notebooks/sound_robustness)"
+            f"{number(home[plain])} to {number(away[plain])} on the same clips, {markdown(best)} "
+            f"from {number(home[best])} to {number(away[best])}. "
+            "[Other sounds](notebooks/sound_robustness)"
         )
 
     def tally(self) -> str:

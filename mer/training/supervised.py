@@ -67,7 +67,7 @@ def _check_range(name: str, value: Any) -> None:
     """Raise a ParameterError if a number is not finite, or out of the range of what it is."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return
-    may_be_zero = name.endswith(("_weight", "weight_decay", "dropout", "sound_copies"))
+    may_be_zero = name in ("dropout", "weight_decay", "sound_copies") or name.endswith("_weight")
     if not abs(value) <= _LARGEST:  # not so for NaN
         expected = "a finite number"
     elif name == "dropout" and not 0 <= value < 1:
