@@ -52,9 +52,42 @@ DRY = Sound()
 """What corpora without recordings are rendered with."""
 
 
+_DEFAULT = "TimGM6mb"
+_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts")
+_FILES = {
+    "FluidR3": ("FluidR3_GM.sf2", "fluid-soundfont-gm"),
+    "MuseScore General": ("MuseScore_General_Lite.sf3", "musescore-general-soundfont-small"),
+}
+"""File name, and Debian package, of soundfonts with free licences."""
+
+SOUNDFONTS = (_DEFAULT, *_FILES)
+"""Names that `find_soundfont` knows; pretty_midi carries the first."""
+
+
 def default_soundfont() -> Path:
     """The TimGM6mb soundfont that pretty_midi carries."""
     return Path(str(resources.files("pretty_midi") / "TimGM6mb.sf2"))
+
+
+def find_soundfont(name: str) -> Path:
+    """The file of one of `SOUNDFONTS`.
+
+    Raises
+    ------
+    MissingDataError
+        If it is not installed; says how to install it.
+    """
+    if name == _DEFAULT:
+        return default_soundfont()
+    file, package = _FILES[name]
+    for folder in _FOLDERS:
+        path = Path(folder) / file
+        if path.is_file():
+            return path
+    raise MissingDataError(
+        f"soundfont {name} ({file}) is in none of {', '.join(_FOLDERS)}; install the Debian "
+        f"package {package}, or put the file there"
+    )
 
 
 def soundfont_digests(soundfonts: Sequence[Path], expected: str) -> list[str]:

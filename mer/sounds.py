@@ -29,7 +29,7 @@ from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.features.cache import content_digest, source_of
 from mer.files import atomic_path
 from mer.paths import cache_folder
-from mer.rendering import default_soundfont, render_midi
+from mer.rendering import SOUNDFONTS, find_soundfont, render_midi
 
 REVISION = 1
 """Raised whenever the samples of a sound change."""
@@ -39,16 +39,7 @@ SAMPLE_RATE = 22050
 
 Codec = Literal["Opus", "MP3"]
 
-_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts")
-_DEFAULT = "TimGM6mb"
-_FILES = {
-    "FluidR3": ("FluidR3_GM.sf2", "fluid-soundfont-gm"),
-    "MuseScore General": ("MuseScore_General_Lite.sf3", "musescore-general-soundfont-small"),
-}
-"""File name, and Debian package, of soundfonts with free licences."""
-
-SOUNDFONTS = (_DEFAULT, *_FILES)
-TRAINING_SOUNDFONTS = (_DEFAULT, "MuseScore General")
+TRAINING_SOUNDFONTS = ("TimGM6mb", "MuseScore General")
 """Those that training on varied sound draws from; the other one is for tests alone."""
 
 _OPUS_RATE = 24_000
@@ -65,7 +56,8 @@ class Variant:
     Attributes
     ----------
     soundfont : str or None
-        One of `SOUNDFONTS` that plays the clip's MIDI file; None keeps the clip's own sound.
+        One of `mer.rendering.SOUNDFONTS` that plays the clip's MIDI file; None keeps the clip's
+        own sound.
     reverb, room : float
         Of the synthesizer, as in `mer.rendering.Sound`; for a soundfont only.
     reverberation_seconds : float
@@ -173,27 +165,6 @@ class Variant:
         return found if self.codec is None else _coded(found, self.codec, self.kbits)
 
 
-def find_soundfont(name: str) -> Path:
-    """The file of one of `SOUNDFONTS`.
-
-    Raises
-    ------
-    MissingDataError
-        If it is not installed; says how to install it.
-    """
-    if name == _DEFAULT:
-        return default_soundfont()
-    file, package = _FILES[name]
-    for folder in _FOLDERS:
-        path = Path(folder) / file
-        if path.is_file():
-            return path
-    raise MissingDataError(
-        f"soundfont {name} ({file}) is in none of {', '.join(_FOLDERS)}; install the Debian "
-        f"package {package}, or put the file there"
-    )
-
-
 def has_codec(codec: Codec) -> bool:
     """Whether libsndfile can write and read it."""
     import soundfile
@@ -257,7 +228,7 @@ SOUNDS: Mapping[str, Variant] = {
     "Opus 32 kbit/s": Variant(codec="Opus", kbits=32.0),
     "Opus 96 kbit/s": Variant(codec="Opus", kbits=96.0),
     "MP3 64 kbit/s": Variant(codec="MP3", kbits=64.0),
-    "reverb": Variant(soundfont=_DEFAULT, reverb=0.6, room=0.7),
+    "reverb": Variant(soundfont="TimGM6mb", reverb=0.6, room=0.7),
     "MuseScore General": Variant(soundfont="MuseScore General"),
     "FluidR3": Variant(soundfont="FluidR3"),
 }

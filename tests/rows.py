@@ -8,7 +8,7 @@ from typing import Any
 from mer.clips import Corpus
 from mer.papers import overview
 from mer.systems.base import Context, System
-from mer.systems.classical import SelectingClassifier
+from mer.systems.selecting import SelectingClassifier
 from mer.tasks import get_task
 
 Parts = tuple[Corpus, Corpus, Corpus]

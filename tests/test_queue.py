@@ -20,7 +20,7 @@ from mer.study.queue import Plan, Progress, expected_hours, in_order, work_off
 from mer.study.specs import RunSpec, plan
 from mer.study.store import RunStore
 from mer.systems.base import Context, Fitted, System
-from mer.systems.classical import Constant
+from mer.systems.labels import Constant
 
 PROFILE = "smoke"
 

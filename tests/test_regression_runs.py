@@ -28,7 +28,8 @@ from mer.study.specs import RunSpec, plan
 from mer.study.store import RunStore
 from mer.study.study import Study
 from mer.systems.base import Context, Fitted
-from mer.systems.classical import Constant, DescriptorSVR, Mean
+from mer.systems.classical import DescriptorSVR
+from mer.systems.labels import Constant, Mean
 from mer.tasks import TASKS, get_task
 
 SIZE = 18

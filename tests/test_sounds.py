@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from mer import sounds
+from mer import rendering, sounds
 from mer.clips import Clip, Corpus
 from mer.corpora import load
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
@@ -28,13 +28,8 @@ from mer.study.settings import Settings
 from mer.study.specs import plan
 from mer.study.study import Study
 from mer.systems.base import Context
-from mer.systems.classical import (
-    DescriptorClassifier,
-    DescriptorSVR,
-    PitchClassClassifier,
-    pitch_class_shares,
-    robust,
-)
+from mer.systems.classical import DescriptorClassifier, DescriptorSVR, PitchClassClassifier
+from mer.systems.clip_descriptors import pitch_class_shares, robust, symbolic
 from mer.systems.transcribed import relative_descriptors, transcribed
 from mer.tasks import get_task
 
@@ -145,9 +140,9 @@ class TestVariants:
 
 class TestSoundfonts:
     def test_missing_one_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sounds, "_FOLDERS", ("/nowhere",))
+        monkeypatch.setattr(rendering, "_FOLDERS", ("/nowhere",))
         with pytest.raises(MissingDataError, match=r"FluidR3.*install the Debian package fluid-"):
-            sounds.find_soundfont("FluidR3")
+            rendering.find_soundfont("FluidR3")
         assert "FluidR3_GM.sf2" in Variant(soundfont="FluidR3").lacks
         assert "MuseScore" in sounds.lacking_for_copies(2)
         assert not sounds.lacking_for_copies(0)
@@ -166,7 +161,7 @@ class TestSoundfonts:
         self, content: bytes, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "FluidR3_GM.sf2").write_bytes(content)
-        monkeypatch.setattr(sounds, "_FOLDERS", (str(tmp_path),))
+        monkeypatch.setattr(rendering, "_FOLDERS", (str(tmp_path),))
         with pytest.raises(InvalidDataError):
             sounds.sound_file(corpus[0], Variant(soundfont="FluidR3"))
 
@@ -346,6 +341,10 @@ class TestSystems:
         ("build", "message"),
         [
             (lambda: DescriptorClassifier(features=(robust,), sound_copies=-1), "expected 0 or"),
+            (
+                lambda: DescriptorClassifier(features=(symbolic,), sound_copies=1),
+                r"features are of MIDI alone \(symbolic\)",
+            ),
             (lambda: SpectrogramNetwork(sound_copies=-1), "sound_copies is -1; expected 0 or more"),
             (lambda: PitchClassClassifier(by_collection=True), "by_collection is no option of P"),
         ],
@@ -472,7 +471,7 @@ class TestPage:
     ) -> None:
         shown: list[Any] = []
         monkeypatch.setattr("IPython.display.display", lambda *parts: shown.extend(parts))
-        monkeypatch.setattr(sounds, "_FOLDERS", ("/nowhere",))
+        monkeypatch.setattr(rendering, "_FOLDERS", ("/nowhere",))
         monkeypatch.setattr(robustness.plots, "sound", lambda *given, **options: "player")
         study = Study({"profile": "smoke", "corpus": "composed"}, "classes")
         robustness.show_players(study, ["as rendered", "FluidR3"])
@@ -498,7 +497,7 @@ class TestPage:
 @pytest.mark.realdata
 class TestStoredAnswers:
     def test_they_are_shown_without_soundfonts(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sounds, "_FOLDERS", ("/nowhere",))
+        monkeypatch.setattr(rendering, "_FOLDERS", ("/nowhere",))
         study = Study({"profile": "cpu", "compute": False}, "classes")
         found = robustness.predictions(study, robustness.specs(study), list(SOUNDS))
         assert set(found["sound"]) == {*SOUNDS}

@@ -27,15 +27,11 @@ from mer.study.executor import run
 from mer.study.specs import plan
 from mer.systems import musicnn
 from mer.systems.base import Context, Fitted, clip_feature
-from mer.systems.classical import (
-    DescriptorClassifier,
-    FittedClassifier,
-    SelectingClassifier,
-    acoustic,
-    symbolic,
-)
+from mer.systems.classical import DescriptorClassifier, FittedClassifier
+from mer.systems.clip_descriptors import acoustic, symbolic
 from mer.systems.musicnn import embedding_statistics
 from mer.systems.network import WindowedNetwork
+from mer.systems.selecting import SelectingClassifier
 from mer.tasks import get_task
 from mer.training import supervised
 from mer.training.windows import window_length, window_starts

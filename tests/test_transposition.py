@@ -19,7 +19,8 @@ from mer.papers.emopia.systems import SpectrogramNetwork, TokenNetwork
 from mer.papers.zhao2023.systems import Multifaceted
 from mer.papers.zhu2023.systems import SymbolicAcoustic, mixed, stft
 from mer.systems.base import Context
-from mer.systems.classical import PitchClassClassifier, pitch_class_shares
+from mer.systems.classical import PitchClassClassifier
+from mer.systems.clip_descriptors import pitch_class_shares
 from mer.systems.network import SEMITONES, FittedNetwork
 from mer.tasks import get_task
 from mer.training.supervised import _State

@@ -31,7 +31,8 @@ from mer.study.study import Study
 from mer.study.tables import NamedRows, Rows, Table
 from mer.study.text import captioned, estimate_table, markdown, number
 from mer.systems.base import Fitted
-from mer.systems.classical import DescriptorClassifier, acoustic, robust
+from mer.systems.classical import DescriptorClassifier
+from mer.systems.clip_descriptors import NAMES, acoustic, robust
 from mer.systems.transcribed import transcribed, transcribed_symbolic
 from mer.tasks import Task, get_task
 
@@ -195,28 +196,43 @@ def _answers(study: Study, specs: Sequence[RunSpec], sounds: Sequence[str]) -> p
     """Those of one system, from all its folds."""
     first = specs[0]
     runs = first.key if len(specs) == 1 else [spec.key for spec in specs]
-    possible = [name for name in sounds if not SOUNDS[name].lacks]
-    function = partial(answers_in_sounds, sounds=possible, reads=first.system in READING)
+    function = partial(answers_in_sounds, reads=first.system in READING)
 
-    def compute() -> pd.DataFrame:
-        return pd.concat(study.inspect(list(specs), function), ignore_index=True)
+    def compute(possible: Sequence[str]) -> pd.DataFrame:
+        frames = study.inspect(list(specs), partial(function, sounds=possible))
+        return pd.concat(frames, ignore_index=True)
+
+    name = f"sounds {first.corpus} {first.system}"
+    try:
+        return _in_sounds(study, name, {"run": runs}, sounds, compute)
+    except MissingDataError:
+        if study.settings.compute:
+            raise
+        return pd.DataFrame([], None, COLUMNS)
+
+
+def _in_sounds(
+    study: Study,
+    name: str,
+    key: dict[str, Any],
+    sounds: Sequence[str],
+    compute: Callable[[Sequence[str]], pd.DataFrame],
+) -> pd.DataFrame:
+    """A stored table with the column sound, or that of all sounds, or else one computed anew.
+
+    `compute` gets the names of those that can be made here.
+    """
 
     def table(names: Sequence[str], compute: Callable[[], pd.DataFrame] | None) -> pd.DataFrame:
-        key = {"run": runs, "sounds": _facts(names)}
-        return study.store.table(f"sounds {first.corpus} {first.system}", key, compute)
+        facts = {"revision": REVISION, **{name: asdict(SOUNDS[name]) for name in names}}
+        return study.store.table(name, {**key, "sounds": facts}, compute)
 
     for names in (list(SOUNDS), sounds):
         with suppress(MissingDataError):
             stored = table(names, None)
             return stored[stored["sound"].isin(sounds)]
-    if not study.settings.compute:
-        return pd.DataFrame([], None, COLUMNS)
-    return table(possible, compute)
-
-
-def _facts(sounds: Iterable[str]) -> dict[str, Any]:
-    """What the samples of sounds depend on, JSON-native."""
-    return {"revision": REVISION, **{name: asdict(SOUNDS[name]) for name in sounds}}
+    possible = [name for name in sounds if not SOUNDS[name].lacks]
+    return table(possible, partial(compute, possible) if study.settings.compute else None)
 
 
 def answers_in_sounds(
@@ -460,11 +476,7 @@ def worth(scored: pd.DataFrame) -> str:
     return "\n\n".join(lines)
 
 
-FEATURES: dict[str, tuple[Any, Any]] = {
-    "acoustic": (acoustic, descriptors.acoustic_descriptors),
-    "robust": (robust, descriptors.robust_descriptors),
-}
-"""Features of a clip, and the functions of samples behind them."""
+FEATURES = {"acoustic": acoustic, "robust": robust}
 
 
 def moved_descriptors(study: Study, sounds: Sequence[str]) -> pd.DataFrame:
@@ -476,32 +488,23 @@ def moved_descriptors(study: Study, sounds: Sequence[str]) -> pd.DataFrame:
         Columns descriptors ("acoustic" or "robust"), sound, name, shift: the mean difference from
         the sound of training, in standard deviations of the test clips in that sound.
     """
-    possible = [name for name in sounds if not SOUNDS[name].lacks]
 
-    def compute() -> pd.DataFrame:
+    def compute(possible: Sequence[str]) -> pd.DataFrame:
         test = study.corpus.select(study.corpus.split(study.split_name("single")).folds[0].test)
-        silence = np.zeros(SAMPLE_RATE, np.float32)
         frames = []
-        for kind, (feature, named) in FEATURES.items():
-            names = list(named(silence, SAMPLE_RATE))
+        for kind, feature in FEATURES.items():
             home = np.stack([feature(clip) for clip in test])
             for sound in possible:
                 moved = np.stack([feature(clip) for clip in in_sound(test, SOUNDS[sound])]) - home
                 shift = moved.mean(axis=0) / np.maximum(home.std(axis=0), 1e-9)
-                facts = {"descriptors": kind, "sound": sound, "name": names}
+                facts = {"descriptors": kind, "sound": sound, "name": NAMES[feature]()}
                 frames.append(pd.DataFrame(facts).assign(shift=shift))
         return pd.concat(frames, ignore_index=True).round({"shift": 3})
 
-    def table(names: Sequence[str], compute: Callable[[], pd.DataFrame] | None) -> pd.DataFrame:
-        revisions = [descriptors.ACOUSTIC_REVISION, descriptors.ROBUST_REVISION]
-        key = {"corpus": study.corpus_name, "fingerprint": study.card["fingerprint"]}
-        key |= {"revisions": revisions, "sounds": _facts(names)}
-        return study.store.table(f"moved descriptors {study.corpus_name}", key, compute)
-
-    with suppress(MissingDataError):
-        stored = table(list(SOUNDS), None)
-        return stored[stored["sound"].isin(sounds)]
-    return table(possible, compute if study.settings.compute else None)
+    revisions = [descriptors.ACOUSTIC_REVISION, descriptors.ROBUST_REVISION]
+    key = {"corpus": study.corpus_name, "fingerprint": study.card["fingerprint"]}
+    key |= {"revisions": revisions}
+    return _in_sounds(study, f"moved descriptors {study.corpus_name}", key, sounds, compute)
 
 
 def moved_table(moved: pd.DataFrame) -> pd.DataFrame:

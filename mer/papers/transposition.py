@@ -15,7 +15,8 @@ from mer.study.results import Results
 from mer.study.study import Study
 from mer.study.tables import NamedRows, Rows, Table
 from mer.study.text import listing, markdown, number
-from mer.systems.classical import DescriptorClassifier, PitchClassClassifier, pitch_class_shares
+from mer.systems.classical import DescriptorClassifier, PitchClassClassifier
+from mer.systems.clip_descriptors import pitch_class_shares
 from mer.systems.network import transposed_rows
 
 LSTM, SVM = "LSTM-Attn + MIDI-like", "Symbolic-SVM"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
@@ -23,8 +22,8 @@ from mer.weights import load_weights
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
-OTHER_SOUNDFONT = Path("/usr/share/sounds/sf3/MuseScore_General_Lite.sf3")
-"""One that no weights were trained with; Debian's package musescore-general-soundfont-small."""
+OTHER_SOUNDFONT = "MuseScore General"
+"""One that no weights were trained with."""
 
 EXAMPLE: dict[str, Any] = {"size": 24, "duration": 10.0}
 """The composed corpus that the examples of the pages are from."""
@@ -146,15 +145,6 @@ class Evaluation:
 def _check_name(kind: str, name: str, known: Iterable[str]) -> None:
     if name not in known:
         raise ParameterError(f"unknown {kind} {name!r}; the {kind}s are: {', '.join(known)}")
-
-
-def check_soundfont(soundfont: Path) -> None:
-    """Raise a MissingDataError if the soundfont of a test does not exist."""
-    if not soundfont.is_file():
-        raise MissingDataError(
-            f"{soundfont} does not exist; this test needs this soundfont (Debian's "
-            "musescore-general-soundfont-small has it)"
-        )
 
 
 def example_clip(corpus: str) -> Clip:

@@ -22,7 +22,7 @@ from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.files import clear
 from mer.models.onsets_frames import OnsetsFrames
 from mer.paths import cache_folder, data_folder
-from mer.rendering import default_soundfont, soundfont_digests
+from mer.rendering import find_soundfont, soundfont_digests
 from mer.separation.demucs import small_network
 from mer.separation.training import SeparatorOptions, train_separator
 from mer.study.pretraining import MIDIBERT_OBJECTIVES, MIDIBERT_OPTIONS, pretrain_encoder
@@ -38,9 +38,6 @@ from mer.training.supervised import History, TrainingOptions, resolve_device, se
 from mer.transcription.frames import FRAMES_PER_SECOND
 from mer.transcription.training import TranscriberOptions, render_excerpt, train_transcriber
 from mer.weights import register, weights_folder, write_weights
-
-FLUID_R3 = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
-"""Where Debian's package fluid-soundfont-gm puts it."""
 
 PERFORMANCE_SECONDS = 120.0
 VALID_PERFORMANCE_SECONDS = 60.0
@@ -150,7 +147,7 @@ class Recipe:
 
     def __call__(self, path: Path, soundfonts: Sequence[Path], seed: int) -> dict[str, str]:
         """Train and store weights; what is stored with them comes back."""
-        soundfonts = soundfonts or (default_soundfont(), FLUID_R3)
+        soundfonts = soundfonts or tuple(map(find_soundfont, ("TimGM6mb", "FluidR3")))
         digests = soundfont_digests(soundfonts, self.instruments)
         train, valid = (
             self._rendered(jobs, soundfonts) for jobs in self.jobs(len(soundfonts), seed)

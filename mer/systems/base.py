@@ -85,6 +85,22 @@ class Context:
             )
         return len(self.task.classes)
 
+    @property
+    def regression_task(self) -> RegressionTask:
+        """The task, which must be a regression.
+
+        Raises
+        ------
+        ParameterError
+            If it has classes.
+        """
+        if not isinstance(self.task, RegressionTask):
+            raise ParameterError(
+                f"this system predicts valence and arousal; task {self.task.name!r} has classes: "
+                "take task 'VA'"
+            )
+        return self.task
+
 
 class Fitted(ABC):
     """A trained system."""

@@ -12,7 +12,7 @@ from mer.features.cache import cached, content_digest, source_of
 from mer.features.notes import relative_velocities
 from mer.paths import cache_folder
 from mer.rendering import REVISION as RENDERING_REVISION
-from mer.systems.classical import FEATURE_REVISIONS, SAMPLE_RATE
+from mer.systems.clip_descriptors import FEATURE_REVISIONS, SAMPLE_RATE
 from mer.transcription import transcribed_notes, transcriber_revision, write_midi
 
 _REVISIONS = {

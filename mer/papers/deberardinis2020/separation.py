@@ -24,7 +24,7 @@ from mer.features.spectral import log_mel
 from mer.libraries import load_librosa
 from mer.paths import data_folder
 from mer.rendering import REVISION as RENDERING_REVISION
-from mer.rendering import default_soundfont
+from mer.rendering import default_soundfont, find_soundfont
 from mer.separation import (
     SEPARATORS,
     SOURCES,
@@ -41,7 +41,6 @@ from mer.study.converters import (
     Benchmark,
     Evaluation,
     by_converter,
-    check_soundfont,
     example_clip,
     mean_text,
 )
@@ -85,11 +84,10 @@ def _composed_options(profile: Profile) -> dict[str, Any]:
     return {"size": size, "duration": sizes.get("duration", 30.0)}
 
 
-def _composed(profile: Profile, soundfont: Path | None) -> list[Item]:
-    if soundfont is not None:
-        check_soundfont(soundfont)
+def _composed(profile: Profile, soundfont: str | None) -> list[Item]:
+    path = None if soundfont is None else find_soundfont(soundfont)
     corpus = load("composed_band", **_composed_options(profile))
-    return [partial(_composed_mix, clip, soundfont) for clip in corpus]
+    return [partial(_composed_mix, clip, path) for clip in corpus]
 
 
 def _composed_mix(clip: Clip, soundfont: Path | None) -> Mix:
@@ -107,11 +105,11 @@ def _rendered_mix(name: str, group: str, midi: Path, take: Take, soundfont: Path
     return Mix(name, group, found, mixture(found))
 
 
-def _songs(profile: Profile, soundfont: Path) -> list[Item]:
-    check_soundfont(soundfont)
+def _songs(profile: Profile, soundfont: str) -> list[Item]:
+    path = find_soundfont(soundfont)
     rng = np.random.default_rng(_SEED)
     takes = ((p, random_stems(midi_seconds(p), STEM_SECONDS, 1, rng)) for p in songs().test)
-    return [partial(_rendered_mix, p.stem, p.stem, p, take, soundfont) for p, take in takes]
+    return [partial(_rendered_mix, p.stem, p.stem, p, take, path) for p, take in takes]
 
 
 def _recording(profile: Profile) -> list[Item]:

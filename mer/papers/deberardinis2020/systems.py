@@ -33,12 +33,11 @@ from mer.paths import cache_folder
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.separation import MIX, separator_revision, source_waveform
 from mer.systems.base import Context, Feature, Fitted, System, dimension_frame
-from mer.systems.classical import (
+from mer.systems.clip_descriptors import (
     ACOUSTIC_REVISIONS,
     FEATURE_REVISIONS,
     SAMPLE_RATE,
     acoustic_of,
-    regression_task,
 )
 from mer.systems.code import call, name_of, plain, real_array
 from mer.systems.network import built, check_output
@@ -228,11 +227,11 @@ class SourceNetwork(TrainingOptions, System):
         x_valid = network.standardise(torch.from_numpy(self.log_mels(valid)))
         inputs = (x, network.input_moments(x))
         history = self._train(network, inputs, x_valid, train, valid, context)
-        return FittedRegressor(self, network, regression_task(context).dimensions, history.epochs)
+        return FittedRegressor(self, network, context.regression_task.dimensions, history.epochs)
 
     def _fresh_network(self, train: Corpus, context: Context) -> SourceModel | EmoMucs:
         """A network that answers with the mean label of the training clips, from the seed."""
-        targets = regression_task(context).targets(train)
+        targets = context.regression_task.targets(train)
         supervised.seed_everything(context.seed)
         network = self.network()
         emomucs.start_at(network.last_layers, torch.from_numpy(targets.mean(axis=0)))
@@ -252,7 +251,7 @@ class SourceNetwork(TrainingOptions, System):
         `inputs` are the arguments of the network for all training clips, `x_valid` is the first of
         them for the validation clips.
         """
-        task = regression_task(context)
+        task = context.regression_task
         targets = torch.from_numpy(task.targets(train)).float()
         valid_targets = task.targets(valid)
 
@@ -364,7 +363,7 @@ class Fusion(SourceNetwork):
         assert isinstance(network, EmoMucs)
         for model, fitted in zip(network.sources, models, strict=True):
             model.load_state_dict(fitted.network.state_dict())
-        dimensions = regression_task(context).dimensions
+        dimensions = context.regression_task.dimensions
         found = FittedFusion(self, network, dimensions, [], models=models)
         x, x_valid = (torch.from_numpy(found.features(part)).float() for part in (train, valid))
         history = self._train(network.head, (x,), x_valid, train, valid, alone)

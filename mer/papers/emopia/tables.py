@@ -14,17 +14,11 @@ from mer.papers.emopia.systems import SpectrogramNetwork, TokenNetwork
 from mer.papers.published import cells
 from mer.study.claims import Claim, Comparison
 from mer.study.tables import NamedRows, Rows, Table
-from mer.systems.classical import (
-    Constant,
-    DescriptorClassifier,
-    DescriptorSVR,
-    Mean,
-    SelectingClassifier,
-    SongLookup,
-    acoustic,
-    symbolic,
-)
+from mer.systems.classical import DescriptorClassifier, DescriptorSVR
+from mer.systems.clip_descriptors import acoustic, symbolic
+from mer.systems.labels import Constant, Mean, SongLookup
 from mer.systems.musicnn import embedding_statistics
+from mer.systems.selecting import SelectingClassifier
 
 WITHOUT_MUSIC: Rows = NamedRows({"Constant": Constant(), "Song-lookup": SongLookup()})
 

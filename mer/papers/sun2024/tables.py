@@ -26,7 +26,8 @@ from mer.study.scores import Published, metric_name, paired_difference, scores
 from mer.study.study import Study
 from mer.study.tables import NamedRows, Rows, Table, score_table
 from mer.study.text import captioned, estimate, estimate_table, number
-from mer.systems.classical import DescriptorClassifier, acoustic_30s
+from mer.systems.classical import DescriptorClassifier
+from mer.systems.clip_descriptors import acoustic_30s
 from mer.systems.musicnn import embedding_statistics_30s
 
 PROPOSED, WITHOUT_KL = "SSSL", "SSSL, no KL"

@@ -27,7 +27,6 @@ from mer.study.converters import (
     Benchmark,
     Evaluation,
     by_converter,
-    check_soundfont,
     example_clip,
     mean_text,
 )
@@ -85,14 +84,14 @@ def _whole(clip: Clip, transcriber: str) -> tuple[float, np.ndarray, np.ndarray]
     return len(waveform(clip)) / 22050, read_notes(clip.midi, pedal=True), transcribed
 
 
-def _maestro(profile: Profile, soundfont: Path) -> list[Item]:
-    check_soundfont(soundfont)
+def _maestro(profile: Profile, soundfont: str) -> list[Item]:
+    path = rendering.find_soundfont(soundfont)
     corpus, rng = load("maestro"), np.random.default_rng(_SEED)
     items: list[Item] = []
     for clip in corpus.select(corpus.split("official").folds[0].test):
         start = rng.uniform(0, max(float(clip.meta["duration"]) - EXCERPT_SECONDS, 0))
         take = Take(start=round(start, 3), seconds=EXCERPT_SECONDS)
-        items.append((clip, partial(_excerpt, take=take, soundfont=soundfont)))
+        items.append((clip, partial(_excerpt, take=take, soundfont=path)))
     return items
 
 
@@ -114,7 +113,7 @@ TESTS: Mapping[str, Benchmark] = {
     "MAESTRO": Benchmark(
         "two minutes of every performance of the official test split, rendered like all "
         "corpora here: a sound that the transcriber was trained on",
-        partial(_maestro, soundfont=rendering.default_soundfont()),
+        partial(_maestro, soundfont="TimGM6mb"),
     ),
     "MAESTRO, unknown piano": Benchmark(
         "the same excerpts, played by a piano that took no part in training (MuseScore General)",
