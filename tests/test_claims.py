@@ -230,17 +230,17 @@ def test_table_tells_heads_models_and_implied_answers_apart() -> None:
     marked = {"quoted": zhu2023.TABLE_2.quoted, "other_split": zhu2023.TABLE_2.other_split}
     shared: dict[str, Any] = {"published": zhu2023.PUBLISHED, **marked}
     table = task_table(given, "A", zhu2023.TABLE_2.order, **shared)
-    columns = ["published", "reproduced", "by", "implied by 4Q", "seeds", "audio"]
+    columns = ["published", "here", "by", "implied by 4Q", "seeds", "audio"]
     assert list(table) == columns
     proposed = table.T[zhu2023.PROPOSED]
     assert proposed["by"] == HEAD
-    assert proposed["reproduced"].startswith("1.000")
+    assert proposed["here"].startswith("1.000")
     assert proposed["implied by 4Q"].startswith(".800")
     assert table.loc["Symbolic-LR", "by"] == OWN_MODEL
-    assert table.loc["LSTM-Attn + REMI", "reproduced"] == claims.NOT_RUN
+    assert table.loc["LSTM-Attn + REMI", "here"] == claims.NOT_RUN
     quadrants = task_table(given, "4Q", zhu2023.TABLE_2.order, **shared)
     assert list(quadrants.T["MIDIBERT"]) == [".634 (other split)", "on another page", "–", "–"]
-    assert list(quadrants) == ["published", "reproduced", "seeds", "audio"]
+    assert list(quadrants) == ["published", "here", "seeds", "audio"]
     assert list(quadrants.T[zhu2023.PROPOSED])[2:] == ["2", "rendered"]
     assert "published" not in task_table(given, "4Q", [zhu2023.PROPOSED], {})
 

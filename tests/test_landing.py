@@ -31,7 +31,7 @@ def test_findings_have_the_numbers_of_the_pages(page: Landing) -> None:
     assert f"{best:.3f}".removeprefix("0") in descriptors
     assert "**86 test clips give an interval of ±.10.**" in few
     assert "**6 of 15 published rows" in rows
-    assert f"Audio-SVM falls from {cv['4Q', 'Audio-SVM']:.3f}".replace("0.", ".") in other_sounds
+    assert f"descriptors falls from {cv['4Q', 'Audio-SVM']:.3f}".replace("0.", ".") in other_sounds
 
 
 def test_tally_counts_claims_of_the_papers(page: Landing) -> None:

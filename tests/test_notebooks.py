@@ -148,9 +148,12 @@ def test_notebook_runs_in_smoke(name: str, smoke_project: Path, tmp_path: Path) 
     else:
         assert_shows_results(path)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    for text in figure_texts(nbformat.read(path, as_version=4).cells):
+        assert len(text) > 20
+        assert not text.startswith("<")
     if name in WITH_ROWS:
-        assert {"text/html", "image/png"} <= kinds_shown(section(path, MODEL))
-        assert "image/png" in kinds_shown(section(path, OWN))
+        assert {"text/html", "image/svg+xml"} <= kinds_shown(section(path, MODEL))
+        assert "image/svg+xml" in kinds_shown(section(path, OWN))
 
 
 def section(path: Path, heading: str) -> list[Any]:
@@ -159,6 +162,12 @@ def section(path: Path, heading: str) -> list[Any]:
     headings = [k for k, cell in enumerate(cells) if cell.source.startswith("## ")]
     start = next(k for k in headings if cells[k].source.startswith(heading))
     return cells[start : min((k for k in headings if k > start), default=None)]
+
+
+def figure_texts(cells: Iterable[Any]) -> list[str]:
+    """What readers who do not see the figures of some cells get."""
+    data = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    return [each["text/plain"] for each in data if "image/svg+xml" in each]
 
 
 def kinds_shown(cells: Iterable[Any]) -> set[str]:
@@ -177,7 +186,7 @@ def assert_shows_results(path: Path) -> None:
     """Tables and figures, and no error."""
     kinds = kinds_shown(nbformat.read(path, as_version=4).cells)
     assert "error" not in kinds
-    assert {"text/html", "image/png", "text/markdown"} <= kinds
+    assert {"text/html", "image/svg+xml", "text/markdown"} <= kinds
 
 
 def test_papermill_shows_what_is_wrong(project: Path, tmp_path: Path) -> None:

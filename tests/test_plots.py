@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from mer.clips import Clip, Corpus
 from mer.errors import MissingDataError
-from mer.study import plots
+from mer.study import players, plots
 
 NAN = float("nan")
 
@@ -363,8 +363,9 @@ def test_sound_is_as_long_and_as_loud_as_its_samples() -> None:
 
     rate = 16000
     tone = 0.25 * np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate)
-    audio: Any = plots.sound(tone, rate, seconds=1.0)
+    audio: Any = players.sound(tone, rate, 'a "tone"', seconds=1.0)
     assert audio.mimetype == "audio/mpeg"
+    assert '<audio aria-label="a &quot;tone&quot;" ' in audio._repr_html_()
     samples, found = soundfile.read(io.BytesIO(audio.data))
     assert found == rate
     assert len(samples) / rate == pytest.approx(1.0, abs=0.15)

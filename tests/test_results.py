@@ -110,9 +110,11 @@ def test_rows_that_are_made_of_others_stand_below_those_of_the_table(
     tmp_path: Path, shown: list[Any]
 ) -> None:
     results(tmp_path, {**RIGHT, "Late average": 12}).show(("4Q",))
-    (styler,) = shown
-    assert list(styler.data.index) == [*emopia.BASELINES.order, "Late average"]
-    assert styler.data.loc["Late average", "reproduced"].startswith(".")
+    scores, about = shown
+    assert list(scores.data.index) == [*emopia.BASELINES.order, "Late average"]
+    assert scores.data.loc["Late average", "here"].startswith(".")
+    assert about.data.startswith('<details class="fold"><summary>Seeds, sound')
+    assert "Late average" in about.data
 
 
 def test_rows_say_which_they_are() -> None:
@@ -187,10 +189,10 @@ class TestPublishedSize:
         assert larger.place == "official split, published size"
         assert larger.at_published_size is None
         table = task_table(found.answers, "4Q", found.order, {}, at_published_size=larger.answers)
-        assert list(table)[:2] == ["at published size", "reproduced"]
+        assert list(table)[:2] == ["at published size", "here"]
         row = table.loc[self.LSTM]
         assert row["at published size"].startswith(".625")
-        assert row["reproduced"].startswith("1.000")
+        assert row["here"].startswith("1.000")
         assert table.loc["Constant", "at published size"] == "–"
 
     def test_claims_are_judged_there_too(self, study: Study) -> None:

@@ -472,7 +472,7 @@ class TestPage:
         shown: list[Any] = []
         monkeypatch.setattr("IPython.display.display", lambda *parts: shown.extend(parts))
         monkeypatch.setattr(rendering, "_FOLDERS", ("/nowhere",))
-        monkeypatch.setattr(robustness.plots, "sound", lambda *given, **options: "player")
+        monkeypatch.setattr(robustness.players, "sound", lambda *given, **options: "player")
         study = Study({"profile": "smoke", "corpus": "composed"}, "classes")
         robustness.show_players(study, ["as rendered", "FluidR3"])
         texts = [getattr(part, "data", part) for part in shown]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import unescape
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from mer.evaluation.resampling import Difference
-from mer.study.text import captioned, estimate, listing, markdown, number
+from mer.study.text import MISSING, captioned, estimate, listing, markdown, number
 
 NAN = float("nan")
 
@@ -74,11 +75,37 @@ def test_captioned_table_formats_cells() -> None:
     table = pd.DataFrame(columns, index=pd.Index(["a", "b"], name="system"))
     html = captioned(table, "A caption").to_html()
     space = "\N{NO-BREAK SPACE}"
-    estimates = (f".7{space}±{space}.1 [.6,{space}-.8]", f"a, b [51%,{space}75%]")
+    estimates = (f".7{space}±{space}.1", f"[.6,{space}-.8]", f"a, b [51%,{space}75%]")
     for cell in (".500", "-.250", "1,078", "yes", "no", "–", "1.000", "A caption", *estimates):
         assert f">{cell}</" in html
     assert "system" not in html
     assert 'class="dataframe tex2jax_ignore mathjax_ignore"' in html
+
+
+def test_estimates_and_their_intervals_have_columns_of_their_own() -> None:
+    published = pd.Series([".634", ".7", ".8 (other split)", MISSING])
+    here = pd.Series([".600 ± .010 [.550, .650]", ".610 [.580, .640]", ".9", "was not run"])
+    table = pd.DataFrame({"published": published, "here": here})
+    marks: dict[str, Any] = {"best": ("here",), "inside": {"published": "here"}}
+    html = captioned(table, "t", **marks).to_html().replace("\N{NO-BREAK SPACE}", " ")
+    rows = [re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", row) for row in html.split("<tr>")[1:]]
+    assert [row[1:] for row in rows] == [
+        ["published", "here", "95 % interval"],
+        [".634", ".600 ± .010", "[.550, .650]"],
+        [".7", ".610", "[.580, .640]"],
+        [".8 (other split)", ".9", ""],
+        [MISSING, "was not run", ""],
+    ]
+    assert re.findall(r'class="[^"]*inside" >([^<]*)<', html) == [".634"]
+    assert re.findall(r'class="[^"]*best" >([^<]*)<', html) == [".9"]
+
+
+def test_groups_of_columns_keep_their_intervals() -> None:
+    columns = pd.MultiIndex.from_tuples([("A", "here"), ("V", "here")])
+    table = pd.DataFrame([[".6 [.5, .7]", ".8 [.7, .9]"]], columns=columns)
+    html = captioned(table, "t", best=columns).to_html()
+    assert html.count("95 % interval</th>") == 2
+    assert 'colspan="2">A</th>' in html
 
 
 def test_captioned_table_shows_names_as_they_are() -> None:

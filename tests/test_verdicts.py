@@ -134,18 +134,21 @@ def test_claims_as_a_table(ablation: Results) -> None:
 def test_claims_for_reading(ablation: Results) -> None:
     own = claim_table(zhao2023.ABLATION_CLAIMS, ablation, own_models=True)
     claims = own.assign(paper="Zhao and Yoshii 2023", page="zhao2023_ablation")
-    ((name, table),) = papers.by_paper(claims)
-    assert name == "Zhao and Yoshii 2023"
-    assert list(table.index) == list(range(1, len(claims) + 1))
-    table = table.set_index("Claim")
+    styler: Any = papers.claim_list(claims)
+    table = styler.data.set_index(styler.data["Claim"].str.extract(">(.*)<")[0])
+    assert set(table["Paper"]) == {"Zhao and Yoshii 2023"}
     row = table.loc["Self-attention helps on four quadrants"]
-    assert row["Table"] == "table III"
-    assert row["Verdict"] == "no verdict"
+    assert row["Claim"].startswith('<a href="zhao2023_ablation.ipynb#the-claims">')
+    assert row["Table"] == "III"
+    assert 'class="verdict verdict-no"' in row["Verdict"]
+    assert row["Verdict"].endswith(" no verdict</span>")
     assert row["Published"] == "+.053"
     assert table.loc["The harmony branch is the weakest on every task", "Difference"] == (
         "6 differences"
     )
-    assert papers.tally(claims).loc[name].sum() == len(claims)
+    assert row["Verdict"] in styler.to_html()
+    assert 'data-filter="Paper,Split,Verdict,Grade"' in styler.to_html()
+    assert papers.tally(claims).loc["Zhao and Yoshii 2023"].sum() == len(claims)
     figure = papers.difference_figure(claims)
     assert figure is not None
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]

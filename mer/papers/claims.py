@@ -5,7 +5,9 @@ Those on combinations of sources, attention and noisy labels stand on their own 
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,11 +20,23 @@ from mer.papers.sun2024 import tables as sun2024
 from mer.papers.zhao2023 import tables as zhao2023
 from mer.papers.zhu2023 import tables as zhu2023
 from mer.study import plots
-from mer.study.claims import Claim
+from mer.study.claims import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NO_VERDICT,
+    NOT_REPRODUCED,
+    SUPPORTED,
+    Claim,
+)
 from mer.study.results import Results
 from mer.study.study import Study
-from mer.study.text import estimate, number
+from mer.study.text import MISSING, captioned, estimate, number
 from mer.study.verdicts import COLUMNS, claim_table
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+OURS = "our questions"
 
 Part = tuple[str, Sequence[Claim], Sequence[Results], bool]
 """Page, claims, results (one a split), and whether only models of the task itself count."""
@@ -132,9 +146,13 @@ def summary(claims: pd.DataFrame, study: Study) -> str:
 
 def tally(claims: pd.DataFrame) -> pd.DataFrame:
     """How many claims of each paper have each verdict; a question of ours is a paper of its own."""
-    kinds = claims["verdict"].str.replace(r" \(.*| as far.*", "", regex=True)
-    names = claims["paper"].where(claims["table"].notna(), "our questions")
-    return pd.crosstab(names, kinds).rename_axis(index=None, columns=None)
+    names = claims["paper"].where(claims["table"].notna(), OURS)
+    return pd.crosstab(names, kinds(claims)).rename_axis(index=None, columns=None)
+
+
+def kinds(claims: pd.DataFrame) -> pd.Series:
+    """Verdicts without what they are about: "mixed", "supported"."""
+    return claims["verdict"].str.replace(r" \(.*| as far.*", "", regex=True)
 
 
 def difference_figure(claims: pd.DataFrame) -> Figure | None:
@@ -154,18 +172,54 @@ def difference_figure(claims: pd.DataFrame) -> Figure | None:
     )
 
 
-def by_paper(claims: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Claims for reading, by paper; those of tables before questions of ours."""
-    columns = {"place": "Split", "verdict": "Verdict", "runs": "Grade of the runs"}
-    for paper, rows in claims.groupby("paper", sort=False):
-        rows = rows.sort_values("table", key=pd.Series.isna, kind="stable")
-        text = rows[list(columns)].rename(columns=columns).astype(str)
-        ends = zip(rows["difference"], rows["low"], rows["high"], strict=True)
-        counts = rows["differences"].map("{} differences".format)
-        single = [estimate(*values, signed=True) for values in ends]
-        text.insert(1, "Difference", np.where(rows["differences"] == 1, single, counts))
-        text.insert(2, "Published", [number(value, signed=True) for value in rows["published"]])
-        tables = rows["table"].map("table {}".format).where(rows["table"].notna(), "ours")
-        text.insert(0, "Claim", rows["claim"])
-        text.insert(1, "Table", tables)
-        yield str(paper), text.set_axis(range(1, len(text) + 1))
+def claim_list(claims: pd.DataFrame) -> Styler:
+    """All claims for reading, with links to their places; those of tables before questions."""
+    rows = claims.sort_values("table", key=pd.Series.isna, kind="stable")
+    ends = zip(rows["difference"], rows["low"], rows["high"], strict=True)
+    single = [estimate(*values, signed=True) for values in ends]
+    counts = rows["differences"].map("{} differences".format)
+    links = zip(rows["page"], rows["claim"], strict=True)
+    marks = zip(kinds(rows), rows["verdict"], strict=True)
+    table = pd.DataFrame(
+        {
+            "Paper": rows["paper"].where(rows["table"].notna(), OURS),
+            "Table": rows["table"].where(rows["table"].notna(), MISSING),
+            "Claim": [_link(page, text) for page, text in links],
+            "Split": rows["place"],
+            "Published": [number(value, signed=True) for value in rows["published"]],
+            "Difference": np.where(rows["differences"] == 1, single, counts),
+            "Verdict": [badge(kind, text) for kind, text in marks],
+            "Grade": rows["grade"],
+        }
+    )
+    styler = captioned(
+        table.reset_index(drop=True),
+        "Claims: the published difference, ours and the verdict",
+        markup=("Claim", "Verdict"),
+        filters=("Paper", "Split", "Verdict", "Grade"),
+    )
+    return styler.hide(axis="index")
+
+
+def _link(page: str, text: str) -> str:
+    return f'<a href="{page}.ipynb#the-claims">{html.escape(text)}</a>'
+
+
+def badge(kind: str, text: str) -> str:
+    """A verdict as HTML: the word, an icon and a colour of its kind; then what more `text` says."""
+    icon = next((icon for name, icon in _ICONS.items() if kind.startswith(name)), "")
+    name = kind.split(" ")[0]
+    more = html.escape(text.removeprefix(kind))
+    mark = f'<span aria-hidden="true">{icon}</span> {html.escape(kind)}'
+    return f'<span class="verdict verdict-{name}">{mark}</span>{more}'
+
+
+_ICONS = {
+    SUPPORTED: "✓",
+    "mixed": "◐",
+    INCONCLUSIVE: "?",
+    NOT_REPRODUCED: "↛",
+    "not seen": "↛",
+    CONTRADICTED: "✗",
+    NO_VERDICT: "○",
+}

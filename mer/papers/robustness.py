@@ -25,7 +25,7 @@ from mer.papers.zhao2023 import tables as zhao2023
 from mer.papers.zhao2023.systems import relative_mfcc_25
 from mer.papers.zhu2023 import tables as zhu2023
 from mer.sounds import REVISION, SAMPLE_RATE, SOUNDS, in_sound
-from mer.study import model_card, plots
+from mer.study import model_card, players, plots
 from mer.study.specs import RunSpec
 from mer.study.study import Study
 from mer.study.tables import NamedRows, Rows, Table
@@ -131,7 +131,7 @@ OWN: Rows = NamedRows(
 descriptors of our transcription, and answers for the test clips as a collection."""
 
 IN_CV = ("Audio-SVM", ROBUST, varied(ROBUST), TRANSCRIBED)
-CV_SOUNDS = (TRAINED_ON, UNSEEN)
+CV_SOUNDS = (TRAINED_ON, UNHEARD, UNSEEN)
 """Rows and sounds in cross-validation, where differences are known best."""
 
 TABLE = Table("", "Other sounds", {**HEARING, **READING}, OWN, tasks=("4Q",))
@@ -537,7 +537,7 @@ def show_players(study: Study, sounds: Iterable[str]) -> None:
         display(Markdown(text))
     for name in sounds:
         try:
-            player = plots.sound(SOUNDS[name].samples(clip), SAMPLE_RATE, seconds=5.0)
+            player = players.sound(SOUNDS[name].samples(clip), SAMPLE_RATE, name, seconds=5.0)
         except MissingDataError as error:
             display(Markdown(f"**{name}**: {error}"))
             continue

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,7 @@ def _build(build: Path, write_tables: Callable[[Path], None], *, progress: bool)
     tables: Job = ("tables", partial(_written, write_tables, source / "generated"))
     _run([[tables], *_jobs(NOTEBOOKS, values, executed)], None, progress)
     pages = _stage(source)
+    _stage_datatables(source / "_static")
     _run_sphinx(source, book)
     html = book / "_build" / "html"
     check_book(html, pages)
@@ -237,6 +239,8 @@ def _stage_notebooks(profile: str, target: Path) -> list[str]:
         for part in (notebook, *notebook.cells):
             for key in ("mer", "papermill", "widgets"):
                 part.metadata.pop(key, None)
+        _link_pages(notebook.cells)
+        _name_figures(notebook.cells)
         _fold_code(notebook.cells)
         if profile == FRESH:
             _mark_as_synthetic(notebook, name)
@@ -265,6 +269,23 @@ def _mark_as_synthetic(notebook: Any, name: str) -> None:
     notebook.metadata["nosearch"] = True
 
 
+def _link_pages(cells: Sequence[Any]) -> None:
+    """Have links to notebooks that HTML outputs hold lead to their pages."""
+    for output in (output for cell in cells for output in cell.get("outputs", ())):
+        data = output.get("data", {})
+        if "text/html" in data:
+            data["text/html"] = re.sub(r'(href="\w+)\.ipynb', r"\1.html", data["text/html"])
+
+
+def _name_figures(cells: Sequence[Any]) -> None:
+    """Give figures the text of their output for those who do not see them."""
+    for cell in cells:
+        outputs = [output.get("data", {}) for output in cell.get("outputs", ())]
+        texts = [d["text/plain"] for d in outputs if {"image/svg+xml", "image/png"} & {*d}]
+        if texts:
+            cell.metadata.setdefault("mystnb", {})["image"] = {"alt": " ".join(texts)}
+
+
 def _fold_code(cells: Sequence[Any]) -> None:
     """Have the book show results before code, but for what readers are asked to try."""
     trying = False
@@ -286,6 +307,23 @@ def _sources(notebook: Any) -> list[str]:
         for cell in notebook.cells
         if "injected-parameters" not in cell.metadata.get("tags", [])
     ]
+
+
+def _stage_datatables(target: Path) -> None:
+    """Put DataTables, as itables carries it, where pages opened from a file can load it.
+
+    It is a module there, which browsers load from servers only.
+    """
+    import itables
+
+    folder = Path(str(resources.files(itables) / "html"))
+    script = (folder / "dt_bundle.js").read_text(encoding="utf-8")
+    exported = re.search(r"export\{[^{}]*?(\w+) as default[^{}]*\}", script)
+    if exported is None:
+        raise InvalidDataError(f"{folder / 'dt_bundle.js'} exports no DataTables")
+    code = script.replace(exported[0], f"window.DataTable={exported[1]}")
+    (target / "datatables.js").write_text(f"(()=>{{{code}\n}})();\n", encoding="utf-8")
+    shutil.copy(folder / "dt_bundle.css", target / "datatables.css")
 
 
 def _run_sphinx(source: Path, book: Path) -> None:

@@ -1,4 +1,4 @@
-"""Plots and players of the book: a few general functions that take plain long frames.
+"""Plots of the book: a few general functions that take plain long frames.
 
 Colours are those of Okabe and Ito, which colour-blind readers can distinguish; every figure is as
 wide as a page of the book. Functions return figures whose axes the caller may adjust.
@@ -6,10 +6,10 @@ wide as a page of the book. Functions return figures whose axes the caller may a
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -30,9 +30,6 @@ from mer.features.notes import read_notes
 from mer.features.spectral import log_mel
 from mer.libraries import load_librosa
 from mer.study.text import number
-
-if TYPE_CHECKING:
-    from IPython.display import Audio
 
 WIDTH = 7.2
 """Of every figure, in inches."""
@@ -86,7 +83,7 @@ class Layout(TypedDict, total=False):
 
 
 def style() -> None:
-    """Set the style of all figures of this session."""
+    """Set the style of all figures of this session; notebooks show them as SVG with a text."""
     mpl.rcParams.update(
         {
             "figure.dpi": 144,
@@ -99,8 +96,44 @@ def style() -> None:
             "axes.prop_cycle": cycler(color=PALETTE),
             "grid.color": "#E3E3E3",
             "legend.frameon": False,
+            "svg.hashsalt": "mer",
         }
     )
+    _show_as_svg()
+
+
+def _show_as_svg() -> None:
+    from IPython.core.getipython import get_ipython
+    from IPython.core.pylabtools import print_figure
+
+    shell = get_ipython()
+    if shell is None or shell.display_formatter is None:
+        return
+    formatters = shell.display_formatter.formatters
+    for kind in ("image/png", "image/svg+xml"):
+        formatters[kind].pop(Figure, None)
+    formatters["image/svg+xml"].for_type(Figure, lambda figure: print_figure(figure, fmt="svg"))
+    formatters["text/plain"].for_type(Figure, lambda figure, p, _: p.text(description(figure)))
+
+
+def description(figure: Figure) -> str:
+    """What a figure shows, for those who do not see it: its label, or what its axes say."""
+    if figure.get_label():
+        return str(figure.get_label())
+    parts = []
+    for axis in figure.axes:
+        about = [axis.get_title(), axis.get_ylabel(), axis.get_xlabel()]
+        labels = [*axis.get_yticklabels(), *axis.get_xticklabels()]
+        names = [name for label in labels if re.search("[A-Za-z]", name := label.get_text())]
+        about += [f"of {', '.join(dict.fromkeys(names))}"] if names else []
+        parts.append(", ".join(filter(None, about)))
+    return f"Plot: {'; '.join(dict.fromkeys(filter(None, parts)))}"
+
+
+def describe(figure: Figure, text: str) -> Figure:
+    """The figure with a description."""
+    figure.set_label(" ".join(text.split()))
+    return figure
 
 
 def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, Any]:
@@ -274,7 +307,22 @@ def forest(
             style = {"mfc": "white", "color": "black", "label": published_label}
             axis.plot(rows[published], _heights(rows[y], levels), "D", ms=4.5, **style)
     _categories(grid, levels)
-    return grid.finish(x, "")
+    return describe(grid.finish(x, ""), _extremes(grid, y, x))
+
+
+def _extremes(grid: _Grid, y: str, x: str) -> str:
+    """The largest and the smallest value of each panel, in words."""
+    parts = []
+    for _, rows, panel in grid.panels:
+        known = rows.dropna(subset=x)
+        if known.empty:
+            continue
+        where = ", ".join(grid.names.get(value, str(value)) for value in panel if value is not None)
+        values = known[x].to_numpy(float)
+        high, low = (known.iloc[int(place)] for place in (values.argmax(), values.argmin()))
+        text = f"highest {high[y]} ({number(high[x])}), lowest {low[y]} ({number(low[x])})"
+        parts.append(f"{where}: {text}" if where else text)
+    return f"{grid.layout.get('xlabel', x)}. {'; '.join(parts)}."
 
 
 def _heights(categories: pd.Series, levels: Sequence[Any]) -> np.ndarray:
@@ -558,23 +606,3 @@ def excerpt(clip: Clip) -> Figure:
     figure.colorbar(image, ax=bottom, label="dB", pad=0.01)
     bottom.set(xlim=(0, seconds), xlabel="Time (s)")
     return figure
-
-
-def player(clip: Clip) -> Audio:
-    """A player of the beginning of a clip, of a corpus whose sound may be given on."""
-    return sound(waveform(clip, 16000), 16000)
-
-
-def sound(samples: np.ndarray, sample_rate: int, *, seconds: float = 10.0) -> Audio:
-    """A player of the beginning of samples in [-1, 1], as loud as they are; MP3 knows the rate."""
-    import soundfile
-    from IPython.display import Audio
-
-    # The loudness of clips differs on purpose: their common gain stays as it is.
-    played = crop(samples, int(seconds * sample_rate))
-    fade = np.minimum(1.0, np.arange(played.size)[::-1] / (0.05 * sample_rate))
-    buffer = io.BytesIO()
-    soundfile.write(buffer, played * fade, sample_rate, format="MP3")
-    audio = Audio(data=buffer.getvalue())
-    audio.mimetype = "audio/mpeg"
-    return audio

@@ -18,8 +18,16 @@ from mer.study.profiles import STORED
 from mer.study.scores import OWN_MODEL, Published, answered, answers, scores
 from mer.study.specs import RunSpec
 from mer.study.store import Run, RunStore
-from mer.study.tables import KNOWN_ROWS, Table, deviations, task_table
-from mer.study.text import captioned, count, estimate, listing, markdown, number
+from mer.study.tables import (
+    AT_PUBLISHED_SIZE,
+    HERE,
+    KNOWN_ROWS,
+    PUBLISHED,
+    Table,
+    deviations,
+    task_table,
+)
+from mer.study.text import captioned, count, estimate, fold, listing, markdown, number
 from mer.systems.base import System
 from mer.tasks import TASKS
 
@@ -183,30 +191,44 @@ class Results:
         return Results(study, planned, [*found, *same], self.tables, place)
 
     def show(self, tasks: Sequence[str] | None = None) -> None:
-        """Display every table, a part a task: published beside reproduced."""
+        """Display every table, published beside ours; folded, how the rows were run."""
         from IPython.display import Markdown, display
 
-        larger = self.at_published_size
+        tasks = tasks or self.tasks
         made_of_others = [s for s in self.scores["system"].unique() if s not in self.order]
         for table in self.tables:
-            order, quoted = [*table.order, *made_of_others], table.quoted
-            for task in tasks or self.tasks:
-                beside = self.study.corpus_name in table.beside
-                text = task_table(
-                    self.answers,
-                    task,
-                    order,
-                    self.published,
-                    quoted=quoted,
-                    other_split=table.other_split if beside else None,
-                    at_published_size=larger.answers if larger else None,
-                )
-                text = text.rename(index=self.labels)
-                about = f"{table.heading}. {TASK_TITLES[task]}, {self.place}"
-                caption = f"{about}: accuracy, mean ± SD over seeds [95 % interval]"
-                display(captioned(text, caption))
+            parts = {task: self._part(table, task, made_of_others) for task in tasks}
+            main = {TASK_TITLES[t]: part[_main(part)] for t, part in parts.items()}
+            scores, about = pd.concat(main, axis=1), f"{table.heading}, {self.place}"
+            if len(tasks) == 1:
+                scores, about = scores.droplevel(0, axis=1), f"{about}: {next(iter(main))}"
+            columns = [c if isinstance(c, tuple) else (c,) for c in scores]
+            names = dict(zip(columns, scores, strict=True))
+            ours = [names[c] for c in columns if c[-1] == HERE]
+            beside = {names[c]: names[*c[:-1], HERE] for c in columns if c[-1] == PUBLISHED}
+            caption = f"{about}. Accuracy, mean ± SD over seeds"
+            display(captioned(scores, caption, best=ours, inside=beside))
+            details = {TASK_TITLES[t]: part.drop(columns=_main(part)) for t, part in parts.items()}
+            fold(
+                "Seeds, sound and other answers",
+                captioned(pd.concat(details, axis=1), f"{about}: how it was run"),
+            )
         if self.missing:
             display(Markdown(self.missing_text))
+
+    def _part(self, table: Table, task: str, made_of_others: Iterable[str]) -> pd.DataFrame:
+        larger = self.at_published_size
+        beside = self.study.corpus_name in table.beside
+        text = task_table(
+            self.answers,
+            task,
+            [*table.order, *made_of_others],
+            self.published,
+            quoted=table.quoted,
+            other_split=table.other_split if beside else None,
+            at_published_size=_of_networks(larger) if larger else None,
+        )
+        return text.rename(index=self.labels)
 
     def plot(self) -> Figure:
         """Forest plot: accuracy of each row with its interval, a panel a task."""
@@ -305,6 +327,17 @@ class Results:
         shown = table[["Published", "Here", "System"]].replace("; ".join(used), "all rows")
         shown = shown.rename(columns={"Published": "Default"})
         return captioned(shown, "Hyper-parameters: default and used here")
+
+
+def _of_networks(results: Results) -> dict[str, pd.DataFrame]:
+    """Answers of rows that have a size."""
+    names = {name for name, row in results.rows().items() if row.family}
+    return {kind: frame[frame["system"].isin(names)] for kind, frame in results.answers.items()}
+
+
+def _main(part: pd.DataFrame) -> list[str]:
+    """Columns of a task's part that a table shows first."""
+    return [c for c in part if c in (PUBLISHED, AT_PUBLISHED_SIZE, HERE)]
 
 
 def _row(spec: RunSpec) -> str:

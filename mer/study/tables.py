@@ -17,6 +17,9 @@ from mer.study.text import MISSING, estimate, number
 from mer.systems.base import System
 from mer.systems.code import plain
 
+PUBLISHED, AT_PUBLISHED_SIZE, HERE = "published", "at published size", "here"
+"""Columns of scores."""
+
 Rows = Mapping[str, System]
 """Systems by the name of the row."""
 
@@ -135,7 +138,7 @@ def task_table(
     -------
     DataFrame
         Indexed by row: published (where there is any), at published size (where such networks are
-        stored), reproduced, for a binary task what answers it (where a head does), what heads
+        stored), here, for a binary task what answers it (where a head does), what heads
         beside an own model and what four-quadrant answers imply (where there are any), seeds,
         audio.
     """
@@ -143,19 +146,19 @@ def task_table(
     texts = {kind: estimates(frame) for kind, frame in own.items()}
     missing = dict.fromkeys(quoted, "on another page")
     text = [texts[OWN_MODEL].get(row, missing.get(row, NOT_RUN)) for row in order]
-    table = pd.DataFrame({"reproduced": text}, index=pd.Index(order))
+    table = pd.DataFrame({HERE: text}, index=pd.Index(order))
     if at_published_size:
         frame = at_published_size[OWN_MODEL]
         large = estimates(frame[frame["task"] == task])
         if large:
-            table.insert(0, "at published size", [large.get(row, "–") for row in order])
+            table.insert(0, AT_PUBLISHED_SIZE, [large.get(row, "–") for row in order])
     known, other = (
         [number(cells.get((row, task, "accuracy"), np.nan)) for row in order]
         for cells in (published, other_split or {})
     )
     if {*known, *other} != {MISSING}:
         both = zip(known, other, strict=True)
-        table.insert(0, "published", [k if o == MISSING else f"{o} (other split)" for k, o in both])
+        table.insert(0, PUBLISHED, [k if o == MISSING else f"{o} (other split)" for k, o in both])
     if HEAD in set(own[OWN_MODEL]["by"]):
         by = own[OWN_MODEL].groupby("system")["by"].first()
         table["by"] = by.reindex(order).fillna("–")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,16 +100,114 @@ def listing(names: Iterable[Any]) -> str:
     return f"{', '.join(rest)} and {final}" if rest else final
 
 
-def captioned(frame: pd.DataFrame, caption: str) -> Styler:
+def captioned(
+    frame: pd.DataFrame,
+    caption: str,
+    *,
+    best: Iterable[Any] = (),
+    inside: Mapping[Any, Any] | None = None,
+    markup: Iterable[Any] = (),
+    filters: Iterable[str] = (),
+) -> Styler:
     """A table with a caption, its cells formatted like `number`; truth is "yes" or "no".
 
-    Texts, names of rows and columns and the caption stand as they are, not as HTML or TeX.
+    Texts, names of rows and columns and the caption stand as they are, not as HTML or TeX. A column
+    of estimates is followed by a column of their intervals.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    caption : str
+    best : iterable
+        Columns whose largest estimate is bold.
+    inside : mapping, optional
+        By column of published values: the column of our estimates. Published values that their
+        intervals hold have the class "inside".
+    markup : iterable
+        Columns whose texts are HTML.
+    filters : iterable of str
+        Columns by whose values the book filters the rows.
     """
-    styler = frame.style.format(_cell, escape="html").set_caption(html.escape(caption))
-    for axis in ("index", "columns"):
-        styler = styler.format_index(escape="html", axis=axis)
+    shown, intervals = _with_intervals(frame.map(_cell))
+    values = shown.map(_first_number)
+    marks = pd.DataFrame("", index=shown.index, columns=shown.columns)
+    for column in best:
+        marks[column] = np.where(values[column].eq(values[column].max()), "best", "")
+    for column, own in (inside or {}).items():
+        if own in intervals:
+            holds = map(_holds, shown[intervals[own]], values[column])
+            marks[column] = np.where(list(holds), "inside", "")
+    styler = shown.style.format(escape="html").set_caption(html.escape(caption))
+    styler = styler.format(subset=[*markup])
+    styler = styler.format_index(escape="html", axis="index")
+    styler = styler.format_index(_heading, axis="columns")
+    if shown.index.is_unique:
+        styler = styler.set_td_classes(marks)
+    right: Any = [{"selector": "", "props": "text-align: right"}]
+    numeric = [c for c in shown if c in intervals or _is_numeric(shown[c])]
+    styler = styler.set_table_styles(dict.fromkeys([*numeric, *intervals.values()], right))
     styler = styler.hide(axis="index", names=True).hide(axis="columns", names=True)
-    return styler.set_table_attributes('class="dataframe tex2jax_ignore mathjax_ignore"')
+    attributes = 'class="dataframe tex2jax_ignore mathjax_ignore"'
+    if filters:
+        attributes += f' data-filter="{html.escape(",".join(filters))}"'
+    return styler.set_table_attributes(attributes)
+
+
+def fold(summary: str, *parts: Styler) -> None:
+    """Display tables that open on a click."""
+    from IPython.display import HTML, display
+
+    inner = "".join(part.to_html() for part in parts)
+    title = f"<summary>{html.escape(summary)}</summary>"
+    display(HTML(f'<details class="fold">{title}{inner}</details>'))
+
+
+_INTERVAL = "95 % interval"
+_ESTIMATE = re.compile(r"([-+]?[\d,]*\.?\d+%?(?:\s±\s\S+)?) (\[.*\])")
+
+
+def _with_intervals(text: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, Any]]:
+    """Estimates apart from their intervals, and by column the name of that of its intervals."""
+    parts, intervals = {}, {}
+    for column in text:
+        found = [_ESTIMATE.fullmatch(cell) for cell in text[column]]
+        if not any(found):
+            parts[column] = list(text[column])
+            continue
+        *group, own = column if isinstance(column, tuple) else (column,)
+        own = f"{own}\n{_INTERVAL}"
+        intervals[column] = (*group, own) if group else own
+        pairs = zip(found, text[column], strict=True)
+        parts[column] = [match[1] if match else cell for match, cell in pairs]
+        parts[intervals[column]] = [match[2] if match else "" for match in found]
+    frame = pd.DataFrame(parts, index=text.index)
+    if text.columns.nlevels == 1:
+        frame.columns = pd.Index(list(parts), dtype=object)
+    return frame, intervals
+
+
+def _heading(label: Any) -> str:
+    """Name of a column for reading."""
+    return html.escape(str(label).rpartition("\n")[2])
+
+
+_NUMBER = r"[-+]?[\d,]*\.?\d+%?"
+
+
+def _first_number(cell: str) -> float:
+    """Of a number or an estimate; of other text NaN."""
+    found = re.fullmatch(rf"({_NUMBER})(\s±.*)?", cell)
+    return float(found[1].replace(",", "").removesuffix("%")) if found else np.nan
+
+
+def _is_numeric(cells: pd.Series) -> bool:
+    known = [cell for cell in cells if cell not in (MISSING, "")]
+    return bool(known) and all(re.match(rf"{_NUMBER}($|\s)", cell) for cell in known)
+
+
+def _holds(interval: str, value: float) -> bool:
+    ends = [float(end) for end in re.findall(r"[-+]?[\d.]+", interval)]
+    return len(ends) == 2 and ends[0] <= value <= ends[1]
 
 
 def _cell(value: Any) -> str:

@@ -25,6 +25,7 @@ from mer.papers.deberardinis2020.systems import SOURCES, SourceNetwork
 from mer.papers.deberardinis2020.tables import COMBINED, about, letters
 from mer.separation import MIX
 from mer.study import plots
+from mer.study.players import sound
 from mer.study.scores import DIMENSIONS
 from mer.study.specs import RunSpec
 from mer.study.study import Study
@@ -351,5 +352,6 @@ def song_players(study: Study, spec: RunSpec, clips: Sequence[str]) -> HTML:
 
 
 def _player(system: SourceNetwork, clip: Clip, source: str) -> str:
-    address = plots.sound(system.excerpt(clip, source), system.sample_rate).src_attr()
-    return f'<audio controls style="width: 15em" src="{address}"></audio>'
+    address = sound(system.excerpt(clip, source), system.sample_rate, source).src_attr()
+    label = f'aria-label="{html.escape(f"{source} of {clip.id}")}"'
+    return f'<audio {label} controls style="width: 15em" src="{address}"></audio>'

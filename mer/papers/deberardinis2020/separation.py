@@ -44,7 +44,8 @@ from mer.study.converters import (
     example_clip,
     mean_text,
 )
-from mer.study.plots import panels, sound
+from mer.study.players import sound
+from mer.study.plots import panels
 from mer.study.profiles import Profile
 from mer.study.study import Study
 from mer.study.text import number
@@ -357,8 +358,11 @@ def example_players(example: Example, separator: str) -> list[Any]:
 
     files = {str(s): io.BytesIO(b64decode(mp3)) for s, mp3 in example.sounds["mp3"].items()}
     found = {source: soundfile.read(file)[0] for source, file in files.items()}
-    shown: list[Any] = [Markdown("**Mix**"), sound(example.mix.samples, STEM_RATE)]
+    shown: list[Any] = [Markdown("**Mix**"), sound(example.mix.samples, STEM_RATE, "mix")]
     for source, samples in example.mix.stems.items():
         title = f"**{source.capitalize()}**: true, then by separator {separator}"
-        shown += [Markdown(title), sound(samples, STEM_RATE), sound(found[source], STEM_RATE)]
-    return [*shown, Markdown("**All that was found**"), sound(mixture(found), STEM_RATE)]
+        given = {"true": samples, separator: found[source]}
+        shown += [Markdown(title)]
+        shown += [sound(own, STEM_RATE, f"{source}, {by}") for by, own in given.items()]
+    shown += [Markdown("**All that was found**")]
+    return [*shown, sound(mixture(found), STEM_RATE, "sum of what was found")]

@@ -24,7 +24,7 @@ from mer.papers.sun2024.noise import CORPUS as CHANGING
 from mer.papers.sun2024.noise import known_tasks, most_probable, training_changes, with_truth
 from mer.papers.sun2024.systems import FittedSegments
 from mer.papers.sun2024.tables import INHERITANCE, NETWORKS, PROPOSED, corpora
-from mer.study import plots
+from mer.study import players, plots
 from mer.study.claims import NOT_RUN
 from mer.study.specs import RunSpec
 from mer.study.store import PREDICTION_DECIMALS
@@ -366,7 +366,8 @@ def trajectory_figure(
         axis.set(ylim=(0, 1.14), xlim=(0, rows["end"].max()), yticks=[0, 0.25, 0.5, 0.75, 1])
         for start in [] if spans is None else spans["start"].iloc[1:]:
             axis.axvline(start, color="grey", lw=0.8, ls="--")
-    return figure
+    classes = ", ".join(columns.values())
+    return plots.describe(figure, f"Probability of {classes} in the segments of {song} over time")
 
 
 def trajectory_player(songs: SongSegments, song: str) -> HTML:
@@ -389,7 +390,7 @@ def trajectory_player(songs: SongSegments, song: str) -> HTML:
         "values": [rows[line.column].tolist() for line in lines],
         "spans": true_spans(clip, songs.task)[["start", "end", "name"]].to_numpy().tolist(),
     }
-    sound = plots.sound(waveform(clip, _RATE), _RATE, seconds=end)
+    sound = players.sound(waveform(clip, _RATE), _RATE, clip.id, seconds=end)
     digest = hashlib.sha256(f"{songs.name}/{song}/{PROPOSED}".encode()).hexdigest()
     template = resources.files("mer.papers.sun2024").joinpath("player.html")
     return HTML(

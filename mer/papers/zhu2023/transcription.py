@@ -20,7 +20,7 @@ from mer.corpora import load
 from mer.evaluation.transcription import matched_notes, note_scores
 from mer.features.notes import read_notes
 from mer.files import temporary_folder
-from mer.study import plots
+from mer.study import players, plots
 from mer.study.converters import (
     EXAMPLE,
     OTHER_SOUNDFONT,
@@ -277,7 +277,7 @@ def found_player(transcribed: np.ndarray) -> list[Audio]:
     with temporary_folder() as folder:
         path = folder / "found.mid"
         write_midi(transcribed, path)
-        return [plots.player(Clip("found", group="found", midi=path))]
+        return [players.player(Clip("what was found", group="found", midi=path))]
 
 
 def matched(played: np.ndarray, transcribed: np.ndarray) -> dict[str, np.ndarray]:
