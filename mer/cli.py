@@ -123,7 +123,11 @@ def _train_until(
 
 
 @app.command()
-def book() -> None:
+def book(
+    repository: Annotated[
+        str, typer.Option(help="Address of the project on GitHub: adds links, Binder and Colab.")
+    ] = "",
+) -> None:
     """Build the book from stored runs."""
     from mer.study.notebooks import start_server
 
@@ -133,7 +137,7 @@ def book() -> None:
     from mer.study.profiles import NAMES
 
     _check_profiles(*NAMES)
-    typer.echo(f"wrote {build_book(write_tables)}")
+    typer.echo(f"wrote {build_book(write_tables, repository=repository)}")
 
 
 def _check_profiles(*names: str) -> None:

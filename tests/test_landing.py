@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
-from mer.papers import landing
+from mer.papers import learned, overview
 from mer.papers.landing import Landing
 from mer.study.study import Study
 
@@ -46,7 +45,21 @@ def test_figure_has_both_splits_and_published_values(page: Landing) -> None:
     assert labels == ["official split", "cross-validation", "published", "a constant answer"]
 
 
-def test_files_are_written(tmp_path: Path) -> None:
-    landing.write_landing(tmp_path)
-    names = {path.name for path in tmp_path.iterdir()}
-    assert names == {landing.FIGURE, "findings.md", "tally.md"}
+def test_what_we_learned_has_the_numbers_of_the_pages(page: Landing) -> None:
+    study = Study({"profile": "cpu", "compute": False}, "regression")
+    text = learned.text(page, study.run(overview.REGRESSION, split="nested"))
+    sections = text.split("## ")[1:]
+    assert len(sections) == 7
+    assert all(re.search(r"\.\d{2}.*\]\(notebooks/\w+\)", section) for section in sections)
+    cv = page.cv.scores.set_index(["task", "system"])["mean"]
+    gap = cv["4Q", "Symbolic+Audio-SVM"] - cv["4Q", "Symbolic & Acoustic"]
+    assert f"Symbolic \\& Acoustic: +{gap:.3f} [".replace("+0.", "+.") in sections[1]
+    assert f"descriptors have {cv['V', 'Audio-SVM']:.3f} to".replace("0.", ".") in sections[2]
+    assert "SSSL minus 2-Stage +.053 [.018, .088]" in sections[5]
+    assert "nan" not in text
+
+
+def test_a_citation_names_version_and_commit() -> None:
+    text = overview.citing()
+    assert re.match(r"Version [\d.]+ \(commit [0-9a-f]{7,}, \d{4}-\d\d-\d\d\)\. ", text)
+    assert re.search(r"year    = \{20\d\d\}", text)

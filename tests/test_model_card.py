@@ -77,7 +77,7 @@ def test_layers_by_hand() -> None:
 def test_a_network_is_shown_with_its_parameters(study: Study, shown: list[Any]) -> None:
     model_card.show(study, LSTM)
     table, figure = shown
-    n = int(table.data["parameters"].iloc[0])
+    n = int(table.data["parameters"].iloc[0].replace(",", ""))
     assert f"{LSTM}, profile smoke: {n:,} parameters" in table.to_html()
     assert [axis.get_title() for axis in figure.axes] == ["input"]
     counts = model_card.parameter_counts(study, {LSTM: ROWS[LSTM]})

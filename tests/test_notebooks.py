@@ -152,8 +152,10 @@ def test_notebook_runs_in_smoke(name: str, smoke_project: Path, tmp_path: Path) 
         assert len(text) > 20
         assert not text.startswith("<")
     if name in WITH_ROWS:
-        assert {"text/html", "image/svg+xml"} <= kinds_shown(section(path, MODEL))
-        assert "image/svg+xml" in kinds_shown(section(path, OWN))
+        images = {"image/svg+xml", "image/png"}
+        assert "text/html" in kinds_shown(section(path, MODEL))
+        for heading in (MODEL, OWN):
+            assert images & kinds_shown(section(path, heading))
 
 
 def section(path: Path, heading: str) -> list[Any]:
@@ -167,7 +169,7 @@ def section(path: Path, heading: str) -> list[Any]:
 def figure_texts(cells: Iterable[Any]) -> list[str]:
     """What readers who do not see the figures of some cells get."""
     data = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
-    return [each["text/plain"] for each in data if "image/svg+xml" in each]
+    return [each["text/plain"] for each in data if {"image/svg+xml", "image/png"} & {*each}]
 
 
 def kinds_shown(cells: Iterable[Any]) -> set[str]:
@@ -186,7 +188,8 @@ def assert_shows_results(path: Path) -> None:
     """Tables and figures, and no error."""
     kinds = kinds_shown(nbformat.read(path, as_version=4).cells)
     assert "error" not in kinds
-    assert {"text/html", "image/svg+xml", "text/markdown"} <= kinds
+    assert {"text/html", "text/markdown"} <= kinds
+    assert {"image/svg+xml", "image/png"} & kinds
 
 
 def test_papermill_shows_what_is_wrong(project: Path, tmp_path: Path) -> None:
@@ -320,7 +323,7 @@ def test_notebooks_of_another_version_are_not_shown(
 @pytest.mark.parametrize(
     ("html", "error", "message"),
     [
-        (None, MissingDataError, "no page index"),
+        (None, MissingDataError, "no page data"),
         ("<p>words</p>", MissingDataError, "no table with filled cells"),
         ("<table><tr><td> </td></tr></table>", MissingDataError, "no table with filled cells"),
         ("<td>1</td>Traceback (most recent call last)", InvalidDataError, "shows an error"),
@@ -330,9 +333,9 @@ def test_check_book_finds_what_is_wrong(
     html: str | None, error: type[MerError], message: str, tmp_path: Path
 ) -> None:
     if html is not None:
-        (tmp_path / "index.html").write_text(html)
+        (tmp_path / "data.html").write_text(html)
     with pytest.raises(error, match=message):
-        book.check_book(tmp_path, ["index"])
+        book.check_book(tmp_path, ["data"])
 
 
 def test_check_book_accepts_a_filled_table(tmp_path: Path) -> None:
@@ -376,3 +379,40 @@ def test_the_book_folds_code_but_for_what_readers_try() -> None:
         *(["parameters", "hide-input"], ["injected-parameters", "remove-cell"]),
         *(["remove-output", "hide-input"], ["hide-input"], [], ["hide-input"]),
     ]
+
+
+def test_an_address_of_the_project_adds_links_and_buttons(tmp_path: Path) -> None:
+    plain = yaml.safe_load(book._configured(tmp_path, "").read_text())
+    assert "repository" not in plain
+    assert plain == yaml.safe_load((ROOT / "_config.yml").read_text())
+    address = "https://github.com/owner/name"
+    config = yaml.safe_load(book._configured(tmp_path, address).read_text())
+    assert config["repository"]["url"] == address
+    assert {"binderhub_url", "colab_url"} <= set(config["launch_buttons"])
+    assert config["html"]["use_repository_button"]
+    assert config["html"].items() >= plain["html"].items()
+
+
+def test_an_address_that_is_none(project: Path) -> None:
+    with pytest.raises(ParameterError, match="repository is 'owner/name'; expected an address"):
+        book.build_book(write_tables, repository="owner/name", progress=False)
+
+
+def test_what_is_staged_is_linked_and_described() -> None:
+    output = nbformat.v4.new_output(
+        "display_data", {"image/svg+xml": "<svg/>", "text/plain": "Accuracy of a and b."}
+    )
+    table = nbformat.v4.new_output("display_data", {"text/html": '<a href="claims.ipynb#a">x</a>'})
+    cell = nbformat.v4.new_code_cell("x", outputs=[output, table])
+    book._link_pages([cell])
+    book._name_figures([cell])
+    assert cell.outputs[1].data["text/html"] == '<a href="claims.html#a">x</a>'
+    assert cell.metadata["mystnb"]["image"] == {"alt": "Accuracy of a and b."}
+
+
+def test_datatables_is_a_script_that_files_can_load(tmp_path: Path) -> None:
+    book._stage_datatables(tmp_path)
+    script = (tmp_path / "datatables.js").read_text(encoding="utf-8")
+    assert "window.DataTable=" in script
+    assert not re.search(r"export\{[^}]*as default", script)
+    assert (tmp_path / "datatables.css").is_file()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -12,14 +10,14 @@ from mer.papers.zhao2023 import tables as zhao2023
 from mer.papers.zhu2023 import tables as zhu2023
 from mer.study import plots
 from mer.study.admissibility import GRADES
-from mer.study.profiles import STORED
 from mer.study.results import Results
 from mer.study.scores import OWN_MODEL, scores
 from mer.study.study import Study
 from mer.study.tables import Table
 from mer.study.text import listing, markdown, number
 
-FIGURE = "four-quadrants.svg"
+_WIDTH = 6.2
+"""Of the figure in inches: it stands beside text."""
 
 TABLE = Table(
     "",
@@ -58,7 +56,7 @@ class Landing:
         chance = table[table["system"] == "Constant"].groupby("place")["mean"].first()
         table = table[~table["system"].isin(emopia.WITHOUT_MUSIC)]
         plots.style()
-        return plots.forest(
+        figure = plots.forest(
             table,
             "system",
             published="published",
@@ -66,16 +64,19 @@ class Landing:
             vlines={"a constant answer": chance.max()},
             xlabel="Accuracy, four quadrants",
         )
+        figure.set_size_inches(_WIDTH, figure.get_size_inches()[1])
+        return figure
 
     def findings(self) -> str:
         """The findings as a list in Markdown, each with its numbers and a link."""
         return "\n".join(
             f"- {text}"
-            for text in (self._leak(), self._descriptors(), self._few(), _rows(), self._sounds())
+            for text in (self.leak(), self.descriptors(), self.few(), _rows(), self.sounds())
             if text
         )
 
-    def _leak(self) -> str:
+    def leak(self) -> str:
+        """What a lookup reaches on the leaky split; empty if it was not run."""
         if self.leaky is None:
             return ""
         table = scores(self.leaky.predictions).set_index("system")["mean"]
@@ -91,7 +92,8 @@ class Landing:
         table = scores(self.cv.answers[OWN_MODEL])
         return table[table["task"] == task].set_index("system")["mean"]
 
-    def _descriptors(self) -> str:
+    def descriptors(self) -> str:
+        """How far descriptors come, and networks."""
         table = self._cv("4Q")
         svm = table[[name for name in emopia.SVM if name in table]]
         networks = table[
@@ -104,7 +106,8 @@ class Landing:
             "[Baselines](notebooks/emopia_baselines)"
         )
 
-    def _few(self) -> str:
+    def few(self) -> str:
+        """How little the official test clips tell."""
         gains = audit.published_gains().values()
         clips = [round(gain * audit.TEST_CLIPS) for gain in gains]
         accuracy = audit.published_answers()["accuracy"].to_dict()[audit.BASELINE]
@@ -115,7 +118,8 @@ class Landing:
             "[Audit](notebooks/evaluation_audit)"
         )
 
-    def _sounds(self) -> str:
+    def sounds(self) -> str:
+        """What another piano sound changes; empty if it was not run."""
         study = self.cv.study
         scored = robustness.scores(
             robustness.predictions(study, robustness.cv_specs(study), robustness.CV_SOUNDS)
@@ -154,11 +158,3 @@ def _rows() -> str:
         f"**{len(table)} of {n} published rows cannot come from one model**: their four-quadrant "
         "accuracy is below arousal + valence - 1. [Audit](notebooks/evaluation_audit)"
     )
-
-
-def write_landing(folder: Path) -> None:
-    """Write figure, findings and tally into a folder."""
-    page = Landing(Study({"profile": STORED, "compute": False}))
-    page.figure().savefig(folder / FIGURE, metadata={"Date": None})
-    (folder / "findings.md").write_text(f"{page.findings()}\n", encoding="utf-8")
-    (folder / "tally.md").write_text(f"{page.tally()}\n", encoding="utf-8")

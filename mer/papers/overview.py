@@ -5,7 +5,10 @@ They come from stored runs: where none of a table is stored, there is a MissingD
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +17,22 @@ import pandas as pd
 
 from mer.corpora import CORPORA, module_of
 from mer.errors import InvalidDataError
-from mer.papers import emopia, robustness, transposition
+from mer.papers import emopia, learned, robustness, transposition
 from mer.papers.deberardinis2020 import tables as deberardinis2020
-from mer.papers.landing import write_landing
+from mer.papers.landing import Landing
 from mer.papers.sun2024 import tables as sun2024
 from mer.papers.zhao2023 import tables as zhao2023
 from mer.papers.zhu2023 import tables as zhu2023
 from mer.study.claims import NOT_RUN
 from mer.study.profiles import NAMES, STORED, Profile, get_profile
+from mer.study.project import project_root
 from mer.study.results import TASK_TITLES, Results
 from mer.study.scores import DIMENSIONS, metric_name, scores
 from mer.study.study import Study
 from mer.study.tables import KNOWN_ROWS, Rows, Table, deviations, estimates, score_table
 from mer.study.text import listing, number
 
+FIGURE = "four-quadrants.svg"
 START, END = "<!-- headline: start -->", "<!-- headline: end -->"
 """Marks of the README, with the headline table between them."""
 
@@ -88,10 +93,39 @@ def write_tables(folder: Path) -> None:
             ]
         ),
     }
+    landing = Landing(classes)
+    values = regression.run(REGRESSION, split="nested")
+    texts |= {"findings": landing.findings(), "tally": landing.tally()}
+    texts |= {"learned": learned.text(landing, values), "citing": citing()}
     folder.mkdir()
-    write_landing(folder)
+    landing.figure().savefig(folder / FIGURE, metadata={"Date": None})
     for name, text in texts.items():
         (folder / f"{name}.md").write_text(f"{text}\n", encoding="utf-8")
+
+
+def citing() -> str:
+    """Version and date of what is cited, and its entry for BibTeX, in Markdown."""
+    commit = _git("log", "-1", "--format=%h, %cs")
+    shown = f"Version {version('mer')}" + (f" (commit {commit})" if commit else "")
+    year = (commit or "")[-10:-6] or str(datetime.now(UTC).year)
+    entry = f"""@software{{mer,
+  author  = {{The mer authors}},
+  title   = {{mer: an executable reference for music emotion recognition}},
+  version = {{{version("mer")}}},
+  year    = {{{year}}}
+}}"""
+    return f"{shown}. Cite the papers and datasets, too.\n\n```bibtex\n{entry}\n```"
+
+
+def _git(*command: str) -> str:
+    """What git says of the project; empty where it is no repository."""
+    try:
+        found = subprocess.run(
+            ["git", *command], cwd=project_root(), capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return found.stdout.strip()
 
 
 def headline() -> str:

@@ -55,9 +55,11 @@ NOTEBOOKS = (
 FRESH = "quick"
 """Profile of what the book shows beside the stored results: what this machine computed itself."""
 
+_GITHUB = r"https://github\.com/[\w.-]+/[\w.-]+"
+
 PAGES_WITH_TABLES = (
-    "index",
     "leaderboard",
+    "tables",
     "data",
     "protocol",
     "deviations",
@@ -142,7 +144,9 @@ def _run(groups: Sequence[Sequence[Job]], n_jobs: int | None, progress: bool) ->
     in_processes(groups, processes=max(min(processes, len(groups)), 1), progress=progress)
 
 
-def build_book(write_tables: Callable[[Path], None], *, progress: bool = True) -> Path:
+def build_book(
+    write_tables: Callable[[Path], None], *, repository: str = "", progress: bool = True
+) -> Path:
     """Build the book from stored runs, and check it.
 
     A second part shows the notebooks of profile "quick" where `mer study` has executed them here.
@@ -151,6 +155,9 @@ def build_book(write_tables: Callable[[Path], None], *, progress: bool = True) -
     ----------
     write_tables : callable
         Writes the tables that pages include, as Markdown, into a new folder.
+    repository : str
+        Address of the project on GitHub, for links to it and for buttons that start a page's
+        notebook on Binder or Colab; there are none without it.
     progress : bool
         Whether to print a line for each notebook.
 
@@ -161,14 +168,20 @@ def build_book(write_tables: Callable[[Path], None], *, progress: bool = True) -
 
     Raises
     ------
+    ParameterError
+        If the address is none of GitHub.
     MissingDataError
         If runs are not stored.
     MerError
         If a notebook fails, Sphinx warns, or the book lacks a page or a table.
     """
+    if repository and not re.fullmatch(_GITHUB, repository):
+        raise ParameterError(
+            f"repository is {repository!r}; expected an address such as https://github.com/owner/name"
+        )
     build = project_root() / "_build"
     with _alone(build):
-        return _build(build, write_tables, progress=progress)
+        return _build(build, write_tables, repository, progress=progress)
 
 
 @contextmanager
@@ -181,7 +194,9 @@ def _alone(build: Path) -> Iterator[None]:
         raise MerError(f"another process builds the book in {build}; wait for its end") from None
 
 
-def _build(build: Path, write_tables: Callable[[Path], None], *, progress: bool) -> Path:
+def _build(
+    build: Path, write_tables: Callable[[Path], None], repository: str, *, progress: bool
+) -> Path:
     _clear()
     source, book = build / "book-source", build / "book"
     for folder in (source, book):
@@ -193,10 +208,29 @@ def _build(build: Path, write_tables: Callable[[Path], None], *, progress: bool)
     _run([[tables], *_jobs(NOTEBOOKS, values, executed)], None, progress)
     pages = _stage(source)
     _stage_datatables(source / "_static")
-    _run_sphinx(source, book)
+    config = _configured(source, repository)
+    _run_sphinx(source, book, config)
     html = book / "_build" / "html"
     check_book(html, pages)
     return html / "index.html"
+
+
+def _configured(source: Path, repository: str) -> Path:
+    """The configuration of Jupyter Book, with what an address of the project adds."""
+    import yaml
+
+    config = yaml.safe_load((project_root() / "_config.yml").read_text(encoding="utf-8"))
+    if repository:
+        config["repository"] = {"url": repository, "branch": "main"}
+        config["launch_buttons"] = {
+            "notebook_interface": "jupyterlab",
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+        }
+        config["html"] |= {"use_repository_button": True, "use_issues_button": True}
+    path = source / "_config.yml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return path
 
 
 def _written(write_tables: Callable[[Path], None], folder: Path) -> str:
@@ -326,11 +360,11 @@ def _stage_datatables(target: Path) -> None:
     shutil.copy(folder / "dt_bundle.css", target / "datatables.css")
 
 
-def _run_sphinx(source: Path, book: Path) -> None:
+def _run_sphinx(source: Path, book: Path, config: Path) -> None:
     """Jupyter Book with warnings as errors; its output goes to `build.log`."""
     book.mkdir(parents=True)
     start = "from jupyter_book.cli.main import main; main()"
-    options = ["--config", project_root() / "_config.yml", "--path-output", book]
+    options = ["--config", config, "--path-output", book]
     command = [sys.executable, "-c", start, "build", source, *options, "-W", "--keep-going"]
     result = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, check=False

@@ -46,6 +46,11 @@ QUADRANTS = {
 }
 """Meaning and colour of each quadrant."""
 
+_LARGEST_SVG = 200_000
+"""Characters; a larger figure is shown as PNG."""
+_DPI = 200
+"""Of that PNG: two dots for each pixel of a page."""
+
 _MOST_COLUMNS = 5
 _HERTZ = (100, 500, 1000, 2000, 5000, 10000)
 
@@ -103,6 +108,7 @@ def style() -> None:
 
 
 def _show_as_svg() -> None:
+    """Have notebooks show figures as SVG, those with many parts as PNG, and say what they show."""
     from IPython.core.getipython import get_ipython
     from IPython.core.pylabtools import print_figure
 
@@ -110,9 +116,16 @@ def _show_as_svg() -> None:
     if shell is None or shell.display_formatter is None:
         return
     formatters = shell.display_formatter.formatters
-    for kind in ("image/png", "image/svg+xml"):
-        formatters[kind].pop(Figure, None)
-    formatters["image/svg+xml"].for_type(Figure, lambda figure: print_figure(figure, fmt="svg"))
+
+    def svg(figure: Figure) -> str | None:
+        drawn = str(print_figure(figure, fmt="svg"))
+        return drawn if len(drawn) <= _LARGEST_SVG else None
+
+    def png(figure: Figure) -> bytes | None:
+        return None if svg(figure) else print_figure(figure, fmt="png", dpi=_DPI)
+
+    formatters["image/svg+xml"].for_type(Figure, svg)
+    formatters["image/png"].for_type(Figure, png)
     formatters["text/plain"].for_type(Figure, lambda figure, p, _: p.text(description(figure)))
 
 
