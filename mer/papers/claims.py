@@ -202,7 +202,16 @@ def claim_list(claims: pd.DataFrame) -> Styler:
 
 
 def _link(page: str, text: str) -> str:
-    return f'<a href="{page}.ipynb#the-claims">{html.escape(text)}</a>'
+    section = _SECTIONS.get(page, "the-claims")
+    return f'<a href="{page}.ipynb#{section}">{html.escape(text)}</a>'
+
+
+_SECTIONS = {
+    "deberardinis2020_fusion": "fusion-against-its-sources",
+    "emopia_baselines": "descriptors-that-the-training-clips-choose",
+    "transposition": "what-it-changes",
+}
+"""Where a page has its claims, if not in a section of that name."""
 
 
 def badge(kind: str, text: str) -> str:

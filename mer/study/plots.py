@@ -6,6 +6,7 @@ wide as a page of the book. Functions return figures whose axes the caller may a
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import cycle
@@ -22,6 +23,7 @@ from matplotlib.container import Container
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from mer.audio import crop, waveform
 from mer.clips import Clip
@@ -122,11 +124,18 @@ def _show_as_svg() -> None:
         return drawn if len(drawn) <= _LARGEST_SVG else None
 
     def png(figure: Figure) -> bytes | None:
-        return None if svg(figure) else print_figure(figure, fmt="png", dpi=_DPI)
+        return None if svg(figure) else _small(print_figure(figure, fmt="png", dpi=_DPI))
 
     formatters["image/svg+xml"].for_type(Figure, svg)
     formatters["image/png"].for_type(Figure, png)
     formatters["text/plain"].for_type(Figure, lambda figure, p, _: p.text(description(figure)))
+
+
+def _small(png: bytes) -> bytes:
+    """An image in 256 colours, which takes a third of the bytes."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").quantize().save(buffer, "png", optimize=True)
+    return buffer.getvalue()
 
 
 def description(figure: Figure) -> str:
