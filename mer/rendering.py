@@ -7,9 +7,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from numbers import Integral
 from pathlib import Path
@@ -18,7 +20,7 @@ from threading import Timer
 import numpy as np
 
 from mer.clips import file_digest
-from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.errors import DataWarning, InvalidDataError, MissingDataError, ParameterError
 from mer.files import require_file, temporary_folder
 from mer.midi import plain_content, read_score
 
@@ -55,10 +57,14 @@ DRY = Sound()
 _DEFAULT = "TimGM6mb"
 _FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts")
 _FILES = {
-    "FluidR3": ("FluidR3_GM.sf2", "fluid-soundfont-gm"),
-    "MuseScore General": ("MuseScore_General_Lite.sf3", "musescore-general-soundfont-small"),
+    "FluidR3": ("FluidR3_GM.sf2", "fluid-soundfont-gm", "74594e8f4250"),
+    "MuseScore General": (
+        "MuseScore_General_Lite.sf3",
+        "musescore-general-soundfont-small",
+        "916aaca6b0eb",
+    ),
 }
-"""File name, and Debian package, of soundfonts with free licences."""
+"""File name, Debian package and digest of soundfonts with free licences."""
 
 SOUNDFONTS = (_DEFAULT, *_FILES)
 """Names that `find_soundfont` knows; pretty_midi carries the first."""
@@ -74,20 +80,37 @@ def find_soundfont(name: str) -> Path:
 
     Raises
     ------
+    ParameterError
+        If it is none of them.
     MissingDataError
         If it is not installed; says how to install it.
+
+    Warns
+    -----
+    DataWarning
+        If the file is another one than that behind the stored results.
     """
     if name == _DEFAULT:
         return default_soundfont()
-    file, package = _FILES[name]
+    if name not in _FILES:
+        raise ParameterError(f"soundfont is {name!r}; expected one of {', '.join(SOUNDFONTS)}")
+    file, package, digest = _FILES[name]
     for folder in _FOLDERS:
         path = Path(folder) / file
         if path.is_file():
+            _warn_of_another(path, path.stat().st_mtime_ns, digest)
             return path
     raise MissingDataError(
         f"soundfont {name} ({file}) is in none of {', '.join(_FOLDERS)}; install the Debian "
         f"package {package}, or put the file there"
     )
+
+
+@cache
+def _warn_of_another(path: Path, modified_ns: int, digest: str) -> None:
+    if not file_digest(path).startswith(digest):
+        text = f"{path} is another version than that of the stored results (SHA-256 {digest}...)"
+        warnings.warn(text, DataWarning, stacklevel=3)
 
 
 def soundfont_digests(soundfonts: Sequence[Path], expected: str) -> list[str]:

@@ -17,6 +17,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,8 +27,7 @@ from mer import rendering
 from mer.audio import resample, waveform
 from mer.clips import Clip, Corpus
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
-from mer.features.cache import content_digest, source_of
-from mer.files import atomic_path
+from mer.features.cache import content_digest, source_of, stored_file
 from mer.paths import cache_folder
 from mer.rendering import SOUNDFONTS, find_soundfont, render_midi
 
@@ -43,10 +43,28 @@ TRAINING_SOUNDFONTS = ("TimGM6mb", "MuseScore General")
 """Those that training on varied sound draws from; the other one is for tests alone."""
 
 _OPUS_RATE = 24_000
-_KBITS: Mapping[Codec, tuple[float, float]] = {"Opus": (6.0, 256.0), "MP3": (8.0, 160.0)}
+_KBITS: Mapping[Codec, tuple[float, float]] = {"Opus": (6.0, 256.0), "MP3": (16.0, 160.0)}
 """Range of libsndfile for one channel (MP3: at `SAMPLE_RATE`)."""
 
+_LOWEST_KBITS: Mapping[Codec, float] = {"Opus": 6.0, "MP3": 8.0}
+"""What its highest level of compression stands for."""
+
 _EQ_CENTRES = 62.5 * 2.0 ** np.arange(8)
+
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "reverb": (0.0, 1.0),
+    "room": (0.0, 1.0),
+    "reverberation_seconds": (0.0, 30.0),
+    "reverberation_db": (-100.0, 40.0),
+    "lowpass_hz": (0.0, SAMPLE_RATE / 2 - 1),
+    "gain_db": (-60.0, 60.0),
+    "noise_db": (-140.0, 0.0),
+}
+"""Of numbers that describe a sound."""
+
+_SOFT = 2.0**-7
+"""Below this peak, 16 bits would be heard as noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,24 +115,28 @@ class Variant:
             raise ParameterError(
                 f"soundfont is {self.soundfont!r}; expected one of {', '.join(SOUNDFONTS)}"
             )
-        if self.equaliser_db and len(self.equaliser_db) != len(_EQ_CENTRES):
+        if self.codec is not None and self.codec not in _KBITS:
+            raise ParameterError(f"codec is {self.codec!r}; expected one of {', '.join(_KBITS)}")
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if name != "noise_db" or value is not None:
+                object.__setattr__(self, name, _number(name, value, low, high))
+        gains = tuple(_number("equaliser_db", value, -60, 60) for value in self.equaliser_db)
+        if gains and len(gains) != len(_EQ_CENTRES):
             raise ParameterError(
-                f"equaliser_db has {len(self.equaliser_db)} values; expected {len(_EQ_CENTRES)}"
+                f"equaliser_db has {len(gains)} values; expected {len(_EQ_CENTRES)}"
             )
-        if not 0 <= self.lowpass_hz < SAMPLE_RATE / 2:
-            raise ParameterError(
-                f"lowpass_hz is {self.lowpass_hz}; expected 0 to below {SAMPLE_RATE / 2:g}"
-            )
-        if self.reverberation_seconds < 0:
-            raise ParameterError(
-                f"reverberation_seconds is {self.reverberation_seconds}; expected 0 or more"
-            )
-        if self.codec is not None:
-            low, high = _KBITS[self.codec]
-            if not low <= self.kbits <= high:
+        object.__setattr__(self, "equaliser_db", gains)
+        for name, lowest in (("reverberation_seconds", 0.01), ("lowpass_hz", 20.0)):
+            if 0 < getattr(self, name) < lowest:
                 raise ParameterError(
-                    f"kbits is {self.kbits}; {self.codec} takes {low:g} to {high:g}"
+                    f"{name} is {getattr(self, name)}; expected 0 for none, or {lowest:g} or more"
                 )
+        if self.codec is not None:
+            object.__setattr__(self, "kbits", _number("kbits", self.kbits, *_KBITS[self.codec]))
+        if isinstance(self.seed, bool) or not isinstance(self.seed, Integral) or self.seed < 0:
+            raise ParameterError(f"seed is {self.seed!r}; expected a whole number from 0")
+        object.__setattr__(self, "seed", int(self.seed))
 
     @property
     def lacks(self) -> str:
@@ -143,7 +165,7 @@ class Variant:
             return self.applied(waveform(clip, SAMPLE_RATE))
         sound = replace(rendering.DRY, reverb=self.reverb, room=self.room)
         path = find_soundfont(self.soundfont)
-        played = render_midi(source_of(clip, "midi"), SAMPLE_RATE, soundfont=path, sound=sound)
+        played = render_midi(_source(clip, self), SAMPLE_RATE, soundfont=path, sound=sound)
         return self.applied(played)
 
     def applied(self, samples: np.ndarray) -> np.ndarray:
@@ -163,6 +185,12 @@ class Variant:
             found = found + rng.normal(scale=10 ** (self.noise_db / 20), size=len(found))
         found = found.astype(np.float32)
         return found if self.codec is None else _coded(found, self.codec, self.kbits)
+
+
+def _number(name: str, value: Any, low: float, high: float) -> float:
+    if isinstance(value, Real) and not isinstance(value, bool) and low <= float(value) <= high:
+        return float(value)
+    raise ParameterError(f"{name} is {value!r}; expected a number from {low:g} to {high:g}")
 
 
 def has_codec(codec: Codec) -> bool:
@@ -202,7 +230,7 @@ def _coded(samples: np.ndarray, codec: Codec, kbits: float) -> np.ndarray:
         raise MissingDataError(f"libsndfile of this machine cannot write {codec}")
     kind, subtype = _format(codec)
     rate = _OPUS_RATE if codec == "Opus" else SAMPLE_RATE
-    low, high = _KBITS[codec]
+    low, high = _LOWEST_KBITS[codec], _KBITS[codec][1]
     file = io.BytesIO()
     soundfile.write(
         file,
@@ -232,7 +260,8 @@ SOUNDS: Mapping[str, Variant] = {
     "MuseScore General": Variant(soundfont="MuseScore General"),
     "FluidR3": Variant(soundfont="FluidR3"),
 }
-"""What the chapter on sounds tests; the first is the sound of training."""
+"""What the chapter on sounds tests; the first is the sound of training. Those with a soundfont need
+MIDI files, which a recording of one's own lacks."""
 
 
 def random_variant(rng: np.random.Generator, soundfont: str | None = None) -> Variant:
@@ -273,11 +302,12 @@ def training_variant(clip: Clip, copy: int) -> Variant:
 def sound_file(clip: Clip, variant: Variant) -> Path:
     """An audio file of the clip in that sound, in the cache; errors as `Variant.samples`.
 
-    It is 16-bit FLAC, or WAV of floating-point numbers where samples are beyond full scale.
+    It is 16-bit FLAC, or WAV of floating-point numbers where samples are very soft or beyond full
+    scale. A damaged one is made again.
     """
     import soundfile
 
-    source = source_of(clip, "midi" if variant.soundfont else "audio")
+    source = _source(clip, variant)
     facts: dict[str, Any] = {
         "variant": asdict(variant),
         "source": content_digest(source),
@@ -286,23 +316,35 @@ def sound_file(clip: Clip, variant: Variant) -> Path:
     if variant.soundfont:
         facts["soundfont"] = content_digest(find_soundfont(variant.soundfont))
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    path = cache_folder() / "sounds" / digest[:2] / f"{digest[:32]}.audio"
-    if path.is_file():
-        return path
-    samples = variant.samples(clip)
-    if not np.abs(samples).max(initial=0) > 0:
-        raise InvalidDataError(
-            f"clip {clip.id!r} is silent in this sound; expected a soundfont with a piano"
+
+    def make() -> bytes:
+        samples = variant.samples(clip)
+        peak = np.abs(samples).max(initial=0)
+        if not peak > 0:
+            raise InvalidDataError(
+                f"clip {clip.id!r} ({source}) is silent "
+                + (
+                    f"when soundfont {variant.soundfont} plays it; expected notes, and a soundfont "
+                    "with their instruments"
+                    if variant.soundfont
+                    else "in this sound; expected a recording that is not"
+                )
+            )
+        whole = {"format": "FLAC", "subtype": "PCM_16"}
+        kind = whole if _SOFT <= peak <= 1 else {"format": "WAV", "subtype": "FLOAT"}
+        file = io.BytesIO()
+        soundfile.write(file, samples, SAMPLE_RATE, **kind)
+        return file.getvalue()
+
+    return stored_file(cache_folder() / "sounds" / digest[:2], digest[:32], ".audio", make)
+
+
+def _source(clip: Clip, variant: Variant) -> Path:
+    if variant.soundfont and clip.midi is None:
+        raise MissingDataError(
+            f"clip {clip.id!r} has no MIDI file, which soundfont {variant.soundfont} would play"
         )
-    is_loud = np.abs(samples).max() > 1
-    kind = (
-        {"format": "WAV", "subtype": "FLOAT"}
-        if is_loud
-        else {"format": "FLAC", "subtype": "PCM_16"}
-    )
-    with atomic_path(path) as temporary:
-        soundfile.write(temporary, samples, SAMPLE_RATE, **kind)
-    return path
+    return source_of(clip, "midi" if variant.soundfont else "audio")
 
 
 def in_sound(corpus: Corpus, variant: Variant) -> Corpus:
@@ -330,6 +372,8 @@ def with_varied_copies(corpus: Corpus, copies: int) -> Corpus:
     Corpus
         Of (1 + copies) times as many clips, whose ids tell the copies.
     """
+    if isinstance(copies, bool) or not isinstance(copies, Integral) or copies < 0:
+        raise ParameterError(f"copies is {copies!r}; expected a whole number from 0")
     if not copies:
         return corpus
     clips = list(corpus)

@@ -15,7 +15,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from mer.clips import Clip, Corpus
-from mer.errors import MissingDataError
+from mer.errors import MissingDataError, ParameterError
 from mer.study import players, plots
 
 NAN = float("nan")
@@ -370,6 +370,27 @@ def test_sound_is_as_long_and_as_loud_as_its_samples() -> None:
     assert found == rate
     assert len(samples) / rate == pytest.approx(1.0, abs=0.15)
     assert np.abs(samples).max() == pytest.approx(0.25, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "message"),
+    [
+        (np.array([0.1, np.nan]), 16000, "a: expected finite samples of shape"),
+        (np.zeros((4, 2)), 16000, "a: expected finite samples of shape"),
+        (np.zeros(4), 7000, "a: sample_rate is 7000; MP3 takes one of 8000,"),
+    ],
+)
+def test_what_cannot_be_played(samples: np.ndarray, rate: int, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        players.sound(samples, rate, "a")
+
+
+def test_figures_are_described() -> None:
+    frame = pd.DataFrame({"system": ["a$", "b"], "mean": [0.7, 0.5], "low": 0.4, "high": 0.8})
+    figure = plots.forest(frame, "system", xlabel="Accuracy", names={"b": "Beta"})
+    assert plots.description(figure) == "Accuracy. highest a$ (.700), lowest Beta (.500)."
+    nothing = plots.forest(frame.assign(mean=np.nan), "system", xlabel="Accuracy")
+    assert plots.description(nothing) == "Accuracy. Nothing to show."
 
 
 def test_nothing_to_show() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +17,16 @@ import soundfile
 from mer import rendering, sounds
 from mer.clips import Clip, Corpus
 from mer.corpora import load
-from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.errors import DataWarning, InvalidDataError, MissingDataError, ParameterError
 from mer.features import spectral
 from mer.features.descriptors import acoustic_descriptors, robust_descriptors
-from mer.papers import robustness
+from mer.papers import emopia, robustness
 from mer.papers.emopia.systems import SpectrogramNetwork
 from mer.papers.zhao2023.systems import relative_mfcc_25
 from mer.papers.zhu2023 import systems as zhu2023
 from mer.papers.zhu2023.systems import SymbolicAcoustic
 from mer.sounds import SAMPLE_RATE, SOUNDS, Variant
+from mer.study import plots
 from mer.study.settings import Settings
 from mer.study.specs import plan
 from mer.study.study import Study
@@ -33,6 +36,7 @@ from mer.systems.clip_descriptors import pitch_class_shares, robust, symbolic
 from mer.systems.transcribed import relative_descriptors, transcribed
 from mer.tasks import get_task
 
+NAN = float("nan")
 SECONDS = 2.0
 SMALL: dict[str, Any] = {"channels": 2, "window": 16, "epochs": 2}
 
@@ -121,14 +125,37 @@ class TestVariants:
         [
             ({"soundfont": "Salamander"}, "soundfont is 'Salamander'; expected one of TimGM6mb"),
             ({"equaliser_db": (1.0,)}, "equaliser_db has 1 values; expected 8"),
-            ({"lowpass_hz": 11025.0}, "lowpass_hz is 11025.0; expected 0 to below 11025"),
-            ({"codec": "Opus", "kbits": 2.0}, "kbits is 2.0; Opus takes 6 to 256"),
-            ({"reverberation_seconds": -1.0}, "reverberation_seconds is -1.0; expected 0 or"),
+            ({"lowpass_hz": 11025.0}, "lowpass_hz is 11025.0; expected a number from 0 to 11024"),
+            ({"codec": "Opus", "kbits": 2.0}, "kbits is 2.0; expected a number from 6 to 256"),
+            ({"reverberation_seconds": -1.0}, "reverberation_seconds is -1.0; expected a number"),
+            (
+                {"reverberation_seconds": 1e-6},
+                "seconds is 1e-06; expected 0 for none",
+            ),
+            ({"lowpass_hz": 1e-6}, "lowpass_hz is 1e-06; expected 0 for none, or 20 or more"),
+            ({"gain_db": NAN}, "gain_db is nan; expected a number from -60 to 60"),
+            ({"gain_db": 400.0}, "gain_db is 400.0; expected a number"),
+            ({"gain_db": "3"}, "gain_db is '3'; expected a number"),
+            ({"gain_db": None}, "gain_db is None; expected a number"),
+            ({"noise_db": 60.0}, "noise_db is 60.0; expected a number from -140 to 0"),
+            ({"equaliser_db": (1000.0,) * 8}, "equaliser_db is 1000.0; expected a number"),
+            ({"reverb": 7.0}, "reverb is 7.0; expected a number from 0 to 1"),
+            ({"codec": "AAC"}, "codec is 'AAC'; expected one of Opus, MP3"),
+            ({"codec": "MP3", "kbits": 8.0}, "kbits is 8.0; expected a number from 16 to 160"),
+            ({"seed": -1}, "seed is -1; expected a whole number from 0"),
         ],
     )
     def test_wrong_values(self, options: dict[str, Any], message: str) -> None:
         with pytest.raises(ParameterError, match=message):
             Variant(**options)
+
+    def test_numbers_of_numpy_are_those_of_python(self) -> None:
+        given = {"gain_db": np.float32(3), "equaliser_db": np.ones(8), "seed": np.int64(3)}
+        found: Any = Variant(**given)  # type: ignore[arg-type]
+        assert found == Variant(gain_db=3.0, equaliser_db=(1.0,) * 8, seed=3)
+        assert [type(v) for v in (found.gain_db, found.equaliser_db[0], found.seed)] == [
+            *(float, float, int)
+        ]
 
     def test_random_ones_are_valid_and_finite(self) -> None:
         found = [sounds.random_variant(np.random.default_rng(seed)) for seed in range(60)]
@@ -167,8 +194,27 @@ class TestSoundfonts:
 
     def test_silent_one(self, corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Variant, "samples", lambda self, clip: np.zeros(100, np.float32))
-        with pytest.raises(InvalidDataError, match="is silent in this sound; expected a soundfont"):
+        with pytest.raises(InvalidDataError, match="silent in this sound; expected a recording"):
             sounds.sound_file(corpus[0], Variant(gain_db=-3.5))
+        message = "silent when soundfont TimGM6mb plays it; expected notes"
+        with pytest.raises(InvalidDataError, match=message):
+            sounds.sound_file(corpus[0], Variant(soundfont="TimGM6mb"))
+
+    def test_unknown_one(self) -> None:
+        with pytest.raises(ParameterError, match="soundfont is 'x'; expected one of TimGM6mb"):
+            rendering.find_soundfont("x")
+
+    def test_another_version_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "FluidR3_GM.sf2").write_bytes(b"another")
+        monkeypatch.setattr(rendering, "_FOLDERS", (str(tmp_path),))
+        with pytest.warns(DataWarning, match="another version than that of the stored results"):
+            rendering.find_soundfont("FluidR3")
+
+    def test_a_recording_has_no_notes_to_play(self, corpus: Corpus) -> None:
+        clip = replace(corpus[0], midi=None)
+        message = "has no MIDI file, which soundfont TimGM6mb would play"
+        with pytest.raises(MissingDataError, match=message):
+            sounds.sound_file(clip, SOUNDS["reverb"])
 
     def test_played_by_the_soundfont_of_training_it_is_as_rendered(self, corpus: Corpus) -> None:
         clip = replace(corpus[0], audio=None)
@@ -210,19 +256,40 @@ class TestCorpora:
         assert robustness.UNSEEN not in names
         assert sounds.training_variant(recorded, 0).soundfont is None
 
-    def test_a_full_disk_leaves_no_half_file(
-        self, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def full(path: Path, *given: Any, **options: Any) -> None:
-            Path(path).write_bytes(b"half")
-            raise OSError(28, "No space left on device")
-
+    def test_a_full_disk_leaves_no_half_file(self, corpus: Corpus) -> None:
         variant = Variant(gain_db=-7.25)
-        with monkeypatch.context() as patched:
-            patched.setattr(soundfile, "write", full)
-            with pytest.raises(OSError, match="No space left"):
-                sounds.sound_file(corpus[1], variant)
-        assert soundfile.info(sounds.sound_file(corpus[1], variant)).frames > 0
+        whole = len(variant.samples(corpus[1]))
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            for limit in (1_000, 7_400):
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+                with pytest.raises(OSError, match="File too large"):
+                    sounds.sound_file(corpus[1], variant)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, ignored)
+        assert soundfile.info(sounds.sound_file(corpus[1], variant)).frames == whole
+
+    @pytest.mark.parametrize("damage", [b"", b"half", b"fLaC" + bytes(100)])
+    def test_a_damaged_file_is_made_again(self, corpus: Corpus, damage: bytes) -> None:
+        variant = Variant(gain_db=-7.5)
+        path = sounds.sound_file(corpus[1], variant)
+        content = path.read_bytes()
+        path.write_bytes(damage)
+        assert sounds.sound_file(corpus[1], variant) == path
+        assert path.read_bytes() == content
+
+    def test_soft_sound_keeps_its_precision(self, corpus: Corpus) -> None:
+        variant = Variant(gain_db=-60.0)
+        expected = variant.samples(corpus[1])
+        found = soundfile.read(sounds.sound_file(corpus[1], variant), dtype="float32")[0]
+        np.testing.assert_array_equal(found, expected)
+
+    def test_copies_that_are_no_number(self, corpus: Corpus) -> None:
+        for copies in (-1, 1.5, "2"):
+            with pytest.raises(ParameterError, match=f"copies is {copies!r}; expected a whole"):
+                sounds.with_varied_copies(corpus, copies)  # type: ignore[arg-type]
 
     def test_transcriptions_take_the_place_of_notes(
         self, corpus: Corpus, perfect_transcriber: None
@@ -234,6 +301,13 @@ class TestCorpora:
             assert clip.midi is not None
             assert stat.S_ISREG(clip.midi.stat().st_mode)
             assert clip.audio == given.audio
+            content = clip.midi.read_bytes()
+            clip.midi.write_bytes(content[:20])
+        again = transcribed(few)
+        assert [clip.midi for clip in again] == [clip.midi for clip in found]
+        assert len(content) > 20
+        assert again[1].midi is not None
+        assert again[1].midi.read_bytes() == content
 
 
 class TestRobustDescriptors:
@@ -345,6 +419,10 @@ class TestSystems:
                 lambda: DescriptorClassifier(features=(symbolic,), sound_copies=1),
                 r"features are of MIDI alone \(symbolic\)",
             ),
+            (
+                lambda: replace(emopia.SYMBOLIC["LSTM-Attn + REMI"], sound_copies=1),  # type: ignore[call-arg]
+                "sound_copies is 1, but this system reads notes alone",
+            ),
             (lambda: SpectrogramNetwork(sound_copies=-1), "sound_copies is -1; expected 0 or more"),
             (lambda: PitchClassClassifier(by_collection=True), "by_collection is no option of P"),
         ],
@@ -402,7 +480,7 @@ class TestSystems:
         other = replace(fitted, system=replace(system, features=(scaled,)))
         found, known = (f.predict(corpus).drop(columns="id") for f in (other, fitted))
         np.testing.assert_allclose(found, known)
-        with pytest.raises(ParameterError, match="found 19 clips; answers by collection take 20"):
+        with pytest.raises(ParameterError, match="by_collection takes 20 clips or more; found 19"):
             fitted.predict(corpus.select(corpus.ids[:19]))
 
 
@@ -441,14 +519,43 @@ class TestPage:
         assert found.loc["Audio-SVM", "worst"] == "FluidR3"
         text = robustness.summary(scored)
         assert "Audio-SVM .750 to .250 (FluidR3)" in text
-        assert "both in a soundfont that is in no training behind them and through every" in text
-        assert text.splitlines()[2].endswith("codec: Robust-SVM, varied sound.")
+        line = "these lose at most .05 in a soundfont that is in no training behind them: "
+        assert f"{line}Robust-SVM, varied sound." in text
+        assert "codec" not in text
+        worse = scored.assign(difference=-0.4)
+        assert f"{line}none, by cross-validation" in robustness.summary(scored, worse)
         assert (
             "Varied sound changes Robust-SVM by +.000 in the sound of training and from .500 to"
             in text
         )
         assert "were not run in other sounds" in robustness.worth(scored)
         assert robustness.summary(scored.iloc[:0]) == "No system was run in other sounds."
+
+    def test_clips_are_paired_by_name(self) -> None:
+        home = self.ANSWERS["sound"].eq("as rendered")
+        turned = pd.concat([self.ANSWERS[home], self.ANSWERS[~home][::-1]])
+        columns = ["system", "sound"]
+        first, second = (
+            robustness.scores(given).sort_values(columns, ignore_index=True)
+            for given in (self.ANSWERS, turned)
+        )
+        pd.testing.assert_frame_equal(first, second)
+
+    def test_nothing_to_score(self) -> None:
+        empty = robustness.scores(self.ANSWERS.iloc[:0])
+        assert empty.empty
+        assert robustness.accuracy_table(empty).empty
+        assert "Nothing to show" in robustness.accuracy_figure(empty).axes[0].texts[0].get_text()
+        assert robustness.losses(empty).empty
+        assert robustness.difference_table(empty, ["Audio-SVM"]).empty
+
+    def test_heat_maps_are_described(self) -> None:
+        scored = robustness.scores(self.ANSWERS)
+        text = plots.description(robustness.accuracy_figure(scored))
+        assert text.startswith("Accuracy of systems in sounds. A row a system, a column a sound")
+        assert "FluidR3: .250 to .750" in text
+        shares = plots.description(robustness.commonest_figure(scored))
+        assert shares.startswith("Share of the commonest answer.")
 
     def test_tables(self) -> None:
         scored = robustness.scores(self.ANSWERS)

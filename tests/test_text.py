@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mer.errors import ParameterError
 from mer.evaluation.resampling import Difference
 from mer.study.text import MISSING, captioned, estimate, listing, markdown, number
 
@@ -98,6 +99,21 @@ def test_estimates_and_their_intervals_have_columns_of_their_own() -> None:
     ]
     assert re.findall(r'class="[^"]*inside" >([^<]*)<', html) == [".634"]
     assert re.findall(r'class="[^"]*best" >([^<]*)<', html) == [".9"]
+
+
+def test_only_two_numbers_are_an_interval() -> None:
+    table = pd.DataFrame({"a": ["12 [see Hung et al., 2021]", "2021 [1]"]})
+    assert "95 % interval" not in captioned(table, "t").to_html()
+    table = pd.DataFrame({"published": ["1,500"], "here": ["1,400 [1,078, 2,000]"]})
+    assert 'inside" >1,500<' in captioned(table, "t", inside={"published": "here"}).to_html()
+
+
+def test_names_of_columns_stand_once() -> None:
+    with pytest.raises(ParameterError, match="table 't' has a name twice"):
+        captioned(pd.DataFrame([[1, 2]], columns=["a", "a"]), "t")
+    with pytest.raises(ParameterError, match="table 't' has a name twice"):
+        captioned(pd.DataFrame({"a": [1, 2]}, index=["x", "x"]), "t", best=["a"])
+    assert captioned(pd.DataFrame({"a": [1, 2]}, index=["x", "x"]), "t").to_html().count(">x<") == 2
 
 
 def test_groups_of_columns_keep_their_intervals() -> None:

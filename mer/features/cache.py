@@ -26,11 +26,8 @@ def _digest(path: Path, modified_ns: int, size: int) -> str:
 
 def content_digest(path: Path) -> str:
     """SHA-256 of a file, read again only when its size or time of change differ."""
-    try:
-        status = path.stat()
-    except OSError:
-        require_file(path)
-        raise
+    require_file(path)
+    status = path.stat()
     return _digest(path, status.st_mtime_ns, status.st_size)
 
 
@@ -76,6 +73,35 @@ def stored_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
     with atomic_path(path) as temporary:
         write_sealed(temporary, buffer.getvalue())
     return array
+
+
+def stored_file(folder: Path, key: str, suffix: str, make: Callable[[], bytes]) -> Path:
+    """A file whose name ends with the digest of its content; made where there is none.
+
+    So one that is damaged is made again.
+
+    Parameters
+    ----------
+    folder : Path
+        In the cache.
+    key : str
+        Of what it is made from; the beginning of its name.
+    suffix : str
+    make : callable
+        Called without arguments; gives the content.
+    """
+    for path in folder.glob(f"{key}-*{suffix}"):
+        if path.is_file() and path.stem == _named(key, content_digest(path)):
+            return path
+    content = make()
+    path = folder / f"{_named(key, hashlib.sha256(content).hexdigest())}{suffix}"
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
+def _named(key: str, digest: str) -> str:
+    return f"{key}-{digest[:16]}"
 
 
 def source_of(clip: Clip, kind: Literal["audio", "midi"]) -> Path:

@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from mer.clips import Corpus, Fold
-from mer.errors import MissingDataError
+from mer.errors import MissingDataError, ParameterError
 from mer.evaluation.resampling import difference, group_bootstrap
 from mer.features import descriptors, spectral
 from mer.papers import emopia
@@ -130,6 +130,12 @@ OWN: Rows = NamedRows(
 """Descriptors without what other sounds change, level-normalised input, training on varied sound,
 descriptors of our transcription, and answers for the test clips as a collection."""
 
+KINDS: dict[str, Rows] = {
+    "Systems that hear sound": HEARING,
+    "Systems of notes": READING,
+    "Ours": OWN,
+}
+
 IN_CV = ("Audio-SVM", ROBUST, varied(ROBUST), TRANSCRIBED)
 CV_SOUNDS = (TRAINED_ON, UNHEARD, UNSEEN)
 """Rows and sounds in cross-validation, where differences are known best."""
@@ -145,6 +151,9 @@ def specs(study: Study) -> list[RunSpec]:
     few = study.profile.of_page("sound_robustness").get("systems", list(TABLE.all_rows))
     chosen = study.settings.systems or few
     rows = {name: system for name, system in TABLE.all_rows.items() if name in chosen}
+    if not rows:
+        known = "; ".join(TABLE.all_rows)
+        raise ParameterError(f"nothing to run: the systems of this page are: {known}")
     planned = _possible(study, study.specs(rows, tasks=["4Q"]))
     first = min((spec.seed for spec in planned), default=0)
     return [spec for spec in planned if spec.seed == first]
@@ -195,6 +204,7 @@ def predictions(study: Study, specs: Iterable[RunSpec], sounds: Sequence[str]) -
 def _answers(study: Study, specs: Sequence[RunSpec], sounds: Sequence[str]) -> pd.DataFrame:
     """Those of one system, from all its folds."""
     first = specs[0]
+    _check(sounds)
     runs = first.key if len(specs) == 1 else [spec.key for spec in specs]
     function = partial(answers_in_sounds, reads=first.system in READING)
 
@@ -206,7 +216,7 @@ def _answers(study: Study, specs: Sequence[RunSpec], sounds: Sequence[str]) -> p
     try:
         return _in_sounds(study, name, {"run": runs}, sounds, compute)
     except MissingDataError:
-        if study.settings.compute:
+        if study.settings.compute and not all(SOUNDS[sound].lacks for sound in sounds):
             raise
         return pd.DataFrame([], None, COLUMNS)
 
@@ -232,7 +242,15 @@ def _in_sounds(
             stored = table(names, None)
             return stored[stored["sound"].isin(sounds)]
     possible = [name for name in sounds if not SOUNDS[name].lacks]
+    if not possible:
+        raise MissingDataError(f"none of these sounds can be made here: {', '.join(sounds)}")
     return table(possible, partial(compute, possible) if study.settings.compute else None)
+
+
+def _check(sounds: Iterable[str]) -> None:
+    for name in sounds:
+        if name not in SOUNDS:
+            raise ParameterError(f"unknown sound {name!r}; the sounds are: {'; '.join(SOUNDS)}")
 
 
 def answers_in_sounds(
@@ -273,7 +291,7 @@ def scores(answers: pd.DataFrame) -> pd.DataFrame:
         name: part[part["sound"].eq(TRAINED_ON)] for name, part in answers.groupby("system")
     }
     for (system, sound), own in answers.groupby(["system", "sound"], sort=False):
-        home = at_home_of[str(system)]
+        home = at_home_of[str(system)].set_index("id").reindex(own["id"])
         right, at_home = (part["target"].eq(part["predicted"]).to_numpy() for part in (own, home))
         ends = group_bootstrap(right, own["group"])
         moved = difference(right[:, None], at_home[:, None], own["group"])
@@ -290,12 +308,20 @@ def scores(answers: pd.DataFrame) -> pd.DataFrame:
                 "difference_high": moved.high,
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(_SCORES))
+
+
+_SCORES = (
+    *("system", "sound", "accuracy", "low", "high", "commonest"),
+    *("difference", "difference_low", "difference_high"),
+)
 
 
 def accuracy_table(scored: pd.DataFrame) -> pd.DataFrame:
     """Accuracy, a row a system, a column a sound; missing where it was not run."""
     order = [name for name in TABLE.all_rows if name in set(scored["system"])]
+    if scored.empty:
+        return pd.DataFrame()
     wide = scored.set_index(["system", "sound"])["accuracy"].unstack()  # noqa: PD010
     return wide.reindex(index=order, columns=[s for s in SOUNDS if s in wide])
 
@@ -314,12 +340,20 @@ def accuracy_figure(scored: pd.DataFrame) -> Figure:
         label.set(ha="left", rotation_mode="anchor")
     own = sum(name not in OWN for name in table.index)
     axis.axhline(own, color="white", linewidth=4)
-    return figure
+    return plots.describe(figure, f"Accuracy of systems in sounds. {_ranges(table)}")
+
+
+def _ranges(table: pd.DataFrame) -> str:
+    """Lowest and highest value of each column, in words."""
+    parts = [f"{sound}: {number(v.min())} to {number(v.max())}" for sound, v in table.items()]
+    return f"A row a system, a column a sound; from the lowest to the highest: {'; '.join(parts)}."
 
 
 def commonest_figure(scored: pd.DataFrame) -> Figure:
     """Share of the commonest answer, drawn as in `accuracy_figure`."""
-    return accuracy_figure(scored.assign(accuracy=scored["commonest"]))
+    shares = scored.assign(accuracy=scored["commonest"])
+    text = f"Share of the commonest answer. {_ranges(accuracy_table(shares))}"
+    return plots.describe(accuracy_figure(shares), text)
 
 
 def missing_text(
@@ -343,6 +377,8 @@ def missing_text(
 
 def try_row(study: Study, rows: Rows, sounds: Sequence[str]) -> pd.DataFrame | None:
     """Accuracy of rows of one's own in each sound; None where nothing is computed."""
+    _check(sounds)
+    sounds = list(dict.fromkeys((TRAINED_ON, *sounds)))
     tried = study.try_rows(Table("", "Rows of your own", {}, tasks=("4Q",)), rows)
     if tried is None:
         return None
@@ -393,21 +429,33 @@ def losses(scored: pd.DataFrame) -> pd.DataFrame:
             "lowest": lowest["accuracy"],
             "commonest": lowest["commonest"],
         }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    columns = ["home", "unseen", "codecs", "worst", "lowest", "commonest"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
-def summary(scored: pd.DataFrame) -> str:
-    """What other sounds cost, in Markdown."""
+def summary(scored: pd.DataFrame, in_cv: pd.DataFrame | None = None) -> str:
+    """What other sounds cost, in Markdown.
+
+    Parameters
+    ----------
+    scored : DataFrame
+        Of `scores`, on the official split.
+    in_cv : DataFrame, optional
+        The same in cross-validation: where a row is there, its loss in the unseen soundfont counts,
+        since it has more clips.
+    """
     if scored.empty:
         return "No system was run in other sounds."
     found = losses(scored)
+    if in_cv is not None:
+        found["unseen"] = losses(in_cv)["unseen"].combine_first(found["unseen"])
     tables, own = (found[found.index.isin([*rows])] for rows in (HEARING, OWN))
     lines = []
     if len(tables):
         falls = tables[(tables["home"] - tables["lowest"]) > MARGIN]
         lines.append(
-            f"- Of the {len(tables)} systems of the tables that hear sound, {len(falls)} lose more "
-            f"than {number(MARGIN, 2)} in some sound: "
+            "- Systems of the tables that hear sound and lose more than "
+            f"{number(MARGIN, 2)} in some sound: {len(falls)} of {len(tables)}. "
             + ("; ".join(_fall(name, row) for name, row in falls.iterrows()) or "none")
             + "."
         )
@@ -418,13 +466,17 @@ def summary(scored: pd.DataFrame) -> str:
                 f"{number(_MOSTLY_ONE, percent=True)} of the clips in their worst sound: "
                 f"{'; '.join(map(markdown, one.index))}."
             )
-    kept = own[(own[["unseen", "codecs"]].min(axis=1) >= -MARGIN)]
-    if len(own):
-        heard = own["unseen"].notna().all()
-        new = "both in a soundfont that is in no training behind them and " if heard else ""
+    kinds = {
+        "unseen": "in a soundfont that is in no training behind them",
+        "codecs": "through every codec",
+    }
+    run = {kind: words for kind, words in kinds.items() if own[kind].notna().any()}
+    if run:
+        kept = own[(own[[*run]].min(axis=1, skipna=False) >= -MARGIN)]
         lines.append(
-            f"- Of ours, these lose at most {number(MARGIN, 2)} {new}through every codec: "
-            f"{'; '.join(map(markdown, kept.index)) or 'none'}."
+            f"- Of ours, these lose at most {number(MARGIN, 2)} {' and '.join(run.values())}: "
+            f"{'; '.join(map(markdown, kept.index)) or 'none'}"
+            + (", by cross-validation where it was run." if in_cv is not None else ".")
         )
     for name in (name for name in own.index if name.endswith(VARIED)):
         plain = name.removesuffix(f", {VARIED}")
@@ -471,7 +523,7 @@ def worth(scored: pd.DataFrame) -> str:
         text = "; ".join(told) if told else "its audio rows were not run in other sounds"
         fall = rows["home"].sub(rows["lowest"]).max() if told else 0.0
         if fall > MARGIN:
-            text += ". These accuracies are those of one synthesizer; they say little of recordings"
+            text += ". Accuracies that fall so are those of one synthesizer"
         lines.append(f"**{paper}**: {text}.")
     return "\n\n".join(lines)
 

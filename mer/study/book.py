@@ -55,7 +55,7 @@ NOTEBOOKS = (
 FRESH = "quick"
 """Profile of what the book shows beside the stored results: what this machine computed itself."""
 
-_GITHUB = r"https://github\.com/[\w.-]+/[\w.-]+"
+_GITHUB = r"https://github\.com/[A-Za-z0-9-]+/(?!\.+$)[A-Za-z0-9._-]+(?<!\.git)"
 
 PAGES_WITH_TABLES = (
     "leaderboard",
@@ -315,7 +315,7 @@ def _name_figures(cells: Sequence[Any]) -> None:
     """Give figures the text of their output for those who do not see them."""
     for cell in cells:
         outputs = [output.get("data", {}) for output in cell.get("outputs", ())]
-        texts = [d["text/plain"] for d in outputs if {"image/svg+xml", "image/png"} & {*d}]
+        texts = [d.get("text/plain", "") for d in outputs if {"image/svg+xml", "image/png"} & {*d}]
         if texts:
             cell.metadata.setdefault("mystnb", {})["image"] = {"alt": " ".join(texts)}
 

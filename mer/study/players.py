@@ -9,8 +9,11 @@ import numpy as np
 import soundfile
 from IPython.display import Audio
 
-from mer.audio import crop, waveform
+from mer.audio import waveform
 from mer.clips import Clip
+from mer.errors import ParameterError
+
+_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
 class Player(Audio):
@@ -29,9 +32,29 @@ def player(clip: Clip) -> Player:
 
 
 def sound(samples: np.ndarray, sample_rate: int, name: str, *, seconds: float = 10.0) -> Player:
-    """A player of the beginning of samples in [-1, 1], as loud as they are; MP3 knows the rate."""
+    """A player of the beginning of samples in [-1, 1], as loud as they are.
+
+    Parameters
+    ----------
+    samples : np.ndarray, shape (n_samples,)
+    sample_rate : int
+        In Hz, one that MP3 knows.
+    name : str
+    seconds : float
+        How much is played at most.
+
+    Raises
+    ------
+    ParameterError
+        If the samples are not finite numbers of one channel, or MP3 does not know the rate.
+    """
+    if np.ndim(samples) != 1 or not np.isfinite(samples).all():
+        raise ParameterError(f"{name}: expected finite samples of shape (n_samples,) to play")
+    if sample_rate not in _RATES:
+        known = ", ".join(map(str, _RATES))
+        raise ParameterError(f"{name}: sample_rate is {sample_rate}; MP3 takes one of {known}")
     # The loudness of clips differs on purpose: their common gain stays as it is.
-    played = crop(samples, int(seconds * sample_rate))
+    played = np.clip(samples[: int(seconds * sample_rate)], -1, 1)
     fade = np.minimum(1.0, np.arange(played.size)[::-1] / (0.05 * sample_rate))
     buffer = io.BytesIO()
     soundfile.write(buffer, played * fade, sample_rate, format="MP3")

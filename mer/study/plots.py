@@ -117,14 +117,18 @@ def _show_as_svg() -> None:
     shell = get_ipython()
     if shell is None or shell.display_formatter is None:
         return
+    mpl.get_backend()  # that of notebooks sets formats of its own when it is first asked for
     formatters = shell.display_formatter.formatters
 
-    def svg(figure: Figure) -> str | None:
+    def svg(figure: Figure) -> Any:
         drawn = str(print_figure(figure, fmt="svg"))
-        return drawn if len(drawn) <= _LARGEST_SVG else None
+        return (drawn, {"alt": description(figure)}) if len(drawn) <= _LARGEST_SVG else None
 
-    def png(figure: Figure) -> bytes | None:
-        return None if svg(figure) else _small(print_figure(figure, fmt="png", dpi=_DPI))
+    def png(figure: Figure) -> Any:
+        if svg(figure):
+            return None
+        drawn = _small(print_figure(figure, fmt="png", dpi=_DPI))
+        return drawn, {"alt": description(figure)}
 
     formatters["image/svg+xml"].for_type(Figure, svg)
     formatters["image/png"].for_type(Figure, png)
@@ -149,7 +153,7 @@ def description(figure: Figure) -> str:
         names = [name for label in labels if re.search("[A-Za-z]", name := label.get_text())]
         about += [f"of {', '.join(dict.fromkeys(names))}"] if names else []
         parts.append(", ".join(filter(None, about)))
-    return f"Plot: {'; '.join(dict.fromkeys(filter(None, parts)))}"
+    return f"Plot: {'; '.join(dict.fromkeys(filter(None, parts)))}".replace("\\$", "$")
 
 
 def describe(figure: Figure, text: str) -> Figure:
@@ -339,12 +343,13 @@ def _extremes(grid: _Grid, y: str, x: str) -> str:
         known = rows.dropna(subset=x)
         if known.empty:
             continue
-        where = ", ".join(grid.names.get(value, str(value)) for value in panel if value is not None)
+        where = ", ".join(str(grid.names.get(v, v)) for v in panel if v is not None)
         values = known[x].to_numpy(float)
         high, low = (known.iloc[int(place)] for place in (values.argmax(), values.argmin()))
-        text = f"highest {high[y]} ({number(high[x])}), lowest {low[y]} ({number(low[x])})"
+        ends = [f"{grid.names.get(e[y], e[y])} ({number(e[x])})" for e in (high, low)]
+        text = f"highest {ends[0]}, lowest {ends[1]}"
         parts.append(f"{where}: {text}" if where else text)
-    return f"{grid.layout.get('xlabel', x)}. {'; '.join(parts)}."
+    return f"{grid.layout.get('xlabel', x)}. {'; '.join(parts) or 'Nothing to show'}."
 
 
 def _heights(categories: pd.Series, levels: Sequence[Any]) -> np.ndarray:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mer.errors import ParameterError
+
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
@@ -127,7 +129,15 @@ def captioned(
         Columns whose texts are HTML.
     filters : iterable of str
         Columns by whose values the book filters the rows.
+
+    Raises
+    ------
+    ParameterError
+        If columns have one name, or rows of which some are to be marked.
     """
+    marked = [*best, *(inside or {})]
+    if not frame.columns.is_unique or (marked and not frame.index.is_unique):
+        raise ParameterError(f"table {caption!r} has a name twice; expected each once")
     shown, intervals = _with_intervals(frame.map(_cell))
     values = shown.map(_first_number)
     marks = pd.DataFrame("", index=shown.index, columns=shown.columns)
@@ -163,7 +173,11 @@ def fold(summary: str, *parts: Styler) -> None:
 
 
 _INTERVAL = "95 % interval"
-_ESTIMATE = re.compile(r"([-+]?[\d,]*\.?\d+%?(?:\s±\s\S+)?) (\[.*\])")
+_NUMBER = r"[-+]?[\d,]*\.?\d+%?"
+_ENDS = re.compile(rf"\[({_NUMBER}),\s({_NUMBER})\]")
+_ESTIMATE = re.compile(rf"({_NUMBER}(?:\s±\s\S+)?) (\[{_NUMBER},\s{_NUMBER}\])")
+_MARK = "\x1f"
+"""Before the word for an interval in the name of its column."""
 
 
 def _with_intervals(text: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, Any]]:
@@ -175,7 +189,7 @@ def _with_intervals(text: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, Any]]:
             parts[column] = list(text[column])
             continue
         *group, own = column if isinstance(column, tuple) else (column,)
-        own = f"{own}\n{_INTERVAL}"
+        own = f"{own}{_MARK}{_INTERVAL}"
         intervals[column] = (*group, own) if group else own
         pairs = zip(found, text[column], strict=True)
         parts[column] = [match[1] if match else cell for match, cell in pairs]
@@ -188,10 +202,7 @@ def _with_intervals(text: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, Any]]:
 
 def _heading(label: Any) -> str:
     """Name of a column for reading."""
-    return html.escape(str(label).rpartition("\n")[2])
-
-
-_NUMBER = r"[-+]?[\d,]*\.?\d+%?"
+    return html.escape(str(label).rpartition(_MARK)[2])
 
 
 def _first_number(cell: str) -> float:
@@ -206,8 +217,8 @@ def _is_numeric(cells: pd.Series) -> bool:
 
 
 def _holds(interval: str, value: float) -> bool:
-    ends = [float(end) for end in re.findall(r"[-+]?[\d.]+", interval)]
-    return len(ends) == 2 and ends[0] <= value <= ends[1]
+    ends = _ENDS.fullmatch(interval)
+    return ends is not None and _first_number(ends[1]) <= value <= _first_number(ends[2])
 
 
 def _cell(value: Any) -> str:

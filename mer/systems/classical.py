@@ -40,6 +40,9 @@ from mer.systems.code import name_of, real_array
 
 _PITCH_CLASSES = 12
 _FEWEST_OF_COLLECTION = 20
+_LARGEST = 1e100
+"""Of a descriptor: squares of it must be finite."""
+
 _LOGISTIC_C = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _SVM_C = (0.3, 1.0, 3.0, 10.0, 30.0)
 
@@ -188,6 +191,11 @@ class Descriptors(System):
                         f"feature {name_of(feature)} gave {len(own)} numbers for clip {clip.id!r}, "
                         f"{len(first)} for {corpus[0].id!r}; expected as many for each clip"
                     )
+                if not np.abs(own).max(initial=0) < _LARGEST:
+                    raise ParameterError(
+                        f"feature {name_of(feature)} gave numbers for clip {clip.id!r} that are "
+                        f"not finite, or above {_LARGEST:g}"
+                    )
         return np.stack([np.concatenate(row) for row in rows])
 
 
@@ -297,7 +305,7 @@ def _as_training_clips(x: np.ndarray, pipeline: Any) -> np.ndarray:
     """Descriptors of a collection, moved to the means and deviations of the training clips."""
     if len(x) < _FEWEST_OF_COLLECTION:
         raise ParameterError(
-            f"found {len(x)} clips; answers by collection take {_FEWEST_OF_COLLECTION} or more"
+            f"by_collection takes {_FEWEST_OF_COLLECTION} clips or more; found {len(x)}"
         )
     own = StandardScaler().fit_transform(x)
     moved: np.ndarray = pipeline.named_steps["standardscaler"].inverse_transform(own)

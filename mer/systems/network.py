@@ -61,6 +61,14 @@ class WindowedNetwork(TrainingOptions, System):
     trains_on_silence: ClassVar[bool] = False
     """Whether clips without notes may be trained on."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sound_copies and self.inputs == "MIDI":
+            raise ParameterError(
+                f"sound_copies is {self.sound_copies}, but this system reads notes alone: another "
+                "sound does not change them"
+            )
+
     @property
     def lacks(self) -> str:
         """Soundfonts, where copies of the clips need them and they are not there."""

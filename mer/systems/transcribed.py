@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from mer.clips import Clip, Corpus
 from mer.features import descriptors
-from mer.features.cache import cached, content_digest, source_of
+from mer.features.cache import cached, content_digest, source_of, stored_file
 from mer.features.notes import relative_velocities
+from mer.files import temporary_folder
 from mer.paths import cache_folder
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems.clip_descriptors import FEATURE_REVISIONS, SAMPLE_RATE
@@ -63,9 +65,16 @@ def transcribed(corpus: Corpus) -> Corpus:
     clips = []
     for clip in corpus:
         digest = content_digest(source_of(clip, "audio"))
-        name = f"{digest[:32]}-r{_REVISIONS['transcriber']}.mid"
-        path = cache_folder() / "transcribed-midi" / digest[:2] / name
-        if not path.is_file():
-            write_midi(transcribed_notes(clip, sample_rate=SAMPLE_RATE), path)
+        folder = cache_folder() / "transcribed-midi" / digest[:2]
+        revisions = "-".join(f"r{number}" for number in _REVISIONS.values())
+        make = partial(_midi, clip)
+        path = stored_file(folder, f"{digest[:32]}-{revisions}", ".mid", make)
         clips.append(replace(clip, midi=path))
     return Corpus(corpus.name, clips, licence=corpus.licence, citation=corpus.citation)
+
+
+def _midi(clip: Clip) -> bytes:
+    with temporary_folder() as folder:
+        path = folder / "notes.mid"
+        write_midi(transcribed_notes(clip, sample_rate=SAMPLE_RATE), path)
+        return path.read_bytes()
