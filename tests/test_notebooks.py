@@ -166,6 +166,18 @@ def section(path: Path, heading: str) -> list[Any]:
     return cells[start : min((k for k in headings if k > start), default=None)]
 
 
+def test_figures_of_a_plain_kernel_are_described() -> None:
+    from nbclient import NotebookClient
+
+    cells = ("from mer.study import plots\nplots.style()", "plots.empty('all is well')")
+    notebook = nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_code_cell, cells)])
+    NotebookClient(notebook).execute()
+    (output,) = notebook.cells[1].outputs
+    assert set(output.data) == {"image/svg+xml", "text/plain"}
+    assert output.data["text/plain"] == "Nothing to show: all is well."
+    assert output.metadata["image/svg+xml"] == {"alt": "Nothing to show: all is well."}
+
+
 def figure_texts(cells: Iterable[Any]) -> list[str]:
     """What readers who do not see the figures of some cells get."""
     data = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]

@@ -41,7 +41,8 @@ document.addEventListener("DOMContentLoaded", () => {
     const values = [...new Set(column.data().toArray().map(kindOf))].sort();
     select.append(new Option("all", ""), ...values.map((value) => new Option(value)));
     select.addEventListener("change", () => {
-      column.search(select.value ? (cell) => kindOf(cell) === select.value : "").draw();
+      const isChosen = (text, row) => kindOf(row[column.index()]) === select.value;
+      column.search(select.value ? isChosen : "").draw();
     });
     label.append(`${name} `, select);
     return label;

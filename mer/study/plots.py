@@ -117,7 +117,7 @@ def _show_as_svg() -> None:
     shell = get_ipython()
     if shell is None or shell.display_formatter is None:
         return
-    mpl.get_backend()  # that of notebooks sets formats of its own when it is first asked for
+    plt.switch_backend(mpl.get_backend())  # as it is loaded, that of notebooks sets its formats
     formatters = shell.display_formatter.formatters
 
     def svg(figure: Figure) -> Any:
@@ -175,8 +175,9 @@ def empty(reason: str) -> Figure:
     """What stands where there is nothing to show."""
     figure, axes = panels(1, 1, 0.4)
     axes[0, 0].set_axis_off()
-    axes[0, 0].text(0.5, 0.5, f"Nothing to show: {reason}.", ha="center", va="center")
-    return figure
+    text = f"Nothing to show: {reason}."
+    axes[0, 0].text(0.5, 0.5, text, ha="center", va="center")
+    return describe(figure, text)
 
 
 def verbatim(name: Any) -> str:
