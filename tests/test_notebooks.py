@@ -102,6 +102,7 @@ def test_template_has_no_outputs(name: str) -> None:
     notebook = template(name)
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
+    assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert cell.outputs == []

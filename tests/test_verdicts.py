@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from mer.study.results import Results
 from mer.study.settings import Settings
 from mer.study.store import RunStore
 from mer.study.study import Study
-from mer.study.verdicts import _best_epoch, _failure, claim_table, standings
+from mer.study.verdicts import _best_epoch, _failure, claim_table, result_box, standings
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +131,22 @@ def test_claims_as_a_table(ablation: Results) -> None:
     assert several["differences"] == 6
     assert pd.isna(several["difference"])
     assert several["direction"] == "mixed (3 of 6)"
+
+
+def test_result_box(ablation: Results) -> None:
+    text = result_box(zhao2023.ABLATION_CLAIMS, ablation, own_models=True)
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    assert len(lines) == 1
+    n = ablation.predictions["id"].nunique()
+    assert lines[0].startswith(f"- **Official split, {n} clips of {ablation.study.corpus_name}.**")
+    best = ablation.scores[ablation.scores["task"] == "4Q"].set_index("system")["mean"]
+    expected = f"{best.max():.3f}".removeprefix("0")
+    assert re.search(rf"accuracy on four quadrants {expected} \[.*\({best.idxmax()}\)", lines[0])
+    judged = claim_table(zhao2023.ABLATION_CLAIMS, ablation, own_models=True)
+    counts = [int(n) for n in re.findall(r"(\d+) [a-z]", lines[0].split("Verdicts on")[1])]
+    assert sum(counts) == len(judged)
+    nothing = replace(ablation, specs=[])
+    assert "- Nothing was run." in result_box(zhao2023.ABLATION_CLAIMS, nothing)
 
 
 def test_claims_for_reading(ablation: Results) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,13 +21,13 @@ from mer.study.claims import (
     verdict,
 )
 from mer.study.model_card import network_counts
-from mer.study.results import Results
+from mer.study.results import TASK_TITLES, Results
 from mer.study.scores import DIMENSIONS, IMPLIED, OWN_MODEL, model_scores
 from mer.study.specs import RunSpec
 from mer.study.store import Run
 from mer.study.study import Study
 from mer.study.tables import KNOWN_ROWS
-from mer.study.text import captioned, number
+from mer.study.text import captioned, estimate, markdown, number
 from mer.systems.base import System
 
 COLUMNS = (
@@ -70,6 +70,40 @@ def verdicts(
     if table and len(judged):
         caption = "Differences behind the claims [95 % interval]"
         display(captioned(differences_text(judged), caption))
+
+
+def result_box(claims: Sequence[Claim], *results: Results, own_models: bool = False) -> str:
+    """What came out, in Markdown: a line a split with its best rows, and its verdicts.
+
+    Arguments are those of `verdicts`.
+    """
+    judged = claim_table(claims, *results, own_models=own_models)
+    kinds = judged["verdict"].str.replace(r" \(.*", "", regex=True)
+    lines = []
+    for part in results:
+        if part.scores.empty:
+            continue
+        counts = kinds[judged["place"] == part.place].value_counts().items()
+        told = ", ".join(f"{count} {kind}" for kind, count in counts)
+        n = number(part.predictions["id"].nunique())
+        place = f"{part.place[:1].upper()}{part.place[1:]}, {n} clips of {part.study.corpus_name}"
+        text = f"- **{markdown(place)}.** Best: {'; '.join(_best(part))}."
+        lines.append(text + (f" Verdicts on the claims: {told}." if told else ""))
+    inner = "\n".join(lines) or "- Nothing was run."
+    title = '<p class="admonition-title">Result</p>'
+    return f'<div class="admonition note">\n{title}\n\n{inner}\n\n</div>'
+
+
+def _best(results: Results) -> Iterator[str]:
+    """The best row of each task (or dimension of a regression), with its interval."""
+    table = results.scores
+    names = {"accuracy": "accuracy on", "r2": "R2 of"}
+    for (task, metric), rows in table.groupby(["task", "metric"], sort=False):
+        if metric in names:
+            best = rows.iloc[int(rows["mean"].argmax())]
+            value = estimate(best["mean"], best["low"], best["high"])
+            about = f"{names[str(metric)]} {TASK_TITLES[str(task)].lower()}"
+            yield f"{about} {value} ({markdown(best['system'])})"
 
 
 def with_published_size(results: Sequence[Results]) -> tuple[Results, ...]:
