@@ -387,7 +387,7 @@ class TestStoredStudy:
         execute(specs[:1], corpus, study.store)
         results = study.run(specs)
         assert results.missing == specs[1:]
-        assert results.missing_text == "- Song-lookup (split_cls: 4Q): **was not run**."
+        assert results.missing_text == "- Song-lookup (official split: 4Q): **was not run**."
 
     def test_nothing_left_to_run(self, study: Study) -> None:
         with pytest.raises(ParameterError, match="nothing to run: none of systems"):

@@ -258,9 +258,9 @@ class TestCurves:
 class TestHistory:
     def test_classification_has_losses_above_accuracies(self) -> None:
         row = {"train_loss": 1.0, "valid_loss": 1.2, "valid_accuracy": 0.5}
-        runs = [("LSTM, big", [row] * 3), ("ResNet", [row] * 5), ("ResNet", [row] * 4)]
+        runs = [("LSTM-Attn, a big one", [row] * 3), ("ResNet", [row] * 5), ("ResNet", [row] * 4)]
         figure = plots.history(runs)
-        assert titles(figure) == ["LSTM,\nbig", "ResNet", "", ""]
+        assert titles(figure) == ["LSTM-Attn, a big\none", "ResNet", "", ""]
         assert [axis.get_ylabel() for axis in figure.axes] == ["Loss", "", "Accuracy", ""]
         assert [len(axis.lines) for axis in figure.axes] == [2, 4, 1, 2]
         assert np.asarray(figure.axes[3].lines[0].get_xdata()).tolist() == [1, 2, 3, 4, 5]
@@ -277,7 +277,7 @@ class TestHistory:
     def test_regression_has_errors_in_one_unit(self) -> None:
         rows = [{"train_loss": 0.04, "valid_rmse": 0.3}] * 2
         figure = plots.history([(name, rows) for name in "abcdefg"])
-        assert [axis.axison for axis in figure.axes] == [True] * 7 + [False] * 3
+        assert [axis.axison for axis in figure.axes] == [True] * 7 + [False]
         assert lines(figure.axes[2])["training"][1].tolist() == pytest.approx([0.2, 0.2])
         assert lines(figure.axes[2])["validation"][1].tolist() == [0.3, 0.3]
         assert figure.axes[0].get_ylabel() == "RMSE"

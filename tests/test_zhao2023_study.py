@@ -178,7 +178,7 @@ class TestRuns:
         planned = own.specs(paper.LANGUAGE_MODELS, tasks=["4Q"])
         results = Results(own, planned, own._possible(planned), [paper.TABLE_II], "official split")
         assert results.missing_text == (
-            "- QM-MidiBERT (split_cls: 4Q): **was not run**; first train the encoder with "
+            "- QM-MidiBERT (official split: 4Q): **was not run**; first train the encoder with "
             "`mer train qm-midibert-small`."
         )
         systems = own.sized(paper.LANGUAGE_MODELS).values()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import cycle
 from typing import Any, Literal, TypedDict, Unpack
@@ -53,7 +54,10 @@ _LARGEST_SVG = 200_000
 _DPI = 200
 """Of that PNG: two dots for each pixel of a page."""
 
-_MOST_COLUMNS = 5
+_MOST_COLUMNS = 4
+_NARROW = 4
+"""Panels side by side, from which on a panel has room for few ticks and short titles."""
+_TICKS, _FEW_TICKS = 9, 3
 _HERTZ = (100, 500, 1000, 2000, 5000, 10000)
 
 
@@ -451,7 +455,8 @@ def curves(
         if frame[x].nunique() <= 8:
             axis.set_xticks(sorted(frame[x].unique()))
         elif frame[x].dtype.kind in "iu":
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+            most = _TICKS if grid.axes.shape[1] < _NARROW else _FEW_TICKS
+            axis.xaxis.set_major_locator(MaxNLocator(most, integer=True))
     return grid.finish(x, y, rows_as_labels=True)
 
 
@@ -478,7 +483,7 @@ def history(runs: Iterable[tuple[str, Sequence[Mapping[str, float]]]]) -> Figure
     root is drawn. Runs of systems that are no networks are left out.
     """
     frames = [
-        _measures(pd.DataFrame(rows)).assign(system=system.replace(", ", ",\n"), run=run)
+        _measures(pd.DataFrame(rows)).assign(system=textwrap.fill(system, 16), run=run)
         for run, (system, rows) in enumerate(runs)
         if rows and "train_loss" in rows[0]
     ]

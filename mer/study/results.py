@@ -139,7 +139,8 @@ class Results:
         lines = []
         for needed, places in reasons.items():
             names = [
-                f"{markdown(name)} ({split}: {', '.join(t)})" for (name, split), t in places.items()
+                f"{markdown(name)} ({self.place}: {', '.join(t)})"
+                for (name, _), t in places.items()
             ]
             what = f"- {'; '.join(names)}: **was not run**"
             lines.append(f"{what}; first {needed}." if needed else f"{what}.")
@@ -240,8 +241,16 @@ class Results:
             for t, n in table.groupby("task")["n"].max().items()
         }
         known = "published" if table["published"].notna().any() else None
+        chance = {task: 1 / len(TASKS[str(task)].classes) for task in titles}
         return plots.forest(
-            table, "system", published=known, column="task", names=titles, xlabel="Accuracy"
+            table,
+            "system",
+            published=known,
+            column="task",
+            names=titles,
+            vlines={"chance": chance},
+            sharex=True,
+            xlabel="Accuracy",
         )
 
     def confusions(self, rows: Sequence[str], task: str = "4Q") -> Figure:
