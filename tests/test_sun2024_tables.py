@@ -135,7 +135,7 @@ def test_what_is_not_stored_whole_is_not_shown(stored: Study) -> None:
     results = found["emotify"]
     assert {spec.system for spec in results.specs} == {"Constant"}
     assert {spec.system for spec in results.planned} == {*paper.TABLE_3.order}
-    assert "SSSL (cv10: A, V)" in results.missing_text
+    assert "SSSL (cross-validation: A, V)" in results.missing_text
     with pytest.raises(MissingDataError, match="none of 20 runs is stored"):
         paper.run_durations(results.study)
     assert paper.run_everywhere(stored, paper.run_durations) == {}

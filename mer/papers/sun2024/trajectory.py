@@ -56,7 +56,7 @@ class SongSegments:
 
     `segments` has a row a system, test clip and segment: system, id, group, segment (its number),
     start, end (seconds), label (class of the clip, counted from 1), true (that of the segment;
-    missing where nobody knows), answer (the system's for the whole clip), p_1 ... p_k.
+    missing where it is not known), answer (the system's for the whole clip), p_1 ... p_k.
     """
 
     study: Study
@@ -169,7 +169,7 @@ def song_table(songs: SongSegments) -> pd.DataFrame:
     """Agreement and changes along each song: one row a system and song.
 
     Columns system, id, group, segments (number), agree (share of them whose most probable class is
-    the song's label), right (share for which it is their own class; missing where nobody knows),
+    the song's label), right (share for which it is their own class; missing where it is not known),
     changes (of the most probable class from one segment to the next), true_changes (of the own
     class), correct (whether the song's answer is right).
     """
@@ -199,7 +199,7 @@ def _of_proposed(songs: SongSegments) -> pd.DataFrame:
 def typical_song(songs: SongSegments) -> str:
     """The song for which SSSL (or, if it was not run, all systems) is right as for the median song.
 
-    Right is the own class of a segment or, where nobody knows that, the class of the song. Of songs
+    Right is the own class of a segment or, where that is not known, the class of the song. Of songs
     that are equally near the median, the first.
     """
     own = _of_proposed(songs)
