@@ -320,15 +320,15 @@ def sound_file(clip: Clip, variant: Variant) -> Path:
     def make() -> bytes:
         samples = variant.samples(clip)
         peak = np.abs(samples).max(initial=0)
+        about = f"clip {clip.id!r} ({source})"
         if not peak > 0 and variant.soundfont:
             raise InvalidDataError(
-                f"clip {clip.id!r} ({source}) is silent when soundfont {variant.soundfont} plays it; "
-                "expected notes, and a soundfont with their instruments"
+                f"{about} is silent when soundfont {variant.soundfont} plays it; expected notes, "
+                "and a soundfont with their instruments"
             )
         if not peak > 0:
             raise InvalidDataError(
-                f"clip {clip.id!r} ({source}) is silent in this sound; expected a recording that is "
-                "not"
+                f"{about} is silent in this sound; expected a recording that is not"
             )
         whole = {"format": "FLAC", "subtype": "PCM_16"}
         kind = whole if _SOFT <= peak <= 1 else {"format": "WAV", "subtype": "FLOAT"}
