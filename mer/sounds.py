@@ -383,6 +383,11 @@ def with_varied_copies(corpus: Corpus, copies: int) -> Corpus:
     return Corpus(corpus.name, clips, licence=corpus.licence, citation=corpus.citation)
 
 
+def varied(train: Corpus, valid: Corpus, copies: int) -> tuple[Corpus, Corpus]:
+    """Training and validation clips with copies of each, see `with_varied_copies`."""
+    return with_varied_copies(train, copies), with_varied_copies(valid, copies)
+
+
 def _with_sounds(corpus: Corpus, variant_of: Callable[[Clip], Variant]) -> Corpus:
     clips = [replace(clip, audio=sound_file(clip, variant_of(clip))) for clip in corpus]
     return Corpus(corpus.name, clips, licence=corpus.licence, citation=corpus.citation)

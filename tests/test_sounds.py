@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from rows import fitted, row, small
 
 from mer import rendering, sounds
 from mer.clips import Clip, Corpus
@@ -403,6 +404,38 @@ class TestRelativeInputs:
 
 
 class TestSystems:
+    @pytest.mark.parametrize(
+        ("name", "task"), [("Segment inheritance", "A"), ("2-Stage", "A"), ("C2D-M", "VA")]
+    )
+    def test_networks_of_segments_and_sources_take_copies(
+        self,
+        name: str,
+        task: str,
+        corpus: Corpus,
+        one_soundfont: None,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        made: list[int] = []
+        make = sounds.with_varied_copies
+
+        def counted(given: Corpus, copies: int) -> Corpus:
+            found = make(given, copies)
+            made.append(len(found) // len(given))
+            return found
+
+        monkeypatch.setattr(sounds, "with_varied_copies", counted)
+        parts = (corpus.select(corpus.ids[:8]), corpus.select(corpus.ids[8:12]), corpus)
+        system = small(name, sound_copies=1)
+        answered = fitted(system, parts, task).predict(parts[1])
+        assert made == [2, 2]
+        assert list(answered["id"]) == parts[1].ids
+        other = fitted(small(name), parts, task).predict(parts[1])
+        assert not answered.drop(columns="id").equals(other.drop(columns="id"))
+
+    def test_true_stems_have_no_other_sound(self) -> None:
+        with pytest.raises(ParameterError, match="sound_copies is 1, but separator is 'true'"):
+            row("C2D-V", separator="true", sound_copies=1)
+
     def test_keys_of_stored_runs_stay(self) -> None:
         plain = DescriptorClassifier(features=(robust,))
         assert not {"sound_copies", "by_collection"} & {*plain.parameters}

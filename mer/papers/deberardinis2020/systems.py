@@ -31,8 +31,9 @@ from mer.models import emomucs
 from mer.models.emomucs import C1D, C2D, N_MELS, EmoMucs, FusionHead, Level, SourceModel
 from mer.paths import cache_folder
 from mer.rendering import REVISION as RENDERING_REVISION
-from mer.separation import MIX, separator_revision, source_waveform
-from mer.systems.base import Context, Feature, Fitted, System, dimension_frame
+from mer.separation import MIX, TRUE, separator_revision, source_waveform
+from mer.sounds import lacking_for_copies, varied
+from mer.systems.base import Context, Feature, Fitted, System, added, dimension_frame
 from mer.systems.clip_descriptors import (
     ACOUSTIC_REVISIONS,
     FEATURE_REVISIONS,
@@ -85,6 +86,9 @@ class SourceNetwork(TrainingOptions, System):
         In Hz. The paper does not give it; with 12 kHz its parameter counts come out.
     n_fft, hop_length : int
         In samples.
+    sound_copies : int
+        Of each clip, in random sounds, that the network is trained and validated on, too; each has
+        an excerpt and separated sources of its own. See `mer.sounds.with_varied_copies`.
     """
 
     inputs: ClassVar[str] = "audio"
@@ -103,13 +107,24 @@ class SourceNetwork(TrainingOptions, System):
     learning_rate: float = 0.005
     weight_decay: float = 0.0
     schedule: Schedule = "constant"
+    sound_copies: int = added(0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.sound_copies and self.separator == TRUE and self.sources != (MIX,):
+            raise ParameterError(
+                f"sound_copies is {self.sound_copies}, but separator is {TRUE!r}: the stems of "
+                "composed clips have no other sound; take a separator"
+            )
         if not self.sources or self.sources != tuple(s for s in _INPUTS if s in self.sources):
             raise ParameterError(
                 f"sources are {self.sources}; expected some of {_INPUTS}, each once, in this order"
             )
+
+    @property
+    def lacks(self) -> str:
+        """Soundfonts, where copies of the clips need them and they are not there."""
+        return lacking_for_copies(self.sound_copies)
 
     @property
     def stand_in(self) -> str:
@@ -207,6 +222,7 @@ class SourceNetwork(TrainingOptions, System):
 
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedRegressor:
         """Train the network from fresh parameters."""
+        train, valid = varied(train, valid, self.sound_copies)
         fitted = self._fit_whole(train, valid, context)
         if len(self.sources) == 1:
             fitted.key = source_model_key(self, train, valid, context)
@@ -337,10 +353,12 @@ class Fusion(SourceNetwork):
         shared = {f.name: getattr(self, f.name) for f in fields(SourceNetwork)}
         own = ("epochs", "patience", "batch_size", "learning_rate", "schedule")
         training = {name: getattr(self, f"source_{name}") for name in own}
-        return SourceNetwork(**{**shared, **training, "sources": (source,)})
+        # Its clips are those of the fusion, copies included
+        return SourceNetwork(**{**shared, **training, "sources": (source,), "sound_copies": 0})
 
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedRegressor:
         """Train the head, the head and then everything, or everything at once."""
+        train, valid = varied(train, valid, self.sound_copies)
         if self.training == "full":
             return self._fit_whole(train, valid, context)
         first = self._fit_head(train, valid, context)

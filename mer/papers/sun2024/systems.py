@@ -23,6 +23,7 @@ from mer.models import vgg
 from mer.models.multi_domain import Standardise
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.segments import LONGEST, frames_of, segment_times
+from mer.sounds import varied
 from mer.systems.base import Context, Feature, added, clip_feature, probabilities
 from mer.systems.classical import check_grid, class_values, select_classifier
 from mer.systems.network import FittedNetwork, WindowedNetwork, built
@@ -59,7 +60,8 @@ def training_options(context: Context) -> dict[str, Any]:
 class SegmentNetwork(SegmentOptions, WindowedNetwork):
     """A network that hears a clip segment by segment; subclasses say what learns from them.
 
-    Clips are cut to their first 30 s; nothing is padded.
+    Clips are cut to their first 30 s; nothing is padded. All `sound_copies` are trained and
+    validated on in each epoch.
 
     Attributes
     ----------
@@ -245,6 +247,7 @@ class SegmentClassifier(SelfLearningOptions, SegmentNetwork):
         InvalidDataError
             If the training clips have one class only, or a clip is shorter than a segment.
         """
+        train, valid = varied(train, valid, self.sound_copies)
         targets = (context.several_classes(train), context.task.targets(valid))
         items = self.items(train)
         supervised.seed_everything(context.seed)

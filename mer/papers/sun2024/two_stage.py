@@ -18,6 +18,7 @@ from mer.clips import Clip, Corpus
 from mer.models import two_stage
 from mer.models.two_stage import SegmentAutoencoder, SequenceClassifier
 from mer.papers.sun2024.systems import Parts, SegmentNetwork, Targets, training_options
+from mer.sounds import varied
 from mer.systems.base import Context, probabilities
 from mer.systems.network import FittedNetwork
 from mer.training import supervised, windows
@@ -124,6 +125,7 @@ class TwoStage(SegmentNetwork):
         InvalidDataError
             If a clip is shorter than a segment.
         """
+        train, valid = varied(train, valid, self.sound_copies)
         items = self.items(train)
         supervised.seed_everything(context.seed)
         network = self.network(context.n_classes, items[0])
