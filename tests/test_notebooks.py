@@ -389,7 +389,7 @@ def test_the_book_folds_code_but_for_what_readers_try() -> None:
     ]
     book._fold_code(cells)
     assert [cell.metadata["tags"] for cell in cells if cell.cell_type == "code"] == [
-        *(["parameters", "hide-input"], ["injected-parameters", "remove-cell"]),
+        *(["parameters", "hide-input"], ["injected-parameters", "hide-input"]),
         *(["remove-output", "hide-input"], ["hide-input"], [], ["hide-input"]),
     ]
 

@@ -8,11 +8,13 @@ document.addEventListener("DOMContentLoaded", () => {
   /* A number, an estimate with its deviation, or a dash where there is none. */
   const valueOf = (cell) => {
     const found = plain(cell).match(NUMBER);
-    return found ? parseFloat(found[0].replace(/[,%]/g, "")) : -Infinity;
+    return found ? parseFloat(found[0].replace(/[,%]/g, "")) : NaN;
   };
+  const lastBlank = (sign) => (a, b) =>
+    Number.isNaN(a) || Number.isNaN(b) ? Number.isNaN(a) - Number.isNaN(b) : sign * (a - b);
   DataTable.type("estimate", {
     detect: (cell) => isBlank(plain(cell)) || NUMBER.test(plain(cell)),
-    order: { pre: valueOf },
+    order: { pre: valueOf, asc: lastBlank(1), desc: lastBlank(-1) },
   });
 
   const scrolls = (table) => {
@@ -47,6 +49,12 @@ document.addEventListener("DOMContentLoaded", () => {
     label.append(`${name} `, select);
     return label;
   };
+
+  document.querySelectorAll("article .cell_output:has(img)").forEach((output) => {
+    output.tabIndex = 0;
+    output.setAttribute("role", "region");
+    output.setAttribute("aria-label", "Figure");
+  });
 
   const tables = document.querySelectorAll("article table.dataframe, article table.table");
   tables.forEach((table, index) => {

@@ -106,7 +106,7 @@ def _valence(landing: Landing) -> Iterator[str]:
         ),
         (
             "An SVM on all transpositions of pitch-class shares is better than Symbolic-only",
-            "The SVM, which knows neither rhythm nor register, minus Symbolic-only is",
+            "That SVM knows neither rhythm nor register. Minus Symbolic-only it is at",
         ),
     ):
         if difference := _difference(landing.claims, claim, _CV):
@@ -119,7 +119,7 @@ def _parts(landing: Landing) -> Iterator[str]:
         (
             "Attention between the domains is better than the mean of two branches",
             _CV,
-            "The attention of Zhu et al. between sound and notes minus the mean of two branches",
+            "In the model of Zhu et al., attention between domains minus the mean of branches",
         ),
         (
             "The symbolic branch is better on valence than the acoustic branch",

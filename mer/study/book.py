@@ -248,7 +248,9 @@ def _stage(source: Path) -> list[str]:
     fresh = _stage_notebooks(FRESH, source / FRESH)
     if fresh:
         chapters = [{"file": f"{FRESH}/{name}"} for name in fresh]
-        toc["parts"].append({"caption": f"This machine (profile {FRESH})", "chapters": chapters})
+        toc["parts"].append(
+            {"caption": f"Test runs, not results (profile {FRESH})", "chapters": chapters}
+        )
     path.write_text(yaml.safe_dump(toc, sort_keys=False), encoding="utf-8")
     return [toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])]
 
@@ -284,6 +286,9 @@ def _stage_notebooks(profile: str, target: Path) -> list[str]:
     return staged
 
 
+_RESULT = ">Result</p>"
+"""Title of the box of `mer.study.verdicts.result_box`."""
+
 _SYNTHETIC = """
 ```{{admonition}} Synthetic quick run
 :class: danger
@@ -301,6 +306,10 @@ def _mark_as_synthetic(notebook: Any, name: str) -> None:
     box = _SYNTHETIC.format(profile=FRESH, name=name)
     first.source = f"# [synthetic quick run] {title}\n{box}{rest}"
     notebook.metadata["nosearch"] = True
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
+        text = output.get("data", {}).get("text/markdown", "")
+        if _RESULT in text:
+            output["data"]["text/markdown"] = text.replace(_RESULT, ">Synthetic result</p>")
 
 
 def _link_pages(cells: Sequence[Any]) -> None:
@@ -329,9 +338,7 @@ def _fold_code(cells: Sequence[Any]) -> None:
         if cell.cell_type != "code":
             continue
         tags = cell.metadata.setdefault("tags", [])
-        if "injected-parameters" in tags:
-            tags.append("remove-cell")
-        elif not trying and "hide-input" not in tags:
+        if not trying and "hide-input" not in tags:
             tags.append("hide-input")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,8 @@ import pandas as pd
 
 from mer.study.admissibility import Standing
 from mer.study.claims import (
+    INCONCLUSIVE,
+    NO_VERDICT,
     Claim,
     differences_text,
     direction,
@@ -77,14 +79,15 @@ def result_box(claims: Sequence[Claim], *results: Results, own_models: bool = Fa
 
     Arguments are those of `verdicts`.
     """
-    judged = claim_table(claims, *results, own_models=own_models)
+    of_paper = [claim for claim in claims if claim.table]
+    judged = claim_table(of_paper, *results, own_models=own_models)
     kinds = judged["verdict"].str.replace(r" \(.*", "", regex=True)
     lines = []
     for part in results:
         if part.scores.empty:
             continue
-        counts = kinds[judged["place"] == part.place].value_counts().items()
-        told = ", ".join(f"{count} {kind}" for kind, count in counts)
+        own = judged["claim"].groupby(kinds[judged["place"] == part.place], sort=False)
+        told = "; ".join(f"{len(texts)} {kind}{_named(str(kind), texts)}" for kind, texts in own)
         n = number(part.predictions["id"].nunique())
         place = f"{part.place[:1].upper()}{part.place[1:]}, {n} clips of {part.study.corpus_name}"
         text = f"- **{markdown(place)}.** Best: {'; '.join(_best(part))}."
@@ -92,6 +95,12 @@ def result_box(claims: Sequence[Claim], *results: Results, own_models: bool = Fa
     inner = "\n".join(lines) or "- Nothing was run."
     title = '<p class="admonition-title">Result</p>'
     return f'<div class="admonition note">\n{title}\n\n{inner}\n\n</div>'
+
+
+def _named(kind: str, claims: Iterable[str]) -> str:
+    """The claims of a kind of verdict that says something."""
+    says_nothing = kind in (INCONCLUSIVE, NO_VERDICT) or kind.startswith("mixed")
+    return "" if says_nothing else f" (*{'*; *'.join(map(markdown, claims))}*)"
 
 
 def _best(results: Results) -> Iterator[str]:
