@@ -27,6 +27,7 @@ from mer.study.claims import (
     NOT_REPRODUCED,
     SUPPORTED,
     Claim,
+    kinds,
 )
 from mer.study.results import Results
 from mer.study.study import Study
@@ -147,12 +148,7 @@ def summary(claims: pd.DataFrame, study: Study) -> str:
 def tally(claims: pd.DataFrame) -> pd.DataFrame:
     """How many claims of each paper have each verdict; a question of ours is a paper of its own."""
     names = claims["paper"].where(claims["table"].notna(), OURS)
-    return pd.crosstab(names, kinds(claims)).rename_axis(index=None, columns=None)
-
-
-def kinds(claims: pd.DataFrame) -> pd.Series:
-    """Verdicts without what they are about: "mixed", "supported"."""
-    return claims["verdict"].str.replace(r" \(.*| as far.*", "", regex=True)
+    return pd.crosstab(names, kinds(claims["verdict"])).rename_axis(index=None, columns=None)
 
 
 def difference_figure(claims: pd.DataFrame) -> Figure | None:
@@ -179,7 +175,7 @@ def claim_list(claims: pd.DataFrame) -> Styler:
     single = [estimate(*values, signed=True) for values in ends]
     counts = rows["differences"].map("{} differences".format)
     links = zip(rows["page"], rows["claim"], strict=True)
-    marks = zip(kinds(rows), rows["verdict"], strict=True)
+    marks = zip(kinds(rows["verdict"]), rows["verdict"], strict=True)
     table = pd.DataFrame(
         {
             "Paper": rows["paper"].where(rows["table"].notna(), OURS),

@@ -10,6 +10,7 @@ from mer.papers.zhao2023 import tables as zhao2023
 from mer.papers.zhu2023 import tables as zhu2023
 from mer.study import plots
 from mer.study.admissibility import GRADES
+from mer.study.claims import kinds
 from mer.study.results import Results
 from mer.study.scores import OWN_MODEL, scores
 from mer.study.study import Study
@@ -145,8 +146,8 @@ class Landing:
     def tally(self) -> str:
         """How many claims have which verdict, in Markdown."""
         judged = self.claims[self.claims["table"].notna()]
-        kinds = judged["verdict"].str.replace(r" \(.*| as far.*", "", regex=True).value_counts()
-        text = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        counts = kinds(judged["verdict"]).value_counts()
+        text = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         best = judged["grade"].min()
         return (
             f"**Claims**: {judged['claim'].nunique()} claims of the papers with {len(judged)} "

@@ -30,9 +30,9 @@ def text(landing: Landing, regression: Results) -> str:
         Of valence and arousal as numbers, in nested cross-validation.
     """
     sections = {
-        "The split decides more than the model": _splits(landing),
-        "Descriptors are ahead of networks": _descriptors(landing),
-        "Networks lose on valence": _valence(landing),
+        "Splits and test clips": _splits(landing),
+        "Descriptors and networks": _descriptors(landing),
+        "Arousal and valence": _valence(landing),
         "Parts of the models": _parts(landing),
         "Separated sources": _sources(regression),
         "Segments": _segments(landing),
@@ -47,8 +47,8 @@ def _splits(landing: Landing) -> Iterator[str]:
     table = landing.official.scores.set_index(["task", "system"])["mean"]
     lookup, constant = (table["4Q", name] for name in ("Song-lookup", "Constant"))
     yield (
-        f"On the official split, which keeps songs together, the lookup has {number(lookup)}, as "
-        f"much as a constant answer ({number(constant)})."
+        f"On the official split, which keeps songs together, the lookup has {number(lookup)}, "
+        f"and a constant answer {number(constant)}."
     )
     yield landing.few()
     widths = [results.scores for results in (landing.official, landing.cv)]

@@ -306,15 +306,19 @@ def _mark_as_synthetic(notebook: Any, name: str) -> None:
     box = _SYNTHETIC.format(profile=FRESH, name=name)
     first.source = f"# [synthetic quick run] {title}\n{box}{rest}"
     notebook.metadata["nosearch"] = True
-    for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
+    for output in _outputs(notebook.cells):
         text = output.get("data", {}).get("text/markdown", "")
         if _RESULT in text:
             output["data"]["text/markdown"] = text.replace(_RESULT, ">Synthetic result</p>")
 
 
+def _outputs(cells: Iterable[Any]) -> Iterator[Any]:
+    return (output for cell in cells for output in cell.get("outputs", ()))
+
+
 def _link_pages(cells: Sequence[Any]) -> None:
     """Have links to notebooks that HTML outputs hold lead to their pages."""
-    for output in (output for cell in cells for output in cell.get("outputs", ())):
+    for output in _outputs(cells):
         data = output.get("data", {})
         if "text/html" in data:
             data["text/html"] = re.sub(r'(href="\w+)\.ipynb', r"\1.html", data["text/html"])

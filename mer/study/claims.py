@@ -224,6 +224,11 @@ def direction(claim: Claim, judged: pd.DataFrame, place: str) -> str:
     return f"mixed ({supported} of {len(rows)})" if supported else INCONCLUSIVE
 
 
+def kinds(verdicts: pd.Series) -> pd.Series:
+    """Verdicts without what they are about: "mixed", "supported"."""
+    return verdicts.str.replace(r" \(.*| as far.*", "", regex=True)
+
+
 def holm(p: np.ndarray) -> np.ndarray:
     """Holm's adjusted p values of p values, both of shape (n,); NaN counts as 1."""
     order = np.argsort(np.nan_to_num(p, nan=1.0), kind="stable")

@@ -122,21 +122,17 @@ def _show_as_svg() -> None:
     if shell is None or shell.display_formatter is None:
         return
     plt.switch_backend(mpl.get_backend())  # as it is loaded, that of notebooks sets its formats
-    formatters = shell.display_formatter.formatters
+    for kind in ("image/svg+xml", "image/png"):
+        shell.display_formatter.formatters[kind].pop(Figure, None)
 
-    def svg(figure: Figure) -> Any:
-        drawn = str(print_figure(figure, fmt="svg"))
-        return (drawn, {"alt": description(figure)}) if len(drawn) <= _LARGEST_SVG else None
+    def bundle(figure: Figure, include: Any = None, exclude: Any = None) -> Any:
+        text, kind = description(figure), "image/svg+xml"
+        drawn: Any = print_figure(figure, fmt="svg")
+        if len(drawn) > _LARGEST_SVG:
+            kind, drawn = "image/png", _small(print_figure(figure, fmt="png", dpi=_DPI))
+        return {kind: drawn, "text/plain": text}, {kind: {"alt": text}}
 
-    def png(figure: Figure) -> Any:
-        if svg(figure):
-            return None
-        drawn = _small(print_figure(figure, fmt="png", dpi=_DPI))
-        return drawn, {"alt": description(figure)}
-
-    formatters["image/svg+xml"].for_type(Figure, svg)
-    formatters["image/png"].for_type(Figure, png)
-    formatters["text/plain"].for_type(Figure, lambda figure, p, _: p.text(description(figure)))
+    shell.display_formatter.mimebundle_formatter.for_type(Figure, bundle)
 
 
 def _small(png: bytes) -> bytes:

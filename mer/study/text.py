@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,10 +106,10 @@ def captioned(
     frame: pd.DataFrame,
     caption: str,
     *,
-    best: Iterable[Any] = (),
+    best: Collection[Any] = (),
     inside: Mapping[Any, Any] | None = None,
-    markup: Iterable[Any] = (),
-    filters: Iterable[str] = (),
+    markup: Collection[Any] = (),
+    filters: Collection[str] = (),
 ) -> Styler:
     """A table with a caption, its cells formatted like `number`; truth is "yes" or "no".
 
@@ -120,14 +120,14 @@ def captioned(
     ----------
     frame : DataFrame
     caption : str
-    best : iterable
+    best : collection
         Columns whose largest estimate is bold.
     inside : mapping, optional
         By column of published values: the column of our estimates. Published values that their
         intervals hold have the class "inside".
-    markup : iterable
+    markup : collection
         Columns whose texts are HTML.
-    filters : iterable of str
+    filters : collection of str
         Columns by whose values the book filters the rows.
 
     Raises

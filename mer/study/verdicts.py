@@ -17,6 +17,7 @@ from mer.study.claims import (
     differences_text,
     direction,
     judge,
+    kinds,
     lowest_grade,
     paragraphs,
     standings_of,
@@ -81,12 +82,12 @@ def result_box(claims: Sequence[Claim], *results: Results, own_models: bool = Fa
     """
     of_paper = [claim for claim in claims if claim.table]
     judged = claim_table(of_paper, *results, own_models=own_models)
-    kinds = judged["verdict"].str.replace(r" \(.*", "", regex=True)
+    found = kinds(judged["verdict"])
     lines = []
     for part in results:
         if part.scores.empty:
             continue
-        own = judged["claim"].groupby(kinds[judged["place"] == part.place], sort=False)
+        own = judged["claim"].groupby(found[judged["place"] == part.place], sort=False)
         told = "; ".join(f"{len(texts)} {kind}{_named(str(kind), texts)}" for kind, texts in own)
         n = number(part.predictions["id"].nunique())
         place = f"{part.place[:1].upper()}{part.place[1:]}, {n} clips of {part.study.corpus_name}"

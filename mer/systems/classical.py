@@ -18,7 +18,7 @@ from sklearn.svm import SVC, SVR
 from mer.clips import Clip, Corpus
 from mer.errors import ParameterError
 from mer.evaluation.metrics import rmse
-from mer.sounds import lacking_for_copies, with_varied_copies
+from mer.sounds import lacking_for_copies, varied
 from mer.systems import musicnn
 from mer.systems.base import (
     Context,
@@ -231,7 +231,7 @@ class DescriptorClassifier(Descriptors):
             If the training clips have one class only.
         """
         n_classes = context.n_classes
-        train, valid = (with_varied_copies(part, self.sound_copies) for part in (train, valid))
+        train, valid = varied(train, valid, self.sound_copies)
         pipeline, history = select_classifier(
             {c: self._estimator(c) for c in self.c_grid},
             (self.values(train), context.several_classes(train)),
@@ -350,7 +350,7 @@ class DescriptorSVR(Descriptors):
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedSVR:
         """Fit on the training clips with every C of the grid, keep the best on validation."""
         task = context.regression_task
-        train, valid = (with_varied_copies(part, self.sound_copies) for part in (train, valid))
+        train, valid = varied(train, valid, self.sound_copies)
         x, y = self.values(train), task.targets(train)
         x_valid, y_valid = self.values(valid), task.targets(valid)
         machines: dict[str, Any] = {}
