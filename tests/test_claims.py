@@ -16,7 +16,16 @@ from mer.papers.published import published, published_value
 from mer.papers.zhu2023 import tables as zhu2023
 from mer.study import claims
 from mer.study.admissibility import Standing
-from mer.study.claims import Claim, Comparison, direction, holm, judge, paragraphs, verdict
+from mer.study.claims import (
+    Claim,
+    Comparison,
+    Judged,
+    direction,
+    holm,
+    judge,
+    paragraphs,
+    verdict,
+)
 from mer.study.scores import HEAD, IMPLIED, OWN_MODEL, answers, paired_difference
 from mer.study.tables import KNOWN_ROWS, deviations, task_table
 
@@ -33,6 +42,11 @@ def predicted(
     columns: dict[str, Any] = {f"head_{name}": high[name].astype(float) for name in heads}
     frames = [class_predictions(system, TARGET, answer, seed=seed, **place) for seed in seeds]
     return pd.concat([frame.assign(**columns) for frame in frames], ignore_index=True)
+
+
+def text_of(claim: Claim, judged: pd.DataFrame, **standings: claims.Standings) -> str:
+    """Paragraph of a claim on some splits, with the standings of each."""
+    return paragraphs(Judged([claim], judged, "toys", standings))
 
 
 def places(*frames: pd.DataFrame) -> dict[str, claims.Answers]:
@@ -59,7 +73,7 @@ def test_the_interval_decides_which_is_better_or_that_none_is(
     claim = Claim("a against b", "1", (Comparison("a", "b", margin=margin),))
     judged = judge([claim], places(predicted("a", first), predicted("b", second)), {})
     assert verdict(claim, judged, "here") == expected
-    assert "a minus b, 4Q" in paragraphs([claim], judged, ["here"])
+    assert "a minus b, 4Q" in text_of(claim, judged, here={})
     row = judged.iloc[0]
     assert row["difference"] == pytest.approx(first - second)
     assert row["low"] <= row["difference"] <= row["high"]
@@ -147,7 +161,7 @@ def test_only_runs_as_published_contradict(
         graded = claims.standings_of(claim, standings)
         assert graded[0].system == ("b" if standing else "a")
         assert verdict(claim, judged, "here", graded) == expected
-        text = paragraphs([claim], judged, ["here"], standings={"here": standings})
+        text = text_of(claim, judged, here=standings)
         assert f"**{expected}**" in text
         assert f"Grade {graded[0].grade}: " in text
 
@@ -181,16 +195,23 @@ def test_the_published_difference_stands_beside() -> None:
     judged = judge([claim], frames, cells)
     assert judged.loc[0, "published"] == pytest.approx(0.1)
     assert judged.loc[0, "covers"]
-    text = paragraphs([claim], judged, ["here", "there"])
+    text = text_of(claim, judged, here={}, there={})
     assert text.startswith(
-        "**a is better** (table 7)\n\n- Here: **supported**. a minus b, 4Q: +.100 ["
+        '<span id="claim-toys-a-is-better"></span>**a is better** (table 7)\n\n'
+        "- Here: **supported**. a minus b, 4Q: +.100 ["
     )
     assert "(published +.100, inside the interval)." in text
     assert text.endswith("- There: **was not run**.")
-    own = paragraphs(
-        [Claim("a is better", None, claim.comparisons)], judge([claim], frames, {}), []
+    for table, source in ((None, ""), ("figure 4", " (figure 4)")):
+        own = text_of(Claim("a is better", table, claim.comparisons), judged)
+        assert own.endswith(f"**a is better**{source}\n")
+
+
+def test_a_claim_has_an_anchor_on_each_corpus() -> None:
+    assert claims.anchor("mirex_mood", "V+D+O: R2 within .02?") == (
+        "claim-mirex-mood-v-d-o-r2-within-02"
     )
-    assert own == "**a is better**\n"
+    assert claims.anchor("emotify", "x") != claims.anchor("emopia", "x")
 
 
 def test_claims_of_the_paper_are_about_known_rows_and_published_gains() -> None:

@@ -20,7 +20,7 @@ from mer.papers.deberardinis2020 import tables as paper
 from mer.papers.deberardinis2020.systems import SourceNetwork, excerpt_descriptors
 from mer.separation import MIX
 from mer.study import claims
-from mer.study.claims import Claim, Comparison, differences_text, judge, paragraphs, verdict
+from mer.study.claims import Claim, Comparison, Judged, differences_text, judge, paragraphs, verdict
 from mer.study.profiles import NAMES, get_profile
 from mer.study.results import Results
 from mer.study.scores import answers, paired_difference, scores
@@ -101,16 +101,14 @@ class TestClaimsOnScores:
         claim = Claim("a is best", "1", comparisons)
         cells = {("a", "valence", "r2"): 0.4, ("b", "valence", "r2"): 0.3}
         judged = judge([claim], places(predicted("a", 0.1), *worse), cells)
-        text = paragraphs([claim], judged, ["here"], published_on="PMEmo")
-        assert text.startswith(
-            "**a is best** (table 1)\n\n- Here: **supported**. 5 differences: 5 supp"
-        )
+        text = paragraphs(Judged([claim], judged, "toys", {"here": {}}), published_on="PMEmo")
+        assert "**a is best** (table 1)\n\n- Here: **supported**. 5 differences: 5 supp" in text
         table = differences_text(pd.concat([judged, judged]))
         assert len(table) == 5
         assert list(table) == ["of", "difference", "published", "that it is better"]
         assert table.loc["a minus b", "published"] == "+.100"
         few = Claim(claim.text, "1", comparisons[:1])
-        text = paragraphs([few], judged[:1], ["here"], published_on="PMEmo")
+        text = paragraphs(Judged([few], judged[:1], "toys", {"here": {}}), published_on="PMEmo")
         assert text.endswith("(published, on PMEmo: +.100).")
 
 

@@ -27,7 +27,7 @@ from mer.study.settings import Settings
 from mer.study.store import Run, RunStore
 from mer.study.study import Study
 from mer.study.tables import task_table
-from mer.study.verdicts import claim_table
+from mer.study.verdicts import claim_table, judged_claims
 
 RIGHT = {"Symbolic-SVM": 24, "Constant": 6}
 
@@ -199,7 +199,7 @@ class TestPublishedSize:
         claim = Claim("It is better", None, (Comparison("Symbolic-SVM", self.LSTM),))
         other = Claim("It is best", None, (Comparison("Audio-SVM", self.LSTM),))
         found = study.run(emopia.BASELINES)
-        table = claim_table([claim, other], found).set_index("place")
+        table = claim_table(judged_claims([claim, other], found)).set_index("place")
         assert list(table.index) == ["official split, published size", "official split"]
         grades = {str(place): str(text) for place, text in table["runs"].items()}
         assert "of the published parameters" not in grades["official split, published size"]

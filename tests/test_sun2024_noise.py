@@ -126,12 +126,9 @@ def test_nothing_is_stored(tmp_path: Path) -> None:
     nothing = noise.noise_tables(noise.noise_study(whole))
     assert [len(table) for table in nothing] == [0, 0, 0]
     assert f"- SSSL, no KL, 4Q: **{NOT_RUN}**." in noise.tables_text(nothing, ["4Q"])
-    claims = noise.detection_claims(["4Q"], [1.0])
-    judged = noise.judge_detection(nothing.detection, claims)
-    assert NOT_RUN in paragraphs(claims, judged, [noise.DIVISIONS])
-    asked = noise.segment_claims(["4Q"], [1.0])
-    answered = noise.judge_segments(nothing.clips, asked)
-    assert NOT_RUN in paragraphs(asked["test"], answered, [noise.PARTS["test"]])
+    asked = noise.judged_questions(noise.noise_study(whole), nothing)
+    assert [len(judged.differences) for judged in asked] == [0, 0, 0]
+    assert all(NOT_RUN in paragraphs(judged) for judged in asked)
 
     by_corpus = trajectory.studies(whole)
     assert list(by_corpus) == ["composed_trajectories", "composed", "emotify", "mirex_mood"]

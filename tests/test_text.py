@@ -12,7 +12,7 @@ import pytest
 
 from mer.errors import ParameterError
 from mer.evaluation.resampling import Difference
-from mer.study.text import MISSING, captioned, estimate, listing, markdown, number
+from mer.study.text import MISSING, captioned, estimate, listing, markdown, number, number_range
 
 NAN = float("nan")
 
@@ -43,6 +43,12 @@ NAN = float("nan")
 )
 def test_number(value: Any, options: dict[str, Any], expected: str) -> None:
     assert number(value, **options) == expected
+
+
+def test_number_range() -> None:
+    assert number_range(-0.0314, 0.12, signed=True) == "-.031 to +.120"
+    assert number_range(0.1201, 0.1199) == ".120"
+    assert number_range(np.nan, np.nan, signed=True) == "–"
 
 
 @pytest.mark.parametrize(

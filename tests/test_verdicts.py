@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from golden import pages
 
 from mer.papers import claims as papers
 from mer.papers.zhao2023 import tables as zhao2023
+from mer.study.claims import anchor
 from mer.study.results import Results
 from mer.study.settings import Settings
 from mer.study.store import RunStore
 from mer.study.study import Study
-from mer.study.verdicts import _best_epoch, _failure, claim_table, result_box, standings
+from mer.study.verdicts import (
+    _best_epoch,
+    _failure,
+    claim_table,
+    judged_claims,
+    result_box,
+    standings,
+)
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +130,12 @@ def test_a_regression_below_the_mean_label() -> None:
     assert _failure(frame.assign(**right), 0.0) == ""
 
 
+def ablation_table(ablation: Results) -> pd.DataFrame:
+    return claim_table(judged_claims(zhao2023.ABLATION_CLAIMS, ablation, own_models=True))
+
+
 def test_claims_as_a_table(ablation: Results) -> None:
-    table = claim_table(zhao2023.ABLATION_CLAIMS, ablation, own_models=True)
+    table = ablation_table(ablation)
     rows = table.set_index("claim")
     row = rows.loc["Self-attention helps on four quadrants"]
     assert (row["differences"], row["grade"], row["verdict"]) == (1, "D", "no verdict")
@@ -130,6 +144,17 @@ def test_claims_as_a_table(ablation: Results) -> None:
     several = rows.loc["The harmony branch is the weakest on every task"]
     assert several["differences"] == 6
     assert pd.isna(several["difference"])
+    scores, published = ablation.scores.set_index(["task", "system"])["mean"], zhao2023.PUBLISHED
+    pairs = [*product(("4Q", "A", "V"), (zhao2023.SYMBOLIC, zhao2023.TONE_COLOR))]
+    own = [scores[task, branch] - scores[task, zhao2023.HARMONY] for task, branch in pairs]
+    theirs = [
+        published[branch, task, "accuracy"] - published[zhao2023.HARMONY, task, "accuracy"]
+        for task, branch in pairs
+    ]
+    assert several[["least", "most"]].tolist() == pytest.approx([min(own), max(own)])
+    ends = several[["published_least", "published_most"]].tolist()
+    assert ends == pytest.approx([min(theirs), max(theirs)])
+    assert row["least"] == row["most"] == row["difference"]
     assert several["direction"] == "mixed (3 of 6)"
 
 
@@ -142,28 +167,37 @@ def test_result_box(ablation: Results) -> None:
     best = ablation.scores[ablation.scores["task"] == "4Q"].set_index("system")["mean"]
     expected = f"{best.max():.3f}".removeprefix("0")
     assert re.search(rf"accuracy on four quadrants {expected} \[.*\({best.idxmax()}\)", lines[0])
-    judged = claim_table(zhao2023.ABLATION_CLAIMS, ablation, own_models=True)
+    judged = ablation_table(ablation)
     counts = [int(n) for n in re.findall(r"(\d+) [a-z]", lines[0].split("Verdicts on")[1])]
     assert sum(counts) == len(judged)
     nothing = replace(ablation, specs=[])
     assert "- Nothing was run." in result_box(zhao2023.ABLATION_CLAIMS, nothing)
+    assert "- Nothing was run." in result_box(zhao2023.ABLATION_CLAIMS)
 
 
 def test_claims_for_reading(ablation: Results) -> None:
-    own = claim_table(zhao2023.ABLATION_CLAIMS, ablation, own_models=True)
+    own = ablation_table(ablation)
     claims = own.assign(paper="Zhao and Yoshii 2023", page="zhao2023_ablation")
     styler: Any = papers.claim_list(claims)
     table = styler.data.set_index(styler.data["Claim"].str.extract(">(.*)<")[0])
     assert set(table["Paper"]) == {"Zhao and Yoshii 2023"}
     row = table.loc["Self-attention helps on four quadrants"]
-    assert row["Claim"].startswith('<a href="zhao2023_ablation.ipynb#the-claims">')
+    name = "claim-emopia-self-attention-helps-on-four-quadrants"
+    assert row["Claim"].startswith(f'<a href="zhao2023_ablation.ipynb#{name}">')
     assert row["Table"] == "III"
     assert 'class="verdict verdict-no"' in row["Verdict"]
     assert row["Verdict"].endswith(" no verdict</span>")
     assert row["Published"] == "+.053"
-    assert table.loc["The harmony branch is the weakest on every task", "Difference"] == (
-        "6 differences"
-    )
+    several = table.loc["The harmony branch is the weakest on every task"]
+    values = own.set_index("claim").loc[several.name]
+    ends = {
+        "Published": values[["published_least", "published_most"]],
+        "Difference": values[["least", "most"]],
+    }
+    for column, expected in ends.items():
+        low, _, high = several[column].split()[:3]
+        assert [float(low), float(high)] == pytest.approx([*expected], abs=0.0005)
+    assert several["Difference"].endswith(" (6 differences)")
     assert row["Verdict"] in styler.to_html()
     assert 'data-filter="Paper,Split,Verdict,Grade"' in styler.to_html()
     assert papers.tally(claims).loc["Zhao and Yoshii 2023"].sum() == len(claims)
@@ -171,6 +205,57 @@ def test_claims_for_reading(ablation: Results) -> None:
     assert figure is not None
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert "Multifaceted minus Without MHSA, 4Q" in labels
+
+
+@pytest.fixture(scope="module")
+def everything(study: Study) -> pd.DataFrame:
+    return papers.all_claims(study)
+
+
+@pytest.mark.realdata
+class TestAllClaims:
+    def test_claims_that_pages_judge_in_their_own_way(self, everything: pd.DataFrame) -> None:
+        counts = everything.groupby("page").size()
+        assert counts["deberardinis2020_interpretation"] == 2 * 8
+        assert (counts["zhao2023_attention"], counts["sun2024_noise"]) == (2, 5)
+        rows = everything[everything["place"] == "head of the paper"].set_index("claim")
+        row = rows.loc["Of two sources, vocals and other tell arousal best"]
+        assert (row["table"], row["grade"], row["verdict"]) == ("figure 4", "C", "supported")
+        asked = everything[everything["page"].isin(["zhao2023_attention", "sun2024_noise"])]
+        assert asked["table"].isna().all()
+        assert asked["grade"].isna().all()
+        assert (asked["verdict"] == asked["direction"]).all()
+
+    def test_differences_are_those_of_the_page(self, everything: pd.DataFrame) -> None:
+        """The golden values of the page on attention have the differences one by one."""
+        golden = pages.read("zhao2023_attention")
+        rows = [
+            {name: golden[f"differences\t{k}\t{name}"] for name in ("claim", "difference")}
+            for k in range(6)
+        ]
+        frame = pd.DataFrame(rows).astype({"difference": float})
+        ends = frame.groupby("claim")["difference"].agg(["min", "max"])
+        own = everything[everything["page"] == "zhao2023_attention"].set_index("claim")
+        found = own.loc[ends.index, ["least", "most"]]
+        np.testing.assert_allclose(found, ends, atol=1e-6)
+
+    def test_each_claim_has_an_anchor_of_its_own(self, everything: pd.DataFrame) -> None:
+        listed = everything.drop_duplicates(["page", "corpus", "claim"])
+        anchors = [anchor(*place) for place in listed[["corpus", "claim"]].itertuples(index=False)]
+        assert len(set(anchors)) == len(anchors)
+
+    def test_figure_leaves_out_claims_that_two_are_equal(self, everything: pd.DataFrame) -> None:
+        figure = papers.difference_figure(everything)
+        assert figure is not None
+        labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        assert everything["margin"].notna().any()
+        assert "V+D+O minus V+B+D+O, R2 arousal" not in labels
+
+    def test_questions_without_a_grade_can_be_listed(self, everything: pd.DataFrame) -> None:
+        table: Any = papers.claim_list(everything).data  # type: ignore[attr-defined]
+        assert set(table["Grade"]) <= {"A", "B", "C", "D", "–"}
+        assert not table["Difference"].str.contains("nan").any()
+        assert (table["Difference"] != "–").all()
 
 
 def test_a_profile_without_runs_has_no_claims(tmp_path: Any) -> None:

@@ -1,12 +1,9 @@
-"""Claims of the four papers about their tables with verdicts, from stored runs.
-
-Those on combinations of sources, attention and noisy labels stand on their own pages.
-"""
+"""Claims of the four papers and questions of ours, with verdicts, from stored runs."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +12,11 @@ from matplotlib.figure import Figure
 
 from mer.errors import MissingDataError
 from mer.papers import emopia, transposition
+from mer.papers.deberardinis2020 import combinations
 from mer.papers.deberardinis2020 import tables as deberardinis2020
+from mer.papers.sun2024 import noise
 from mer.papers.sun2024 import tables as sun2024
+from mer.papers.zhao2023 import attention
 from mer.papers.zhao2023 import tables as zhao2023
 from mer.papers.zhu2023 import tables as zhu2023
 from mer.study import plots
@@ -27,59 +27,59 @@ from mer.study.claims import (
     NOT_REPRODUCED,
     SUPPORTED,
     Claim,
+    Judged,
+    anchor,
     kinds,
 )
-from mer.study.results import Results
 from mer.study.study import Study
-from mer.study.text import MISSING, captioned, estimate, number
-from mer.study.verdicts import COLUMNS, claim_table
+from mer.study.text import MISSING, captioned, estimate, number_range
+from mer.study.verdicts import COLUMNS, claim_table, judged_claims
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 OURS = "our questions"
 
-Part = tuple[str, Sequence[Claim], Sequence[Results], bool]
-"""Page, claims, results (one a split), and whether only models of the task itself count."""
+Part = tuple[str, Judged]
+"""A page and claims on it."""
 
 
 def _zhu2023(study: Study) -> Iterator[Part]:
     compared = zhu2023.run(study, zhu2023.TABLE_2, zhu2023.TABLE_3)
     cv = zhu2023.run(study, zhu2023.COMPARED_IN_CV, split="cv")
-    yield "zhu2023_comparison", zhu2023.COMPARISON_CLAIMS, (compared, cv), False
+    yield "zhu2023_comparison", judged_claims(zhu2023.COMPARISON_CLAIMS, compared, cv)
+    ablated = zhu2023.run(study, zhu2023.TABLE_4)
     cv = zhu2023.run(study, zhu2023.ABLATED_IN_CV, split="cv")
-    yield (
-        "zhu2023_ablation",
-        zhu2023.ABLATION_CLAIMS,
-        (zhu2023.run(study, zhu2023.TABLE_4), cv),
-        False,
-    )
+    yield "zhu2023_ablation", judged_claims(zhu2023.ABLATION_CLAIMS, ablated, cv)
     everything = zhu2023.run(study, zhu2023.TABLE_4, zhu2023.TABLE_2, zhu2023.TABLE_3)
     both = [zhu2023.with_late_average(results) for results in (everything, cv)]
-    yield "zhu2023_ablation", zhu2023.QUESTIONS, both, False
+    yield "zhu2023_ablation", judged_claims(zhu2023.QUESTIONS, *both)
 
 
 def _zhao2023(study: Study) -> Iterator[Part]:
     asked: tuple[Claim, ...] = (*zhao2023.COMPARISON_CLAIMS, *zhao2023.COMPARISON_QUESTIONS)
     compared = zhao2023.run(study, zhao2023.TABLE_I, zhao2023.TABLE_II)
     cv = zhao2023.run(study, zhao2023.COMPARED_IN_CV, split="cv")
-    yield "zhao2023_comparison", asked, (compared, cv), True
+    yield "zhao2023_comparison", judged_claims(asked, compared, cv, own_models=True)
     asked = (*zhao2023.ABLATION_CLAIMS, *zhao2023.ABLATION_QUESTIONS)
     ablated = zhao2023.run(study, zhao2023.TABLE_III)
     cv = zhao2023.run(study, zhao2023.ABLATED_IN_CV, split="cv")
-    yield "zhao2023_ablation", asked, (ablated, cv), True
+    yield "zhao2023_ablation", judged_claims(asked, ablated, cv, own_models=True)
     leaky = zhao2023.run_leaky(study)
     if leaky:
-        yield "zhao2023_comparison", zhao2023.LEAK_QUESTIONS, (leaky,), True
+        asked = zhao2023.LEAK_QUESTIONS
+        yield "zhao2023_comparison", judged_claims(asked, leaky, own_models=True)
+    attentions = [attention.read_attention(study, task) for task in zhao2023.shown_tasks(study)]
+    yield "zhao2023_attention", attention.judged_questions(study, attentions)
 
 
 def _emopia(study: Study) -> Iterator[Part]:
     cv = study.run_cv(emopia.CROSS_VALIDATED, "emopia")
-    yield "emopia_baselines", emopia.SELECTION_QUESTIONS, (cv,), True
+    yield "emopia_baselines", judged_claims(emopia.SELECTION_QUESTIONS, cv, own_models=True)
 
 
 def _transposition(study: Study) -> Iterator[Part]:
-    yield "transposition", transposition.QUESTIONS, (transposition.run(study),), False
+    yield "transposition", judged_claims(transposition.QUESTIONS, transposition.run(study))
 
 
 def _deberardinis2020(study: Study) -> Iterator[Part]:
@@ -88,20 +88,30 @@ def _deberardinis2020(study: Study) -> Iterator[Part]:
     single = study.run(paper.TABLE_1, unified, split="nested", folds=folds)
     parts = paper.by_folds(paper.part(single, paper.TABLE_1.all_rows))
     asked: tuple[Claim, ...] = (*paper.SOURCE_CLAIMS, *paper.SOURCE_QUESTIONS)
-    yield "deberardinis2020_sources", asked, parts, False
+    yield "deberardinis2020_sources", judged_claims(asked, *parts)
+    for joint in paper.by_folds(paper.part(single, (*paper.MIXES, *paper.UNIFIED)))[-1:]:
+        yield "deberardinis2020_sources", judged_claims(paper.UNIFIED_QUESTIONS, joint)
     fused = study.run(paper.TABLE_1, paper.fusion_specs(study), split="nested", folds=folds)
     whole, *shared = paper.by_folds(paper.with_means(fused))
     asked = (*paper.FUSION_CLAIMS, *paper.FUSION_QUESTIONS, *paper.MEAN_QUESTIONS)
-    yield "deberardinis2020_fusion", asked, (whole,), False
+    yield "deberardinis2020_fusion", judged_claims(asked, whole)
     asked = (*paper.TRAINING_CLAIMS, *paper.TRAINING_QUESTIONS, *paper.HEAD_QUESTIONS)
-    yield "deberardinis2020_fusion", asked, shared[-1:] or (whole,), False
+    yield "deberardinis2020_fusion", judged_claims(asked, *(shared[-1:] or (whole,)))
+    alone = paper.specs(study, combinations.SINGLE_ROWS)
+    subsets = study.run(paper.FIGURE_4, alone, split="nested", folds=folds)
+    subsets = paper.with_means(subsets)
+    scores = combinations.r2_scores(subsets.predictions)
+    yield "deberardinis2020_interpretation", combinations.judged_claims(subsets, scores)
 
 
 def _sun2024(study: Study) -> Iterator[Part]:
     for results in sun2024.run_everywhere(study, sun2024.run_durations).values():
-        yield "sun2024_segments", sun2024.duration_claims(results.tasks), (results,), False
+        yield "sun2024_segments", judged_claims(sun2024.duration_claims(results.tasks), results)
     for results in sun2024.run_everywhere(study, sun2024.run_comparison).values():
-        yield "sun2024_comparison", sun2024.comparison_claims(results.tasks), (results,), False
+        yield "sun2024_comparison", judged_claims(sun2024.comparison_claims(results.tasks), results)
+    composed = noise.noise_study(study)
+    for judged in noise.judged_questions(composed, noise.noise_tables(composed)):
+        yield "sun2024_noise", judged
 
 
 PAPERS: dict[str, tuple[str, Callable[[Study], Iterator[Part]]]] = {
@@ -127,9 +137,8 @@ def all_claims(study: Study) -> pd.DataFrame:
     for paper, (about, parts) in PAPERS.items():
         own = Study({"profile": study.profile.name, "compute": False}, about, study.store)
         try:
-            for page, claims, results, own_models in parts(own):
-                table = claim_table(claims, *results, own_models=own_models)
-                frames.append(table.assign(paper=paper, page=page))
+            for page, judged in parts(own):
+                frames.append(claim_table(judged).assign(paper=paper, page=page))
         except MissingDataError:
             continue
     columns = ["paper", "page", *COLUMNS]
@@ -152,8 +161,13 @@ def tally(claims: pd.DataFrame) -> pd.DataFrame:
 
 
 def difference_figure(claims: pd.DataFrame) -> Figure | None:
-    """Differences of claims that are about one difference, published ones as diamonds."""
-    single = claims[(claims["differences"] == 1) & claims["table"].notna()]
+    """Differences of claims that one system is better than one other.
+
+    Published differences are diamonds.
+    """
+    single = claims[
+        (claims["differences"] == 1) & claims["table"].notna() & claims["margin"].isna()
+    ]
     if single.empty:
         return None
     labels = single["better"] + " minus " + single["worse"] + ", " + single["task"]
@@ -169,23 +183,28 @@ def difference_figure(claims: pd.DataFrame) -> Figure | None:
 
 
 def claim_list(claims: pd.DataFrame) -> Styler:
-    """All claims for reading, with links to their places; those of tables before questions."""
+    """All claims for reading, with links to their places; those of papers before questions.
+
+    Where a claim is of several differences, the lowest and the highest stand there.
+    """
     rows = claims.sort_values("table", key=pd.Series.isna, kind="stable")
     ends = zip(rows["difference"], rows["low"], rows["high"], strict=True)
     single = [estimate(*values, signed=True) for values in ends]
-    counts = rows["differences"].map("{} differences".format)
-    links = zip(rows["page"], rows["claim"], strict=True)
+    spans = zip(rows["least"], rows["most"], rows["differences"], strict=True)
+    several = [f"{number_range(*ends, signed=True)} ({n} differences)" for *ends, n in spans]
+    published = zip(rows["published_least"], rows["published_most"], strict=True)
+    links = zip(rows["page"], rows["corpus"], rows["claim"], strict=True)
     marks = zip(kinds(rows["verdict"]), rows["verdict"], strict=True)
     table = pd.DataFrame(
         {
             "Paper": rows["paper"].where(rows["table"].notna(), OURS),
             "Table": rows["table"].where(rows["table"].notna(), MISSING),
-            "Claim": [_link(page, text) for page, text in links],
+            "Claim": [_link(*place) for place in links],
             "Split": rows["place"],
-            "Published": [number(value, signed=True) for value in rows["published"]],
-            "Difference": np.where(rows["differences"] == 1, single, counts),
+            "Published": [number_range(*ends, signed=True) for ends in published],
+            "Difference": np.where(rows["differences"] == 1, single, several),
             "Verdict": [badge(kind, text) for kind, text in marks],
-            "Grade": rows["grade"],
+            "Grade": rows["grade"].fillna(MISSING),
         }
     )
     styler = captioned(
@@ -197,17 +216,8 @@ def claim_list(claims: pd.DataFrame) -> Styler:
     return styler.hide(axis="index")
 
 
-def _link(page: str, text: str) -> str:
-    section = _SECTIONS.get(page, "the-claims")
-    return f'<a href="{page}.ipynb#{section}">{html.escape(text)}</a>'
-
-
-_SECTIONS = {
-    "deberardinis2020_fusion": "fusion-against-its-sources",
-    "emopia_baselines": "descriptors-that-the-training-clips-choose",
-    "transposition": "what-it-changes",
-}
-"""Where a page has its claims, if not in a section of that name."""
+def _link(page: str, corpus: str, claim: str) -> str:
+    return f'<a href="{page}.ipynb#{anchor(corpus, claim)}">{html.escape(claim)}</a>'
 
 
 def badge(kind: str, text: str) -> str:

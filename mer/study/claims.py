@@ -21,6 +21,7 @@ References
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,7 @@ from mer.study.scores import (
     metric_name,
     paired_difference,
 )
-from mer.study.text import estimate, markdown, number
+from mer.study.text import estimate, markdown, number, number_range
 
 SUPPORTED = "supported"
 SUPPORTED_IN_PART = "supported as far as it was run"
@@ -155,13 +156,34 @@ class Claim:
     text : str
         In our words.
     table : str or None
-        Number of the paper's table behind it; None for a question of our own.
+        Number of the paper's table behind it, or "figure 4"; None for a question of our own.
     comparisons : tuple of Comparison
     """
 
     text: str
     table: str | None
     comparisons: tuple[Comparison, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Claims, and the differences by which they are judged on some splits of a corpus.
+
+    Attributes
+    ----------
+    claims : sequence of Claim
+    differences : DataFrame
+        From `judge`.
+    corpus : str
+        Its name.
+    standings : mapping
+        Standings of the rows by split, of all splits in order; empty ones where runs have no grade.
+    """
+
+    claims: Sequence[Claim]
+    differences: pd.DataFrame
+    corpus: str
+    standings: Mapping[str, Standings]
 
 
 def judge(
@@ -266,40 +288,42 @@ def standings_of(claim: Claim, standings: Standings) -> list[Standing]:
     return sorted(found.values(), key=lambda standing: standing.grade, reverse=True)
 
 
-def paragraphs(
-    claims: Sequence[Claim],
-    judged: pd.DataFrame,
-    places: Iterable[str],
-    *,
-    standings: Mapping[str, Standings] | None = None,
-    published_on: str | None = None,
-) -> str:
-    """A paragraph a claim in Markdown: verdicts, and the differences (of `judge`) behind them.
+def anchor(corpus: str, claim: str) -> str:
+    """The id of the paragraph of a claim; a page may have the same claim on several corpora."""
+    return "claim-" + re.sub(r"[^a-z0-9]+", "-", f"{corpus} {claim}".lower()).strip("-")
+
+
+def paragraphs(judged: Judged, *, published_on: str | None = None) -> str:
+    """A paragraph a claim in Markdown: verdicts, and the differences behind them.
 
     Parameters
     ----------
-    standings : mapping, optional
-        Of rows, by place.
+    judged : Judged
     published_on : str, optional
         What the published values were measured on, if it is not what these were.
     """
-    places = list(places)
     blocks = []
-    for claim in claims:
-        source = f" (table {claim.table})" if claim.table else ""
-        lines = [f"**{claim.text}**{source}", ""]
-        for place in places:
-            rows = _rows(claim, judged, place)
+    for claim in judged.claims:
+        place_of = f'<span id="{anchor(judged.corpus, claim.text)}"></span>'
+        lines = [f"{place_of}**{claim.text}**{_source(claim)}", ""]
+        for place, standings in judged.standings.items():
+            rows = _rows(claim, judged.differences, place)
             if rows.empty and place.endswith(PUBLISHED_SIZE):
                 continue
-            graded = standings_of(claim, (standings or {}).get(place, {}))
+            graded = standings_of(claim, standings)
             parts = [_summary(rows, published_on)] if len(rows) else []
             parts += [markdown(lowest_grade(graded))] if len(rows) and graded else []
             text = "".join(f" {part}." for part in parts)
-            found = verdict(claim, judged, place, graded)
+            found = verdict(claim, judged.differences, place, graded)
             lines.append(f"- {place.capitalize()}: **{found}**.{text}")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def _source(claim: Claim) -> str:
+    if claim.table is None:
+        return ""
+    return f" ({claim.table})" if claim.table.startswith("figure") else f" (table {claim.table})"
 
 
 def lowest_grade(graded: Sequence[Standing]) -> str:
@@ -319,8 +343,8 @@ def _summary(rows: pd.DataFrame, published_on: str | None) -> str:
         return "; ".join(_sentence(row, published_on) for _, row in rows.iterrows())
     counts = rows["direction"].value_counts(sort=False)
     kinds = ", ".join(f"{n} {kind}" for kind, n in counts.items())
-    ends = (number(end, signed=True) for end in rows["difference"].agg(["min", "max"]))
-    return f"{len(rows)} differences: {kinds} ({' to '.join(ends)})"
+    ends = number_range(*rows["difference"].agg(["min", "max"]), signed=True)
+    return f"{len(rows)} differences: {kinds} ({ends})"
 
 
 def _sentence(row: pd.Series, published_on: str | None) -> str:

@@ -41,6 +41,11 @@ def number(
     return text if percent else re.sub(r"^([+-]?)0(?=\.)", r"\1", text)
 
 
+def number_range(low: Any, high: Any, **form: Any) -> str:
+    """The ends of some numbers for reading: "-.031 to +.120"; once where both read alike."""
+    return " to ".join(dict.fromkeys(number(end, **form) for end in (low, high)))
+
+
 def count(value: float) -> str:
     """A number of parameters for reading: "704 k", "15.4 M"."""
     return f"{value / 1e6:.1f} M" if value >= 999_500 else f"{max(value, 500) / 1e3:.0f} k"

@@ -14,6 +14,7 @@ from mer.study.claims import (
     INCONCLUSIVE,
     NO_VERDICT,
     Claim,
+    Judged,
     differences_text,
     direction,
     judge,
@@ -34,7 +35,8 @@ from mer.study.text import captioned, estimate, markdown, number
 from mer.systems.base import System
 
 COLUMNS = (
-    *("claim", "table", "place", "corpus", "differences", "better", "worse", "task"),
+    *("claim", "table", "place", "corpus", "differences", "least", "most"),
+    *("published_least", "published_most", "better", "worse", "task", "margin"),
     *("difference", "low", "high", "published", "direction", "grade", "runs", "verdict"),
 )
 """Of `claim_table`."""
@@ -60,19 +62,17 @@ def verdicts(
     from IPython.display import Markdown, display
 
     study, known = results[0].study, [t for r in results for t in r.tables if t.published]
-    results = with_published_size(results)
     elsewhere = {t.published_on for t in known if study.corpus_name != t.published_on.lower()}
-    judged = _judged(claims, results, own_models)
-    graded = {r.place: standings(r) for r in results}
+    judged = judged_claims(claims, *results, own_models=own_models)
     on = ", ".join(sorted(elsewhere)) if elsewhere and any(r.published for r in results) else None
-    text = paragraphs(claims, judged, graded, standings=graded, published_on=on)
+    text = paragraphs(judged, published_on=on)
     if elsewhere:
         names = ", ".join(sorted(elsewhere))
         text = f"These verdicts are about corpus {study.corpus_name}, not about {names}.\n\n{text}"
     display(Markdown(text))
-    if table and len(judged):
+    if table and len(judged.differences):
         caption = "Differences behind the claims [95 % interval]"
-        display(captioned(differences_text(judged), caption))
+        display(captioned(differences_text(judged.differences), caption))
 
 
 def result_box(claims: Sequence[Claim], *results: Results, own_models: bool = False) -> str:
@@ -81,7 +81,7 @@ def result_box(claims: Sequence[Claim], *results: Results, own_models: bool = Fa
     Arguments are those of `verdicts`.
     """
     of_paper = [claim for claim in claims if claim.table]
-    judged = claim_table(of_paper, *results, own_models=own_models)
+    judged = claim_table(judged_claims(of_paper, *results, own_models=own_models))
     found = kinds(judged["verdict"])
     lines = []
     for part in results:
@@ -122,47 +122,63 @@ def with_published_size(results: Sequence[Results]) -> tuple[Results, ...]:
     return tuple(part for pair in pairs for part in pair if part is not None)
 
 
-def claim_table(
-    claims: Sequence[Claim], *results: Results, own_models: bool = False
-) -> pd.DataFrame:
-    """Verdicts on claims, from the same arguments as `verdicts`.
+def claim_table(judged: Judged) -> pd.DataFrame:
+    """Verdicts on claims.
 
     Returns
     -------
     DataFrame
         One row a claim and split on which it was run: claim, table (None for a question of our
-        own), place, corpus, differences (how many; if one, its better, worse, task, difference,
-        low, high and published), direction, grade, runs (why they have that grade) and verdict.
+        own), place, corpus, differences (how many), least and most of them, published_least and
+        published_most; if it is one, its better, worse, task, margin, difference, low, high and
+        published; direction, grade (None where runs have none), runs (why they have that grade) and
+        verdict.
     """
-    results = with_published_size(results)
-    judged = _judged(claims, results, own_models)
-    rows = []
-    for part in results:
-        graded = standings(part)
-        for claim in claims:
-            own = judged[(judged["claim"] == claim.text) & (judged["place"] == part.place)]
-            found = standings_of(claim, graded)
-            if own.empty or not found:
-                continue
-            columns = ["better", "worse", "task", "difference", "low", "high", "published"]
-            single = own.iloc[0][columns] if len(own) == 1 else pd.Series(np.nan, columns)
-            row: dict[str, Any] = {
-                **{"claim": claim.text, "table": claim.table, "place": part.place},
-                **{"corpus": part.study.corpus_name, "differences": len(own)},
-                **{str(name): value for name, value in single.items()},
-                **{"direction": direction(claim, judged, part.place), "grade": found[0].grade},
-                "runs": lowest_grade(found),
-                "verdict": verdict(claim, judged, part.place, found),
-            }
-            rows.append(row)
+    rows = [
+        row
+        for place, standings in judged.standings.items()
+        for claim in judged.claims
+        if (row := _claim_row(claim, judged, place, standings_of(claim, standings)))
+    ]
     return pd.DataFrame(rows, columns=[*COLUMNS])
 
 
-def _judged(claims: Sequence[Claim], results: Sequence[Results], own_models: bool) -> pd.DataFrame:
+def _claim_row(
+    claim: Claim, judged: Judged, place: str, graded: Sequence[Standing]
+) -> dict[str, Any] | None:
+    frame = judged.differences
+    own = frame[(frame["claim"] == claim.text) & (frame["place"] == place)]
+    if own.empty:
+        return None
+    columns = ["better", "worse", "task", "difference", "low", "high", "published"]
+    single = own.iloc[0][columns] if len(own) == 1 else pd.Series(np.nan, columns)
+    least, most = own["difference"].agg(["min", "max"])
+    published_least, published_most = own["published"].astype(float).agg(["min", "max"])
+    return {
+        **{"claim": claim.text, "table": claim.table, "place": place},
+        **{"corpus": judged.corpus, "differences": len(own), "least": least, "most": most},
+        **{"published_least": published_least, "published_most": published_most},
+        **{str(name): value for name, value in single.items()},
+        "margin": claim.comparisons[0].margin if len(own) == 1 else None,
+        "direction": direction(claim, frame, place),
+        "grade": graded[0].grade if graded else None,
+        "runs": lowest_grade(graded) if graded else "",
+        "verdict": verdict(claim, frame, place, graded),
+    }
+
+
+def judged_claims(claims: Sequence[Claim], *results: Results, own_models: bool = False) -> Judged:
+    """Claims judged on some results; the arguments are those of `verdicts`."""
+    results = with_published_size(results)
     kinds = (OWN_MODEL,) if own_models else (OWN_MODEL, IMPLIED)
     places = {r.place: {k: r.answers[k] for k in kinds if k in r.answers} for r in results}
     published = {key: value for r in results for key, value in r.published.items()}
-    return judge(claims, places, published)
+    return Judged(
+        claims,
+        judge(claims, places, published),
+        ", ".join(dict.fromkeys(part.study.corpus_name for part in results)),
+        {r.place: standings(r) for r in results},
+    )
 
 
 def standings(results: Results) -> dict[tuple[str, str], Standing]:

@@ -36,12 +36,15 @@ from mer.study.claims import (
     SUPPORTED,
     Claim,
     Comparison,
+    Judged,
     Standings,
 )
+from mer.study.results import Results
 from mer.study.scores import DIMENSIONS, Score, regression_score
 from mer.study.study import Study
 from mer.study.tables import NamedRows, Rows
 from mer.study.text import estimate, number
+from mer.study.verdicts import standings
 
 NO_SOURCE, MIX_ROW, ALL_SOURCES = "Mean", source_name("C2D", MIX), COMBINED[letters(SOURCES)]
 """Rows: the worth of the empty subset, the network on the mix, the fusion of all sources."""
@@ -128,20 +131,22 @@ def gains(scores: Scores) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _best(text: str, dimension: str, best: str, size: int | None = None) -> Claim:
+def _best(text: str, table: str, dimension: str, best: str, size: int | None = None) -> Claim:
     """That one combination has a higher R2 than all others, or than all others of its size."""
     others = [b for b in COMBINED if b != best and size in (None, b.count("+") + 1)]
-    return Claim(text, None, tuple(Comparison(best, b, dimension, "r2") for b in others))
+    return Claim(text, table, tuple(Comparison(best, b, dimension, "r2") for b in others))
 
+
+_FIGURE = "figure 4"
 
 CLAIMS = (
-    _best("All four sources together tell valence best (figure 4)", "valence", "V+B+D+O"),
-    _best("All four sources together tell arousal best (figure 4)", "arousal", "V+B+D+O"),
-    _best("Of single sources, drums tell valence best (table 1)", "valence", "D", 1),
-    _best("Of two sources, bass and other tell valence best (figure 4)", "valence", "B+O", 2),
-    _best("Of two sources, vocals and other tell arousal best (figure 4)", "arousal", "V+O", 2),
-    _best("Of three sources, all but vocals tell valence best (figure 4)", "valence", "B+D+O", 3),
-    _best("Of three sources, all but bass tell arousal best (figure 4)", "arousal", "V+D+O", 3),
+    _best("All four sources together tell valence best", _FIGURE, "valence", "V+B+D+O"),
+    _best("All four sources together tell arousal best", _FIGURE, "arousal", "V+B+D+O"),
+    _best("Of single sources, drums tell valence best", "1", "valence", "D", 1),
+    _best("Of two sources, bass and other tell valence best", _FIGURE, "valence", "B+O", 2),
+    _best("Of two sources, vocals and other tell arousal best", _FIGURE, "arousal", "V+O", 2),
+    _best("Of three sources, all but vocals tell valence best", _FIGURE, "valence", "B+D+O", 3),
+    _best("Of three sources, all but bass tell arousal best", _FIGURE, "arousal", "V+D+O", 3),
 )
 """What the paper reads from its figure 4, and of single sources from its table 1.
 
@@ -149,8 +154,8 @@ Combinations go by the letters of their sources.
 """
 
 EQUAL = Claim(
-    "On arousal, V+D+O does as well as V+B+D+O (figure 4; R2 within .02)",
-    None,
+    "On arousal, V+D+O does as well as V+B+D+O (R2 within .02)",
+    _FIGURE,
     (Comparison("V+D+O", "V+B+D+O", "arousal", "r2", margin=0.02),),
 )
 """The margin is our reading of "comparable"."""
@@ -171,6 +176,8 @@ def judge_combinations(
     for claim in claims:
         for comparison in claim.comparisons:
             names = (rows_of[comparison.better], rows_of[comparison.worse])
+            if not {(name, comparison.task) for name in names} <= scores.keys():
+                continue
             one, other = (scores[name, comparison.task] for name in names)
             rows.append(comparison.judged(claim.text, place, one - other, n_clips))
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -185,13 +192,21 @@ def judge_both(claims: Sequence[Claim], scores: Scores, n_clips: int) -> pd.Data
     return pd.concat(parts, ignore_index=True)
 
 
-def by_letters(standings: Standings) -> dict[str, Standings]:
+def judged_claims(subsets: Results, scores: Scores) -> Judged:
+    """All claims about combinations, judged by the scores of these results."""
+    claims = (*CLAIMS, EQUAL)
+    differences = judge_both(claims, scores, subsets.predictions["id"].nunique())
+    graded = by_letters(standings(subsets))
+    return Judged(claims, differences, subsets.study.corpus_name, graded)
+
+
+def by_letters(graded: Standings) -> dict[str, Standings]:
     """Standings of combinations under the letters of their sources, by a key of `JOINED_BY`."""
     return {
         joined: {
             (label, task): replace(standing, system=label)
             for label, row in rows_of.items()
-            for (name, task), standing in standings.items()
+            for (name, task), standing in graded.items()
             if name == row
         }
         for joined, rows_of in JOINED_BY.items()

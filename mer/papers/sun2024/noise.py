@@ -36,7 +36,7 @@ from mer.papers.sun2024.tables import (
     with_duration,
 )
 from mer.study import plots
-from mer.study.claims import COLUMNS, NOT_RUN, Claim, Comparison, judge
+from mer.study.claims import COLUMNS, NOT_RUN, Claim, Comparison, Judged, judge
 from mer.study.specs import RunSpec
 from mer.study.study import Study
 from mer.study.text import estimate, estimate_table, listing, number
@@ -484,6 +484,18 @@ def judge_segments(clips: pd.DataFrame, claims: Mapping[str, Iterable[Claim]]) -
         for row in judge(own, {PARTS[part]: answers}, {}).to_dict("records")
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def judged_questions(study: Study, tables: NoiseTables) -> list[Judged]:
+    """`detection_claims`, then `segment_claims` of each part; composed music has no grade."""
+    tasks, durations = study.tasks(TASKS), sorted(tables.clips["duration"].unique())
+    claims, asked = detection_claims(tasks, durations), segment_claims(tasks, durations)
+    found, corpus = judge_detection(tables.detection, claims), study.corpus_name
+    answered = judge_segments(tables.clips, asked)
+    return [
+        Judged(claims, found, corpus, {DIVISIONS: {}}),
+        *(Judged(own, answered, corpus, {PARTS[part]: {}}) for part, own in asked.items()),
+    ]
 
 
 # Text and figures

@@ -28,7 +28,7 @@ from mer.papers.zhao2023.systems import FACTORS
 from mer.papers.zhao2023.tables import PROPOSED, PROPOSED_ROW
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.study import plots
-from mer.study.claims import Claim, Comparison, judge
+from mer.study.claims import Claim, Comparison, Judged, judge
 from mer.study.scores import OWN_MODEL
 from mer.study.specs import RunSpec
 from mer.study.study import Study
@@ -359,6 +359,12 @@ def judge_questions(attentions: Sequence[Attention]) -> pd.DataFrame:
     ]
     judged = judge([first], {PLACE: {OWN_MODEL: most}}, {})
     return pd.DataFrame([*judged.to_dict("records"), *ranks], columns=list(judged))
+
+
+def judged_questions(study: Study, attentions: Sequence[Attention]) -> Judged:
+    """`questions` with their differences; what is about one system has no grade."""
+    asked = questions(attention.task for attention in attentions)
+    return Judged(asked, judge_questions(attentions), study.corpus_name, {PLACE: {}})
 
 
 def _most_attended(attention: Attention) -> pd.DataFrame:
