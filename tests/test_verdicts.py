@@ -24,6 +24,7 @@ from mer.study.verdicts import (
     _failure,
     claim_table,
     judged_claims,
+    outcome,
     result_box,
     standings,
 )
@@ -171,8 +172,44 @@ def test_result_box(ablation: Results) -> None:
     counts = [int(n) for n in re.findall(r"(\d+) [a-z]", lines[0].split("Verdicts on")[1])]
     assert sum(counts) == len(judged)
     nothing = replace(ablation, specs=[])
+    assert outcome(judged) in text.split("- **Official split")[0]
     assert "- Nothing was run." in result_box(zhao2023.ABLATION_CLAIMS, nothing)
     assert "- Nothing was run." in result_box(zhao2023.ABLATION_CLAIMS)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({}, ""),
+        (
+            {"a": ["supported"]},
+            "Of 1 claim of the paper that was tested, 1 is supported and none is contradicted.",
+        ),
+        (
+            {"a": ["inconclusive"], "b": ["not seen on emotify"], "c": ["not reproduced"]},
+            "Of 3 claims of the paper that were tested, none is supported, none is contradicted, "
+            "2 are not reproduced and 1 is undecided.",
+        ),
+        (
+            {
+                "a": ["supported", "supported as far as it was run"],
+                "b": ["supported", "not reproduced"],
+                "c": ["contradicted", "supported"],
+                "d": ["contradicted"],
+                "e": ["mixed (1 of 2)", "no verdict"],
+            },
+            "Of 5 claims of the paper that were tested, 1 is supported on every split, "
+            "1 is supported on some splits only, 2 are contradicted and 1 is undecided.",
+        ),
+    ],
+)
+def test_outcome_counts_every_claim_once(found: dict[str, list[str]], expected: str) -> None:
+    rows = [
+        {"claim": claim, "place": place, "verdict": verdict}
+        for claim, verdicts in found.items()
+        for place, verdict in zip(("official split", "cross-validation"), verdicts, strict=False)
+    ]
+    assert outcome(pd.DataFrame(rows, columns=["claim", "place", "verdict"])) == expected
 
 
 def test_claims_for_reading(ablation: Results) -> None:

@@ -11,8 +11,11 @@ import pandas as pd
 
 from mer.study.admissibility import Standing
 from mer.study.claims import (
+    CONTRADICTED,
     INCONCLUSIVE,
     NO_VERDICT,
+    NOT_REPRODUCED,
+    SUPPORTED,
     Claim,
     Judged,
     differences_text,
@@ -31,7 +34,7 @@ from mer.study.specs import RunSpec
 from mer.study.store import Run
 from mer.study.study import Study
 from mer.study.tables import KNOWN_ROWS
-from mer.study.text import captioned, estimate, markdown, number
+from mer.study.text import captioned, estimate, listing, markdown, number
 from mer.systems.base import System
 
 COLUMNS = (
@@ -40,6 +43,8 @@ COLUMNS = (
     *("difference", "low", "high", "published", "direction", "grade", "runs", "verdict"),
 )
 """Of `claim_table`."""
+
+_IN_PART = "supported in part"
 
 _MOST = 0.5
 """More of the runs than this are most of them."""
@@ -75,8 +80,45 @@ def verdicts(
         display(captioned(differences_text(judged.differences), caption))
 
 
+def outcome(table: pd.DataFrame) -> str:
+    """What came out of the claims of `claim_table`, in a sentence; empty without claims.
+
+    A claim counts once: as contradicted if it is so on one split, as not reproduced if it is so on
+    one and supported on none; as undecided if no split says anything.
+    """
+    where = " on every split" if len(set(table["place"])) > 1 else ""
+    found = kinds(table["verdict"]).groupby(table["claim"]).agg(_together)
+    if found.empty:
+        return ""
+    counts = {
+        f"supported{where}": (found == SUPPORTED).sum(),
+        "supported on some splits only": (found == _IN_PART).sum(),
+        "contradicted": (found == CONTRADICTED).sum(),
+        "not reproduced": (found == NOT_REPRODUCED).sum(),
+        "undecided": (found == INCONCLUSIVE).sum(),
+    }
+    always = (f"supported{where}", "contradicted")
+    told = [
+        f"{n or 'none'} {'are' if n > 1 else 'is'} {kind}"
+        for kind, n in counts.items()
+        if n or kind in always
+    ]
+    tested = "claim of the paper that was" if len(found) == 1 else "claims of the paper that were"
+    return f"Of {len(found)} {tested} tested, {listing(told)}."
+
+
+def _together(found: pd.Series) -> str:
+    """One kind of verdict for a claim that has one on each of some splits."""
+    if (found == CONTRADICTED).any():
+        return CONTRADICTED
+    if (found == SUPPORTED).any():
+        return SUPPORTED if (found == SUPPORTED).all() else _IN_PART
+    missed = (found == NOT_REPRODUCED) | found.str.startswith("not seen")
+    return NOT_REPRODUCED if missed.any() else INCONCLUSIVE
+
+
 def result_box(claims: Sequence[Claim], *results: Results, own_models: bool = False) -> str:
-    """What came out, in Markdown: a line a split with its best rows, and its verdicts.
+    """What came out, in Markdown: `outcome`, then a line a split, its best rows and verdicts.
 
     Arguments are those of `verdicts`.
     """
@@ -94,6 +136,8 @@ def result_box(claims: Sequence[Claim], *results: Results, own_models: bool = Fa
         text = f"- **{markdown(place)}.** Best: {'; '.join(_best(part))}."
         lines.append(text + (f" Verdicts on the claims: {told}." if told else ""))
     inner = "\n".join(lines) or "- Nothing was run."
+    if told := outcome(judged):
+        inner = f"{told}\n\n{inner}"
     title = '<p class="admonition-title">Result</p>'
     return f'<div class="admonition note">\n{title}\n\n{inner}\n\n</div>'
 
