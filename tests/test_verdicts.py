@@ -249,7 +249,6 @@ def everything(study: Study) -> pd.DataFrame:
     return papers.all_claims(study)
 
 
-@pytest.mark.realdata
 class TestAllClaims:
     def test_claims_that_pages_judge_in_their_own_way(self, everything: pd.DataFrame) -> None:
         counts = everything.groupby("page").size()
