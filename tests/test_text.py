@@ -107,6 +107,14 @@ def test_estimates_and_their_intervals_have_columns_of_their_own() -> None:
     assert re.findall(r'class="[^"]*best" >([^<]*)<', html) == [".9"]
 
 
+def test_a_range_stays_in_one_line() -> None:
+    table = pd.DataFrame({"a": ["-.031 to +.120 (of 5)", "51% to 75%", "1 to many"]})
+    html = captioned(table, "t").to_html()
+    space = "\N{NO-BREAK SPACE}"
+    for cell in (f"-.031{space}to{space}+.120 (of 5)", f"51%{space}to{space}75%", "1 to many"):
+        assert f">{cell}</td>" in html
+
+
 def test_only_two_numbers_are_an_interval() -> None:
     table = pd.DataFrame({"a": ["12 [see Hung et al., 2021]", "2021 [1]"]})
     assert "95 % interval" not in captioned(table, "t").to_html()

@@ -234,7 +234,7 @@ def test_claims_for_reading(ablation: Results) -> None:
     for column, expected in ends.items():
         low, _, high = several[column].split()[:3]
         assert [float(low), float(high)] == pytest.approx([*expected], abs=0.0005)
-    assert several["Difference"].endswith(" (6 differences)")
+    assert several["Difference"].endswith(" (6\N{NO-BREAK SPACE}differences)")
     assert row["Verdict"] in styler.to_html()
     assert 'data-filter="Paper,Split,Verdict,Grade"' in styler.to_html()
     assert papers.tally(claims).loc["Zhao and Yoshii 2023"].sum() == len(claims)

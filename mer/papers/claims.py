@@ -191,7 +191,10 @@ def claim_list(claims: pd.DataFrame) -> Styler:
     ends = zip(rows["difference"], rows["low"], rows["high"], strict=True)
     single = [estimate(*values, signed=True) for values in ends]
     spans = zip(rows["least"], rows["most"], rows["differences"], strict=True)
-    several = [f"{number_range(*ends, signed=True)} ({n} differences)" for *ends, n in spans]
+    several = [
+        f"{number_range(*ends, signed=True)} ({n}\N{NO-BREAK SPACE}differences)"
+        for *ends, n in spans
+    ]
     published = zip(rows["published_least"], rows["published_most"], strict=True)
     links = zip(rows["page"], rows["corpus"], rows["claim"], strict=True)
     marks = zip(kinds(rows["verdict"]), rows["verdict"], strict=True)

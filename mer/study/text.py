@@ -231,8 +231,8 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if not isinstance(value, str):
         return number(value) if pd.api.types.is_number(value) or pd.isna(value) else str(value)
-    # An estimate may break before its interval only
-    return re.sub(r" ± |(?<=[\d%],) (?=[+-]?[.\d])", _unbroken, value)
+    # An estimate may break before its interval only, a range not at all
+    return re.sub(rf" ± |(?<=[\d%]) to (?={_NUMBER})|(?<=[\d%],) (?=[+-]?[.\d])", _unbroken, value)
 
 
 def _unbroken(match: re.Match[str]) -> str:
