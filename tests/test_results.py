@@ -86,8 +86,8 @@ class TestAudit:
         assert texts(figure, 1) == ["50", "50", "0", "0", "100", "0", "0", "0", *["0"] * 8]
         assert texts(figure, 0) == ["1", "0", "1"]
         assert audit.disagreement_summary("cv", labels) == (
-            "Over the 4 test clips of cv: 1 of 2 songs carry more than one label, and one answer a "
-            "song can reach .750 at most."
+            "Over the 4 test clips of cv: 1 of 2 songs have more than one label. One answer for "
+            "each song can reach .750 at most."
         )
 
     def test_binary_labels_are_named_low_and_high(self) -> None:

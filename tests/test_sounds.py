@@ -622,7 +622,7 @@ class TestPage:
         shown.clear()
         robustness.show_players(Study({"profile": "cpu", "compute": False}, "classes"), [])
         assert [part.data for part in shown] == [
-            "This is a composed clip, since emopia is not on this machine."
+            "This is a composed clip, since EMOPIA is not on this machine."
         ]
 
     def test_the_transcriber_has_heard_fluid(self) -> None:
@@ -644,7 +644,7 @@ class TestStoredAnswers:
         assert "Robust-SVM, varied sound" in set(found["system"])
         assert (found.groupby(["system", "sound"]).size() == 86).all()
         text = robustness.missing_text(study, robustness.specs(study), found, list(SOUNDS))
-        assert text == "Tested on 86 clips of emopia."
+        assert text == "Tested on 86 clips of EMOPIA."
         in_cv = robustness.predictions(study, robustness.cv_specs(study), robustness.CV_SOUNDS)
         assert set(in_cv["system"]) == {*robustness.IN_CV}
         assert (in_cv.groupby(["system", "sound"])["id"].nunique() == 1078).all()

@@ -187,8 +187,8 @@ def test_text_of_songs() -> None:
     shown = [songs(), songs("emotify", known=False)]
     table = trajectory.song_means(shown, ["mirex_mood, cluster"])
     assert table.loc["mirex_mood, cluster", "songs"] == NOT_RUN
-    assert str(table.loc["composed, 4Q: SSSL", "true changes a song"]).startswith("1.0")
-    assert table.loc["emotify, 4Q: SSSL", "true changes a song"] == "–"
+    assert str(table.loc["composed corpus, 4Q: SSSL", "true changes a song"]).startswith("1.0")
+    assert table.loc["Emotify, 4Q: SSSL", "true changes a song"] == "–"
     about = trajectory.about_song(shown[0], "b")
     assert "changes 3 times, the true class once, and 75%" in about
     assert "true" not in trajectory.about_song(shown[1], "b")

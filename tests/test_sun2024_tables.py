@@ -131,7 +131,7 @@ def stored(tmp_path: Path) -> Study:
 def test_what_is_not_stored_whole_is_not_shown(stored: Study) -> None:
     found = paper.run_everywhere(stored, paper.run_comparison)
     assert list(found) == ["emotify"]
-    assert paper.missing_corpora(stored, found) == "Corpus **mirex_mood** was not run."
+    assert paper.missing_corpora(stored, found) == "**MIREX-like mood dataset**: not run."
     results = found["emotify"]
     assert {spec.system for spec in results.specs} == {"Constant"}
     assert {spec.system for spec in results.planned} == {*paper.TABLE_3.order}

@@ -123,7 +123,7 @@ def test_gap_of_rows_that_hear_audio(tmp_path: Path, monkeypatch: pytest.MonkeyP
     gaps = {"difference": [-0.1, -0.2, 0.05, 0.3], "published": [0.5, 0.5, 0.5, np.nan]}
     table = pd.DataFrame({**gaps, "audio": ["rendered", "rendered", "none", "none"]})
     assert transcription.gap_summary(study(tmp_path), table).splitlines() == [
-        "- Transcription: mean onset F1 .750 on 6 clips of composed.",
+        "- Transcription: mean onset F1 .750 on 6 clips of the composed corpus.",
         "- Rows that hear audio: reproduced minus published -.150 on average over 2 systems and "
         "tasks, from -.200 to -.100.",
         "- Rows that read MIDI: reproduced minus published +.050 on average over 1 systems and "

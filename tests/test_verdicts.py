@@ -164,7 +164,7 @@ def test_result_box(ablation: Results) -> None:
     lines = [line for line in text.splitlines() if line.startswith("- ")]
     assert len(lines) == 1
     n = ablation.predictions["id"].nunique()
-    assert lines[0].startswith(f"- **Official split, {n} clips of {ablation.study.corpus_name}.**")
+    assert lines[0].startswith(f"- **Official split, {n} clips of EMOPIA.**")
     best = ablation.scores[ablation.scores["task"] == "4Q"].set_index("system")["mean"]
     expected = f"{best.max():.3f}".removeprefix("0")
     assert re.search(rf"accuracy on four quadrants {expected} \[.*\({best.idxmax()}\)", lines[0])

@@ -124,14 +124,14 @@ class TestLeak:
         assert set(leaky.predictions["split"]) == {"split_midibert"}
         table: Any = paper.leak_table(same.predictions, leaky.predictions, {})
         assert table.set_index("system").loc["Song-lookup", "leaky"] == 1.0
-        expected = "On split_midibert, 4 of 4 test clips have a sibling in training."
+        expected = "On the split of MIDI-BERT, 4 of 4 test clips have a sibling in training."
         assert paper.leak_summary(own, table) == expected
 
     def test_a_corpus_without_leak(self, study: Callable[..., Study]) -> None:
         own = study()
         own.__dict__["card"] = {"splits": {"official": {"leaky": False, "folds": 1}}}
         assert paper.run_leaky(own) is None
-        assert paper.leak_summary(own, None) == "No split of corpus emopia leaks songs."
+        assert paper.leak_summary(own, None) == "No split of EMOPIA leaks songs."
 
 
 class TestRuns:

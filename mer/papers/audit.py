@@ -17,25 +17,31 @@ from mer.study import plots
 from mer.study.results import Results
 from mer.study.study import Study
 from mer.study.tables import KNOWN_ROWS, NamedRows, Rows
-from mer.study.text import number
+from mer.study.text import corpus_title, number, split_title
 from mer.tasks import TASKS
 
 ROWS: Rows = NamedRows({**emopia.WITHOUT_MUSIC, "Symbolic-SVM": emopia.SVM["Symbolic-SVM"]})
 TEST_CLIPS = corpus.SPLIT_SIZES["split_cls"][2]
 BASELINE = "LSTM-Attn+MIDI-like"
-_NAMES = {"proposed model": "zhu2023", "Ours": "zhao2023", "symbolic-LR": "Symbolic-LR"}
+_PAPERS = {"zhu2023": "Zhu et al. 2023", "zhao2023": "Zhao and Yoshii 2023"}
+_PROPOSED = {paper: f"proposed model of {title}" for paper, title in _PAPERS.items()}
+_NAMES = {
+    "proposed model": _PROPOSED["zhu2023"],
+    "Ours": _PROPOSED["zhao2023"],
+    "symbolic-LR": "Symbolic-LR",
+}
+_SIBLINGS = "of them with a sibling in training"
 _NESTED = "nested5x5"
 
 
 def published_answers() -> pd.DataFrame:
-    """Published four-quadrant accuracies on the official split as numbers of right answers.
+    """Published four-quadrant accuracies on the official split as numbers of correct clips.
 
     Returns
     -------
     DataFrame
-        Indexed by row, the highest accuracy first: accuracy, right answers, a whole number
-        (whether the accuracy is one of whole clips), low, high (exact 95 % interval of the
-        proportion).
+        Indexed by row, the highest accuracy first: accuracy, correct clips, whole number of
+        clips (whether the accuracy is one), exact 95 % interval (of the proportion, as text).
     """
     tables = (("zhu2023", "2"), ("zhu2023", "3"), ("zhao2023", "I"))
     cells = pd.concat([published(paper, table) for paper, table in tables])
@@ -45,10 +51,9 @@ def published_answers() -> pd.DataFrame:
     right = (table["accuracy"] * TEST_CLIPS).round().astype(int)
     intervals = [binomtest(k, TEST_CLIPS).proportion_ci() for k in right]
     columns: dict[str, Any] = {
-        "right answers": right,
-        "a whole number": (right / TEST_CLIPS).round(3) == table["accuracy"],
-        "low": [interval.low for interval in intervals],
-        "high": [interval.high for interval in intervals],
+        "correct clips": right,
+        "whole number of clips": (right / TEST_CLIPS).round(3) == table["accuracy"],
+        "exact 95 % interval": [f"[{number(i.low)}, {number(i.high)}]" for i in intervals],
     }
     return table.assign(**columns).sort_values("accuracy", ascending=False)
 
@@ -56,7 +61,7 @@ def published_answers() -> pd.DataFrame:
 def published_gains() -> dict[str, float]:
     """What the proposed models gain over the best baseline, as published."""
     accuracy = published_answers()["accuracy"].to_dict()
-    return {paper: accuracy[paper] - accuracy[BASELINE] for paper in ("zhu2023", "zhao2023")}
+    return {paper: accuracy[name] - accuracy[BASELINE] for paper, name in _PROPOSED.items()}
 
 
 def half_width(accuracy: float, n: np.ndarray | float) -> np.ndarray:
@@ -68,7 +73,10 @@ def interval_figure() -> Figure:
     """Half the width of a 95 % interval against the number of test clips; published gains."""
     accuracy = published_answers()["accuracy"].to_dict()[BASELINE]
     names = ("split_cls", "split_midibert")
-    sizes = {**{n: corpus.SPLIT_SIZES[n][2] for n in names}, "all clips": corpus.EXPECTED["clips"]}
+    sizes = {
+        **{split_title(n): corpus.SPLIT_SIZES[n][2] for n in names},
+        "all clips": corpus.EXPECTED["clips"],
+    }
     figure, axes = plots.panels(1, 1, 3.0)
     axis, n = axes[0, 0], np.geomspace(30, 3000, 200)
     axis.plot(n, half_width(accuracy, n), color=plots.BLUE)
@@ -76,7 +84,7 @@ def interval_figure() -> Figure:
         published_gains().items(), (plots.VERMILLION, plots.GREEN), strict=True
     ):
         axis.axhline(gain, color=colour, ls="--", lw=1)
-        axis.text(30, gain, f"{paper}: {number(gain)}", va="bottom", color=colour)
+        axis.text(30, gain, f"{_PAPERS[paper]}: {number(gain)}", va="bottom", color=colour)
     for name, size in sizes.items():
         point = (size, float(half_width(accuracy, size)))
         axis.plot(*point, "o", color=plots.BLUE)
@@ -98,7 +106,7 @@ def interval_summary() -> str:
     for paper, gain in published_gains().items():
         needed = (1.96 / gain) ** 2 * accuracy * (1 - accuracy)
         lines.append(
-            f"- The gain of {paper} over LSTM-Attn + MIDI-like, {number(gain)}, is "
+            f"- The gain of {_PAPERS[paper]} over LSTM-Attn + MIDI-like, {number(gain)}, is "
             f"{number(gain * TEST_CLIPS, 1)} clips; an interval as narrow as ±{number(gain)} needs "
             f"about {number(round(needed))} clips."
         )
@@ -125,8 +133,13 @@ def leak_table(study: Study, results: Mapping[str, Results]) -> pd.DataFrame:
         siblings = study.card["splits"][name]["test_clips_with_sibling_in_train"]
         clips = {"test clips": part.predictions["id"].nunique()}
         means = {str(k): v for k, v in part.scores.set_index("system")["mean"].items()}
-        rows[name] = {**clips, "with a sibling in training": siblings, **means}
+        rows[name] = {**clips, _SIBLINGS: siblings, **means}
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def leak_text(table: pd.DataFrame) -> pd.DataFrame:
+    """`leak_table` for reading."""
+    return table.rename(index=split_title)
 
 
 def leak_summary(study: Study, table: pd.DataFrame) -> str:
@@ -134,13 +147,14 @@ def leak_summary(study: Study, table: pd.DataFrame) -> str:
     lines = []
     for name in (n for n in table.index if study.card["splits"][n]["leaky"]):
         row = table.loc[name].to_dict()
-        clips, siblings = int(row.pop("test clips")), int(row.pop("with a sibling in training"))
+        clips, siblings = int(row.pop("test clips")), int(row.pop(_SIBLINGS))
         reached = ", ".join(f"{system} {number(value)}" for system, value in row.items())
         lines.append(
-            f"- On {name}, {siblings} of {clips} test clips have a sibling among the training "
-            f"clips. Accuracy there: {reached}."
+            f"- On {split_title(name, article=True)}, {siblings} of {clips} test clips have a "
+            f"sibling among the training clips. Accuracy there: {reached}."
         )
-    return "\n".join(lines) or f"No split of {study.corpus_name} leaks songs."
+    name = corpus_title(study.corpus_name, article=True)
+    return "\n".join(lines) or f"No split of {name} leaks songs."
 
 
 def quoted_language_models() -> pd.DataFrame:
@@ -151,13 +165,13 @@ def quoted_language_models() -> pd.DataFrame:
 
 
 def lookup_summary(study: Study, table: pd.DataFrame) -> str:
-    """How many quoted accuracies a lookup that hears nothing exceeds, in Markdown."""
+    """How many quoted accuracies a lookup without music exceeds, in Markdown."""
     quoted = quoted_language_models()["4Q accuracy"]
     leaky = [name for name in table.index if study.card["splits"][name]["leaky"]]
     reached = [table.loc[name, "Song-lookup"] for name in leaky if "Song-lookup" in table]
     return " ".join(
-        f"Song-lookup, which hears nothing, reaches {number(value)} on the leaky split: above "
-        f"{(quoted < value).sum()} of the {len(quoted)} quoted accuracies."
+        f"Song-lookup, which does not use the music, reaches {number(value)} on the leaky split. "
+        f"This is above {(quoted < value).sum()} of the {len(quoted)} quoted accuracies."
         for value in reached
     )
 
@@ -206,9 +220,10 @@ def disagreement_summary(split: str, labels: pd.DataFrame) -> str:
     songs = labels.groupby("group")["target"]
     ceiling = songs.agg(lambda target: target.value_counts().iloc[0]).sum() / len(labels)
     several = songs.agg(lambda target: len(set(target)) > 1).sum()
+    place = split_title(split, article=True)
     return (
-        f"Over the {number(len(labels))} test clips of {split}: {several} of {songs.ngroups} songs "
-        f"carry more than one label, and one answer a song can reach {number(ceiling)} at most."
+        f"Over the {number(len(labels))} test clips of {place}: {several} of {songs.ngroups} songs "
+        f"have more than one label. One answer for each song can reach {number(ceiling)} at most."
     )
 
 
@@ -223,9 +238,9 @@ def impossible_rows() -> tuple[pd.DataFrame, int]:
     rows = rows.assign(column=rows["column"].replace(names)).query("column in ['4Q', 'A', 'V']")
     cells = rows.pivot_table(index=["paper", "table", "row"], columns="column", values="number")
     complete = cells.dropna().reset_index()
-    complete["tables"] = complete["paper"] + " " + complete["table"]
+    complete["tables"] = complete["paper"].map(_PAPERS) + ", table " + complete["table"]
     unique = complete.groupby(["4Q", "A", "V"], sort=False).agg(
-        {"row": "first", "tables": ", ".join}
+        {"row": "first", "tables": "; ".join}
     )
     table = unique.reset_index().set_index("row")[["tables", "4Q", "A", "V"]]
     table["A + V - 1"] = table["A"] + table["V"] - 1

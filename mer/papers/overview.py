@@ -30,7 +30,7 @@ from mer.study.results import TASK_TITLES, Results
 from mer.study.scores import DIMENSIONS, metric_name, scores
 from mer.study.study import Study
 from mer.study.tables import KNOWN_ROWS, Rows, Table, deviations, estimates, score_table
-from mer.study.text import listing, number
+from mer.study.text import corpus_title, listing, number, split_title
 
 FIGURE = "four-quadrants.svg"
 START, END = "<!-- headline: start -->", "<!-- headline: end -->"
@@ -191,7 +191,7 @@ def headline_segments() -> str:
     columns: dict[str, Any] = {}
     for name, own in sun2024.corpora(study).items():
         for task in own.settings.tasks or ():
-            title, results = f"{TASK_TITLES[task]}, {name}", runs.get(name)
+            title, results = f"{TASK_TITLES[task]}, {corpus_title(name)}", runs.get(name)
             columns[title] = NOT_RUN
             if results is not None:
                 table = scores(results.predictions)
@@ -247,14 +247,18 @@ def _markdown(table: pd.DataFrame) -> str:
 
 def _corpora() -> pd.DataFrame:
     modules = {name: module_of(name) for name in CORPORA}
-    rows = [(name, module.LICENCE, module.CITATION) for name, module in modules.items()]
-    return pd.DataFrame(rows, columns=["Corpus", "Licence", "Citation"])
+    rows = [
+        (corpus_title(name), f"`{name}`", module.LICENCE, module.CITATION)
+        for name, module in modules.items()
+    ]
+    return pd.DataFrame(rows, columns=["Corpus", "Name in commands", "Licence", "Citation"])
 
 
 def _splits(card: Mapping[str, Any]) -> pd.DataFrame:
     rows = [
         {
-            "Split": name,
+            "Split": split_title(name),
+            "Name in commands": f"`{name}`",
             "Folds": split["folds"],
             "Train": split["clips"]["train"],
             "Validation": split["clips"]["valid"],
@@ -269,7 +273,7 @@ def _splits(card: Mapping[str, Any]) -> pd.DataFrame:
 def _profiles() -> pd.DataFrame:
     rows = []
     for profile in map(get_profile, NAMES):
-        corpora = {about: " and ".join(names) for about, names in profile.corpora.items()}
+        corpora = {k: listing(map(corpus_title, names)) for k, names in profile.corpora.items()}
         rows.append(
             {
                 "Profile": profile.name,

@@ -29,7 +29,7 @@ from mer.study import model_card, players, plots
 from mer.study.specs import RunSpec
 from mer.study.study import Study
 from mer.study.tables import NamedRows, Rows, Table
-from mer.study.text import captioned, estimate_table, markdown, number
+from mer.study.text import captioned, corpus_title, estimate_table, markdown, number
 from mer.systems.base import Fitted
 from mer.systems.classical import DescriptorClassifier
 from mer.systems.clip_descriptors import NAMES, acoustic, robust
@@ -361,7 +361,7 @@ def missing_text(
 ) -> str:
     """Which rows and sounds are not there, and why, in Markdown; from `predictions`."""
     clips = number(answers["id"].nunique())
-    lines = [f"Tested on {clips} clips of {study.corpus_name}."]
+    lines = [f"Tested on {clips} clips of {corpus_title(study.corpus_name, article=True)}."]
     done = set(answers["system"])
     sized = study.sized(TABLE.all_rows).items()
     lacking = {name: s.lacks for name, s in sized if s.lacks and name not in done}
@@ -585,7 +585,8 @@ def show_players(study: Study, sounds: Iterable[str]) -> None:
         (clip,) = study.corpus.select([first])
     except MissingDataError:
         clip = model_card.example_clip()
-        text = f"This is a composed clip, since {study.corpus_name} is not on this machine."
+        name = corpus_title(study.corpus_name, article=True)
+        text = f"This is a composed clip, since {name} is not on this machine."
         display(Markdown(text))
     for name in sounds:
         try:

@@ -44,7 +44,7 @@ class Standing:
     stand_in : str
         What takes the place of a part of the published system; empty for nothing.
     elsewhere : str
-        Where it was tested, if that is not the published data: "on emotify"; else empty.
+        Where it was tested, if that is not the published data: "on Emotify"; else empty.
     failure : str
         Why it is not trained well enough; empty for nothing.
     """

@@ -14,7 +14,7 @@ from mer.audio import audio_source
 from mer.clips import Corpus, Split
 from mer.features.notes import read_notes
 from mer.study import plots
-from mer.study.text import number
+from mer.study.text import corpus_title, number, split_title
 
 _NOTE_STATISTICS = {
     "duration_s": "Duration (s)",
@@ -142,9 +142,10 @@ def summary(card: Mapping[str, Any]) -> str:
     largest = max(plots.QUADRANTS, key=counts.get)
     share = number(counts[largest] / counts["clips"], 1, percent=True)
     return (
-        f"**{card['name']}** holds {number(counts['clips'])} clips of {number(counts['groups'])} "
-        f"songs, {number(counts['midi'])} with MIDI and {number(counts['audio'])} with a "
-        f"recording; the audio that systems hear is {card['audio']}. The most frequent quadrant, "
+        f"**{corpus_title(card['name'])}** holds {number(counts['clips'])} clips of "
+        f"{number(counts['groups'])} songs, {number(counts['midi'])} with MIDI and "
+        f"{number(counts['audio'])} with a recording. The audio for the systems is "
+        f"{card['audio']}. The most frequent quadrant, "
         f"{largest}, has {share} of the clips. Licence: {card['licence']}. "
         f"Source: {card['citation']}"
     )
@@ -157,7 +158,7 @@ def split_table(card: Mapping[str, Any]) -> pd.DataFrame:
         row = {"folds": split["folds"]}
         for what, unit in (("clips", "clips"), ("groups", "songs")):
             row |= {f"{part} {unit}": split[what][part] for part in ("train", "valid", "test")}
-        rows[name] = {**row, "siblings": split["test_clips_with_sibling_in_train"]}
+        rows[split_title(name)] = {**row, "siblings": split["test_clips_with_sibling_in_train"]}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

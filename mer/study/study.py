@@ -22,6 +22,7 @@ from mer.study.settings import Settings, read_settings
 from mer.study.specs import RunSpec, plan
 from mer.study.store import RunStore
 from mer.study.tables import Rows, Table
+from mer.study.text import split_title
 from mer.systems.base import System
 
 SPLITS: Mapping[str, Sequence[str]] = {
@@ -231,7 +232,7 @@ class Study:
                 f"none of {len(planned)} runs is stored, the first is {planned[0].label}; "
                 f"run 'mer study --profile {self.profile.name}' first"
             )
-        return Results(self, planned, specs, tables, PLACES.get(split, split))
+        return Results(self, planned, specs, tables, PLACES.get(split) or split_title(split))
 
     def _planned(
         self, what: Iterable[Table | list[RunSpec]], split: str, options: Mapping[str, Any]

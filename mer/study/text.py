@@ -1,4 +1,4 @@
-"""Numbers as text, alike in all tables, figures and sentences of the book.
+"""Numbers and names as text, alike in all tables, figures and sentences of the book.
 
 Fractions have three decimals and no leading zero, counts have separators between thousands, and a
 dash marks a missing value.
@@ -20,6 +20,31 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 MISSING = "–"
+
+_CORPORA = {
+    "emopia": "EMOPIA",
+    "composed": "composed corpus",
+    "composed_band": "composed band corpus",
+    "composed_trajectories": "composed corpus with trajectories",
+    "maestro": "MAESTRO",
+    "pop1k7": "Pop1K7",
+    "emotify": "Emotify",
+    "mirex_mood": "MIREX-like mood dataset",
+    "pmemo": "PMEmo",
+    "emotion_in_music": "Emotion in Music",
+    "four_quadrants": "4Q dataset",
+}
+_SPLITS = {
+    "split_cls": "official split",
+    "split": "split of the release",
+    "split_midibert": "split of MIDI-BERT",
+    "official": "official split",
+    "holdout": "hold-out split",
+    "cv5": "5-fold cross-validation",
+    "cv10": "10-fold cross-validation",
+    "cv10_ungrouped": "10-fold cross-validation without groups",
+    "nested5x5": "nested cross-validation",
+}
 
 
 def number(
@@ -105,6 +130,24 @@ def listing(names: Iterable[Any]) -> str:
     """Names in a sentence of Markdown: "A, B and C"."""
     *rest, final = [*map(markdown, names)] or [""]
     return f"{', '.join(rest)} and {final}" if rest else final
+
+
+def corpus_title(name: str, *, article: bool = False) -> str:
+    """A corpus for reading: "EMOPIA", "MIREX-like mood dataset"; any other name as it is.
+
+    With `article` as in a sentence: "EMOPIA", "the MIREX-like mood dataset".
+    """
+    title = _CORPORA.get(name, name)
+    return f"the {title}" if article and re.search(r" (corpus|dataset)\b", title) else title
+
+
+def split_title(name: str, *, article: bool = False) -> str:
+    """A split for reading: "official split", "10-fold cross-validation"; another name as it is.
+
+    With `article` as in a sentence: "the official split", "10-fold cross-validation".
+    """
+    title = _SPLITS.get(name, name)
+    return f"the {title}" if article and re.search(r"\bsplit\b", title) else title
 
 
 def captioned(

@@ -34,7 +34,7 @@ from mer.study.specs import RunSpec
 from mer.study.store import Run
 from mer.study.study import Study
 from mer.study.tables import KNOWN_ROWS
-from mer.study.text import captioned, estimate, listing, markdown, number
+from mer.study.text import captioned, corpus_title, estimate, listing, markdown, number
 from mer.systems.base import System
 
 COLUMNS = (
@@ -73,7 +73,8 @@ def verdicts(
     text = paragraphs(judged, published_on=on)
     if elsewhere:
         names = ", ".join(sorted(elsewhere))
-        text = f"These verdicts are about corpus {study.corpus_name}, not about {names}.\n\n{text}"
+        own = corpus_title(study.corpus_name, article=True)
+        text = f"These verdicts are about {own}, not about {names}.\n\n{text}"
     display(Markdown(text))
     if table and len(judged.differences):
         caption = "Differences behind the claims [95 % interval]"
@@ -132,7 +133,8 @@ def result_box(claims: Sequence[Claim], *results: Results, own_models: bool = Fa
         own = judged["claim"].groupby(found[judged["place"] == part.place], sort=False)
         told = "; ".join(f"{len(texts)} {kind}{_named(str(kind), texts)}" for kind, texts in own)
         n = number(part.predictions["id"].nunique())
-        place = f"{part.place[:1].upper()}{part.place[1:]}, {n} clips of {part.study.corpus_name}"
+        corpus = corpus_title(part.study.corpus_name, article=True)
+        place = f"{part.place[:1].upper()}{part.place[1:]}, {n} clips of {corpus}"
         text = f"- **{markdown(place)}.** Best: {'; '.join(_best(part))}."
         lines.append(text + (f" Verdicts on the claims: {told}." if told else ""))
     inner = "\n".join(lines) or "- Nothing was run."
@@ -302,7 +304,7 @@ def _known(row: dict[str, float], name: str) -> bool:
 
 def _elsewhere(study: Study, frame: pd.DataFrame, published_on: str) -> str:
     if published_on and study.corpus_name != published_on.lower():
-        return f"on {study.corpus_name}"
+        return f"on {corpus_title(study.corpus_name, article=True)}"
     return "on rendered sound" if (frame["audio"] == "rendered").any() else ""
 
 

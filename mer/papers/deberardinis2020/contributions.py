@@ -29,7 +29,7 @@ from mer.study.players import sound
 from mer.study.scores import DIMENSIONS
 from mer.study.specs import RunSpec
 from mer.study.study import Study
-from mer.study.text import estimate, estimate_table, listing, number
+from mer.study.text import corpus_title, estimate, estimate_table, listing, number
 from mer.tasks import get_task
 
 if TYPE_CHECKING:
@@ -347,7 +347,8 @@ def song_players(study: Study, spec: RunSpec, clips: Sequence[str]) -> HTML:
 
     if study.settings.compute:
         return players({clip.id: (clip, spec) for clip in study.corpus.select(clips)})
-    text = f"Players need the audio of corpus {study.corpus_name}, which the book does not have."
+    name = corpus_title(study.corpus_name, article=True)
+    text = f"Players need the audio of {name}, which the book does not have."
     return HTML(f"<p>{text} Run this notebook where it is at hand.</p>")
 
 

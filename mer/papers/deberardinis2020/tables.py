@@ -36,7 +36,7 @@ from mer.study.specs import RunSpec
 from mer.study.store import RunStore
 from mer.study.study import Study
 from mer.study.tables import NamedRows, Rows, Table, score_table
-from mer.study.text import estimate, listing, markdown, number
+from mer.study.text import corpus_title, estimate, listing, markdown, number
 from mer.systems.classical import DescriptorSVR
 
 LETTERS = {MIX: "M", "vocals": "V", "bass": "B", "drums": "D", "other": "O"}
@@ -380,7 +380,8 @@ def about(study: Study) -> str:
     """A sentence on the corpus that findings are about; empty on the corpus of the paper."""
     if study.corpus_name == "pmemo":
         return ""
-    return f"These findings are about {study.corpus_name}; the paper is about {CORPUS}."
+    own = corpus_title(study.corpus_name, article=True)
+    return f"These findings are about {own}; the paper is about {CORPUS}."
 
 
 def folds(study: Study, *, whole: bool = False) -> Iterable[int] | None:
@@ -529,7 +530,7 @@ def corpus_summary(study: Study, facts: pd.DataFrame) -> str:
     """Size of the corpus and what its labels allow, in Markdown."""
     counts = study.card["counts"]
     lines = [
-        f"**{study.corpus_name}** has {number(counts['clips'])} clips of "
+        f"**{corpus_title(study.corpus_name)}** has {number(counts['clips'])} clips of "
         f"{number(counts['groups'])} groups (tracks, or artists and songs where known); audio: "
         f"{study.card['audio']}."
     ]

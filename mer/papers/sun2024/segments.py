@@ -16,7 +16,7 @@ from mer.papers.sun2024.tables import DATASETS, DURATIONS, PROPOSED, proposed
 from mer.segments import LONGEST, SAMPLE_RATE, segment_count, segment_starts
 from mer.study import plots
 from mer.study.study import Study
-from mer.study.text import listing, number
+from mer.study.text import corpus_title, listing, number
 
 _STATED_SECONDS = {"EiM": 45.0}
 """Length of all clips of a dataset, where the paper gives one."""
@@ -120,7 +120,7 @@ def counts_text(table: pd.DataFrame) -> pd.DataFrame:
     """Counts of either kind with columns for reading: one row a dataset and duration."""
     own = {"segments": "segments, by time"} if "frames" in table else {}
     names = {name: title for name, title in {**_TITLES, **own}.items() if name in table}
-    rows = [f"{row.dataset}, {row.duration} s" for row in table.itertuples()]
+    rows = [f"{corpus_title(str(row.dataset))}, {row.duration} s" for row in table.itertuples()]
     return table[list(names)].rename(columns=names).set_axis(pd.Index(rows))
 
 
@@ -156,7 +156,10 @@ def lost_segments_figure(published: pd.DataFrame, counted: pd.DataFrame) -> Figu
     """Segments lost where segments grow, beyond one a song for each second; published dashed."""
     parts = {"published": published, "here": counted}
     frame = pd.concat(
-        [part.assign(curve=part["dataset"] + f", {where}") for where, part in parts.items()]
+        [
+            part.assign(curve=part["dataset"].map(corpus_title) + f", {where}")
+            for where, part in parts.items()
+        ]
     )
     first = frame.groupby("curve")["fewer"].transform("first")
     frame["lost"] = 1000 * (frame["fewer"] - first) / frame["songs"]

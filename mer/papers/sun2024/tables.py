@@ -25,7 +25,7 @@ from mer.study.results import TASK_TITLES, Results
 from mer.study.scores import Published, metric_name, paired_difference, scores
 from mer.study.study import Study
 from mer.study.tables import NamedRows, Rows, Table, score_table
-from mer.study.text import captioned, estimate, estimate_table, number
+from mer.study.text import captioned, corpus_title, estimate, estimate_table, number
 from mer.systems.classical import DescriptorClassifier
 from mer.systems.clip_descriptors import acoustic_30s
 from mer.systems.musicnn import embedding_statistics_30s
@@ -172,7 +172,7 @@ def run_everywhere(study: Study, run: Callable[[Study], Results]) -> dict[str, R
 def missing_corpora(study: Study, shown: Iterable[str]) -> str:
     """Which corpora of a page were not run, in Markdown; empty if all were."""
     missing = set(corpora(study)) - set(shown)
-    return " ".join(f"Corpus **{name}** was not run." for name in sorted(missing))
+    return " ".join(f"**{corpus_title(name)}**: not run." for name in sorted(missing))
 
 
 def run_comparison(study: Study) -> Results:
@@ -220,12 +220,12 @@ def show_scores(results: Results, table: pd.DataFrame, order: Iterable[str]) -> 
     """Display the `score_frame` of some results, a table a task."""
     from IPython.display import Markdown, display
 
-    study = results.study
+    study, corpus = results.study, corpus_title(results.study.corpus_name)
     folds = study.card["splits"][results.specs[0].split]["folds"]
     protocol = f"{folds}-fold cross-validation" if folds > 1 else "one partition"
     spread = "over all test clips" if folds > 1 else "mean ± SD over seeds"
     for task in results.tasks:
-        caption = f"{TASK_TITLES[task]}, {study.corpus_name} ({protocol}): {spread} [95 % interval]"
+        caption = f"{TASK_TITLES[task]}, {corpus} ({protocol}): {spread} [95 % interval]"
         shown = score_table(table, list(order), task, METRICS)
         if shown.shape[1] > len(METRICS):
             caption += f". Published on {STANDS_FOR[study.corpus_name]}"

@@ -29,7 +29,7 @@ from mer.study.claims import NOT_RUN
 from mer.study.specs import RunSpec
 from mer.study.store import PREDICTION_DECIMALS
 from mer.study.study import Study
-from mer.study.text import estimate, listing, markdown, number
+from mer.study.text import corpus_title, estimate, listing, markdown, number
 from mer.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class SongSegments:
     @property
     def name(self) -> str:
         """Corpus and task, for reading."""
-        return f"{self.study.corpus_name}, {self.task}"
+        return f"{corpus_title(self.study.corpus_name)}, {self.task}"
 
     @property
     def is_known(self) -> bool:
@@ -111,7 +111,7 @@ def all_songs(by_corpus: Mapping[str, Study]) -> tuple[list[SongSegments], list[
                 if specs := song_specs(study, task):
                     shown.append(SongSegments(study, task, segment_table(study, task, specs)))
                 continue
-            missing.append(f"{name}, {task}")
+            missing.append(f"{corpus_title(name)}, {task}")
     return shown, missing
 
 
@@ -246,10 +246,11 @@ def _mean_text(values: pd.Series, groups: pd.Series, **form: Any) -> str:
 def about_song(songs: SongSegments, song: str) -> str:
     """A sentence on the answers of SSSL along a song, in Markdown."""
     rows = _of_proposed(songs).query("id == @song").iloc[0]
+    corpus = corpus_title(songs.study.corpus_name, article=True)
     first, names = songs.of(song).iloc[0], TASKS[songs.task].classes
     agree, right = (number(rows[name], percent=True) for name in ("agree", "right"))
     text = (
-        f"**{markdown(song)}** of corpus {songs.study.corpus_name}, a test song labelled "
+        f"**{markdown(song)}** of {corpus}, a test song labelled "
         f"*{names[int(first['label']) - 1]}*; {PROPOSED} answers "
         f"*{names[int(first['answer']) - 1]}* for the whole song. {agree} of its "
         f"{rows['segments']} segments have the class of the label; the most probable class "

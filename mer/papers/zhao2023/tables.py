@@ -20,7 +20,7 @@ from mer.study.results import Results
 from mer.study.scores import Published, correctness, validation
 from mer.study.study import Study
 from mer.study.tables import NamedRows, Rows, Table
-from mer.study.text import estimate, listing, number
+from mer.study.text import corpus_title, estimate, listing, number, split_title
 from mer.systems.base import System
 from mer.weights import is_registered, load_weights
 
@@ -400,10 +400,11 @@ def leak_summary(study: Study, table: pd.DataFrame | None) -> str:
     """Summary of `leak_table` in Markdown."""
     name = leaky_split(study)
     if name is None or table is None:
-        return f"No split of corpus {study.corpus_name} leaks songs."
+        return f"No split of {corpus_title(study.corpus_name, article=True)} leaks songs."
     card = study.card["splits"][name]
     siblings, clips = card["test_clips_with_sibling_in_train"], card["clips"]["test"]
-    text = f"On {name}, {siblings} of {clips} test clips have a sibling in training."
+    place = split_title(name, article=True)
+    text = f"On {place}, {siblings} of {clips} test clips have a sibling in training."
     return f"{text} {leak_gains(table)}".strip()
 
 

@@ -33,7 +33,7 @@ from mer.study.converters import (
 from mer.study.plots import BLUE, ORANGE, VERMILLION
 from mer.study.profiles import Profile
 from mer.study.study import Study
-from mer.study.text import number
+from mer.study.text import corpus_title, number
 from mer.training.rendered import Take, play, played_notes
 from mer.transcription import (
     TRANSCRIBERS,
@@ -156,7 +156,7 @@ def gap_summary(study: Study, table: pd.DataFrame) -> str:
     scores = EVALUATION.scores(study, test, "onsets-frames")
     lines = [
         f"- Transcription: mean onset F1 {number(scores['onset_f1'].mean())} on {len(scores):,} "
-        f"clips of {study.corpus_name}."
+        f"clips of {corpus_title(study.corpus_name, article=True)}."
     ]
     known = table.dropna(subset=["published"])
     for reads, rows in known.groupby(known["audio"] == "none", sort=False):
