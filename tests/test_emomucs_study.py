@@ -105,7 +105,7 @@ class TestClaimsOnScores:
         assert "**a is best** (table 1)\n\n- Here: **supported**. 5 differences: 5 supp" in text
         table = differences_text(pd.concat([judged, judged]))
         assert len(table) == 5
-        assert list(table) == ["of", "difference", "published", "that it is better"]
+        assert list(table) == ["of", "difference", "published", "direction"]
         assert table.loc["a minus b", "published"] == "+.100"
         few = Claim(claim.text, "1", comparisons[:1])
         text = paragraphs(Judged([few], judged[:1], "toys", {"here": {}}), published_on="PMEmo")

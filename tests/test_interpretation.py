@@ -103,8 +103,9 @@ class TestCombinations:
         claims = (*combinations.CLAIMS, combinations.EQUAL)
         judged = combinations.judge_combinations(claims, scores, "toy", N)
         found = judged.groupby("claim")["direction"].agg(set)
-        assert found["Of single sources, drums tell valence best"] == {SUPPORTED}
-        assert CONTRADICTED in found["Of two sources, bass and other tell valence best"]
+        assert found["Among single sources, drums predict valence best"] == {SUPPORTED}
+        best = "Among pairs of sources, bass and other predict valence best"
+        assert CONTRADICTED in found[best]
         assert found[combinations.EQUAL.text] == {CONTRADICTED}
         assert len(judged[judged["claim"] == claims[0].text]) == 14
         assert len(judged) == 14 + 14 + 3 + 5 + 5 + 3 + 3 + 1

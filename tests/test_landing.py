@@ -42,7 +42,7 @@ def test_tally_counts_claims_of_the_papers(page: Landing) -> None:
 
 def test_figure_has_both_splits_and_published_values(page: Landing) -> None:
     labels = [text.get_text() for text in page.figure().legends[0].get_texts()]
-    assert labels == ["official split", "cross-validation", "published", "a constant answer"]
+    assert labels == ["official split", "cross-validation", "published", "constant prediction"]
 
 
 def test_what_we_learned_has_the_numbers_of_the_pages(page: Landing) -> None:

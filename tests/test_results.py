@@ -60,8 +60,8 @@ def test_confusions_are_percent_of_each_label(tmp_path: Path) -> None:
 def test_where_a_row_stands(tmp_path: Path) -> None:
     found = results(tmp_path, RIGHT)
     assert found.standing("Constant") == (
-        "On 24 test clips Constant reaches .250 [.125, .375] (4Q). Of the 1 other systems, 1 have "
-        "a higher mean: Symbolic-SVM. "
+        "On 24 test clips Constant has an accuracy of .250 [.125, .375] (4Q). Of the 1 other "
+        "systems, 1 have a higher mean: Symbolic-SVM. "
     )
     assert found.standing("Audio-SVM") == ""
     assert found.spread().startswith("The 2 rows lie within .750 of each other; on 24 test clips")

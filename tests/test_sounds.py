@@ -552,11 +552,11 @@ class TestPage:
         assert found.loc["Audio-SVM", "worst"] == "FluidR3"
         text = robustness.summary(scored)
         assert "Audio-SVM .750 to .250 (FluidR3)" in text
-        line = "these lose at most .05 in a soundfont that is in no training behind them: "
+        line = "lose at most .05 in a soundfont that was in no part of their training: "
         assert f"{line}Robust-SVM, varied sound." in text
         assert "codec" not in text
         worse = scored.assign(difference=-0.4)
-        assert f"{line}none, by cross-validation" in robustness.summary(scored, worse)
+        assert f"{line}none (in cross-validation" in robustness.summary(scored, worse)
         assert (
             "Varied sound changes Robust-SVM by +.000 in the sound of training and from .500 to"
             in text
@@ -585,10 +585,12 @@ class TestPage:
     def test_heat_maps_are_described(self) -> None:
         scored = robustness.scores(self.ANSWERS)
         text = plots.description(robustness.accuracy_figure(scored))
-        assert text.startswith("Accuracy of systems in sounds. A row a system, a column a sound")
+        assert text.startswith(
+            "Accuracy of systems in sounds. A row for each system, a column for each sound"
+        )
         assert "FluidR3: .250 to .750" in text
         shares = plots.description(robustness.commonest_figure(scored))
-        assert shares.startswith("Share of the commonest answer.")
+        assert shares.startswith("Share of the most frequent prediction.")
 
     def test_tables(self) -> None:
         scored = robustness.scores(self.ANSWERS)

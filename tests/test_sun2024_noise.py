@@ -134,8 +134,8 @@ def test_nothing_is_stored(tmp_path: Path) -> None:
     assert list(by_corpus) == ["composed_trajectories", "composed", "emotify", "mirex_mood"]
     shown, missing = trajectory.all_songs(by_corpus)
     assert (shown, missing[0], missing[-1]) == (
-        *([], "composed_trajectories, A"),
-        "mirex_mood, cluster",
+        *([], "composed corpus with trajectories, A"),
+        "MIREX-like mood dataset, cluster",
     )
     assert set(trajectory.song_means([], missing)["songs"]) == {NOT_RUN}
 
@@ -185,16 +185,18 @@ def test_songs_by_hand() -> None:
 
 def test_text_of_songs() -> None:
     shown = [songs(), songs("emotify", known=False)]
-    table = trajectory.song_means(shown, ["mirex_mood, cluster"])
-    assert table.loc["mirex_mood, cluster", "songs"] == NOT_RUN
+    table = trajectory.song_means(shown, ["MIREX-like mood dataset, cluster"])
+    assert table.loc["MIREX-like mood dataset, cluster", "songs"] == NOT_RUN
     assert str(table.loc["composed corpus, 4Q: SSSL", "true changes a song"]).startswith("1.0")
     assert table.loc["Emotify, 4Q: SSSL", "true changes a song"] == "–"
     about = trajectory.about_song(shown[0], "b")
-    assert "changes 3 times, the true class once, and 75%" in about
+    assert "changes 3 times, the true class once; 75%" in about
     assert "true" not in trajectory.about_song(shown[1], "b")
     assert "does not change at all" not in trajectory.trajectory_summary(shown)
     shown[0].segments["true"] = 1
-    assert "answer of SSSL changes 1.3 times a song" in trajectory.trajectory_summary(shown[:1])
+    assert "most probable class of SSSL changes 1.3 times a song" in trajectory.trajectory_summary(
+        shown[:1]
+    )
 
 
 def test_curves_of_a_song() -> None:

@@ -124,7 +124,7 @@ def test_gap_of_rows_that_hear_audio(tmp_path: Path, monkeypatch: pytest.MonkeyP
     table = pd.DataFrame({**gaps, "audio": ["rendered", "rendered", "none", "none"]})
     assert transcription.gap_summary(study(tmp_path), table).splitlines() == [
         "- Transcription: mean onset F1 .750 on 6 clips of the composed corpus.",
-        "- Rows that hear audio: reproduced minus published -.150 on average over 2 systems and "
+        "- Rows that take audio: reproduced minus published -.150 on average over 2 systems and "
         "tasks, from -.200 to -.100.",
         "- Rows that read MIDI: reproduced minus published +.050 on average over 1 systems and "
         "tasks, from +.050 to +.050.",

@@ -113,7 +113,7 @@ def answered(answers: list[list[int]]) -> pd.DataFrame:
         ([[1, 1, 2, 2]], 0.5, ""),
         ([[1, 1, 2, 2]], 0.6, "the best epoch is the last one in 60% of the runs"),
         ([[1, 1, 1, 1], [2, 2, 2, 2], [1, 1, 2, 2]], 0.0, "of one class in 67% of the runs"),
-        ([[1, 2, 1, 2]], 0.0, "not better than a constant answer"),
+        ([[1, 2, 1, 2]], 0.0, "not better than the constant prediction"),
     ],
 )
 def test_failure(answers: list[list[int]], at_the_end: float, expected: str) -> None:

@@ -112,7 +112,7 @@ class TestLeak:
         text = paper.leak_gains(table)
         assert "(1) gain +.600 on average on the leaky split" in text
         assert "the interval lies above 0 for MidiBERT." in text
-        assert "Song-lookup reaches .800 there; above it: MidiBERT." in text
+        assert "Song-lookup has .800 there; above it: MidiBERT." in text
         assert text.endswith("Published values of language models below it: MidiBERT .634.")
 
     def test_the_same_systems_with_and_without_leak(self, study: Callable[..., Study]) -> None:
@@ -253,7 +253,10 @@ class TestAttention:
         assert text.tolist() == ["1.000", "1.000", ".000", "1.000"]
         summary = attention.attention_summary([found])
         assert "the symbolic factor gets most attention" in summary
-        assert "Without the tone color factor answers change most: 100% of the clips" in summary
+        assert (
+            "Without the tone color factor the predictions change most: 100% of the clips"
+            in summary
+        )
 
 
 @pytest.mark.realdata

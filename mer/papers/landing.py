@@ -62,7 +62,7 @@ class Landing:
             "system",
             published="published",
             hue="place",
-            vlines={"a constant answer": chance.max()},
+            vlines={"constant prediction": chance.max()},
             xlabel="Accuracy, four quadrants",
         )
         figure.set_size_inches(_WIDTH, figure.get_size_inches()[1])
@@ -85,10 +85,10 @@ class Landing:
         values, below = listing(map(number, published)), sum(value < lookup for value in published)
         how_many = "all of them" if below == len(published) else f"{below} of them"
         return (
-            f"**A lookup that hears nothing reaches {number(lookup)}** on the split of MidiBERT "
-            "and its successors, where clips of one song are in training and in test. "
-            f"Published there, by sequences instead of clips: {values}; {how_many} are below "
-            "the lookup. [Audit](notebooks/evaluation_audit)"
+            f"**A lookup that does not use the music reaches {number(lookup)}** on the split of "
+            "MidiBERT and its successors, where clips of one song are in training and in test. "
+            f"The published values on this split, counted by sequences instead of clips, are "
+            f"{values}; {how_many} are below the lookup. [Audit](notebooks/evaluation_audit)"
         )
 
     def _cv(self, task: str) -> pd.Series:
@@ -136,10 +136,11 @@ class Landing:
             for system in ("Audio-SVM", robustness.TRANSCRIBED)
         )
         return (
-            "**Audio systems hear the synthesizer.** An SVM on acoustic descriptors falls from "
-            f"{plain[0]} to {plain[1]} in one other piano sound ({sounds[1]}) and to {plain[2]} in "
-            f"a second one ({sounds[2]}), on the same clips. An SVM on our transcription has "
-            f"{ours[0]}, and {ours[1]} in the first, which is new to its transcriber. "
+            "**The accuracy of audio systems depends on the synthesizer.** An SVM on acoustic "
+            f"descriptors falls from {plain[0]} to {plain[1]} in one other piano sound "
+            f"({sounds[1]}) and to {plain[2]} in a second one ({sounds[2]}), on the same clips. "
+            f"An SVM on our transcription has {ours[0]} as rendered, and {ours[1]} in the first "
+            "other sound, which was not in the training of its transcriber. "
             "[Other sounds](notebooks/sound_robustness)"
         )
 

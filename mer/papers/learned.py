@@ -47,8 +47,8 @@ def _splits(landing: Landing) -> Iterator[str]:
     table = landing.official.scores.set_index(["task", "system"])["mean"]
     lookup, constant = (table["4Q", name] for name in ("Song-lookup", "Constant"))
     yield (
-        f"On the official split, which keeps songs together, the lookup has {number(lookup)}, "
-        f"and a constant answer {number(constant)}."
+        f"On the official split, which keeps songs together, the lookup has {number(lookup)} "
+        f"and the constant prediction {number(constant)}."
     )
     yield landing.few()
     widths = [results.scores for results in (landing.official, landing.cv)]
@@ -57,8 +57,8 @@ def _splits(landing: Landing) -> Iterator[str]:
         for own in widths
     ]
     yield (
-        f"Here the intervals of the official split are ±{number(halves[0], 2)} on average, those "
-        f"of cross-validation over all clips ±{number(halves[1], 2)}."
+        f"For our rows the mean half-width of the intervals is {number(halves[0], 2)} on the "
+        f"official split and {number(halves[1], 2)} in cross-validation over all clips."
     )
 
 
@@ -69,7 +69,7 @@ def _descriptors(landing: Landing) -> Iterator[str]:
         (f"{_EITHER} notes and sound is better than the proposed model", zhao2023.PROPOSED),
     ):
         if difference := _difference(landing.claims, claim, _CV):
-            yield f"Descriptors of notes and sound minus {markdown(name)}: {difference}."
+            yield f"Difference of notes-and-sound descriptors from {markdown(name)}: {difference}."
     larger = landing.official.at_published_size
     if larger is None:
         return
@@ -97,7 +97,7 @@ def _valence(landing: Landing) -> Iterator[str]:
         yield f"In cross-validation on {name}, {' and '.join(parts)}."
     for claim, words in (
         (
-            "On pitch-class shares an SVM is better with all transpositions than with none",
+            "An SVM on pitch-class shares is better with all transpositions than with none",
             "Training on all transpositions changes an SVM on pitch-class shares by",
         ),
         (
@@ -106,7 +106,7 @@ def _valence(landing: Landing) -> Iterator[str]:
         ),
         (
             "An SVM on all transpositions of pitch-class shares is better than Symbolic-only",
-            "That SVM knows neither rhythm nor register. Minus Symbolic-only it is at",
+            "This SVM has no input on rhythm or register. Its difference from Symbolic-only is",
         ),
     ):
         if difference := _difference(landing.claims, claim, _CV):
@@ -119,17 +119,19 @@ def _parts(landing: Landing) -> Iterator[str]:
         (
             "Attention between the domains is better than the mean of two branches",
             _CV,
-            "In the model of Zhu et al., attention between domains minus the mean of branches",
+            "In the model of Zhu et al., the difference of attention between domains from the "
+            "mean of the branches",
         ),
         (
             "The symbolic branch is better on valence than the acoustic branch",
             _CV,
-            "On valence, their symbolic branch minus their acoustic branch",
+            "On valence, the difference of their symbolic branch from their acoustic branch",
         ),
         (
             "MIDI is better on valence: the symbolic branch against the tone-color branch",
             _CV,
-            "In the model of Zhao and Yoshii, the branch of notes minus that of sound on valence",
+            "In the model of Zhao and Yoshii, the difference of the symbolic branch from the "
+            "tone-color branch on valence",
         ),
         ("Pre-training helps MidiBERT", _OFFICIAL, "Pre-training changes MidiBERT by"),
     ):

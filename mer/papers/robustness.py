@@ -346,13 +346,13 @@ def accuracy_figure(scored: pd.DataFrame) -> Figure:
 def _ranges(table: pd.DataFrame) -> str:
     """Lowest and highest value of each column, in words."""
     parts = [f"{sound}: {number(v.min())} to {number(v.max())}" for sound, v in table.items()]
-    return f"A row a system, a column a sound; from the lowest to the highest: {'; '.join(parts)}."
+    return f"A row for each system, a column for each sound; ranges: {'; '.join(parts)}."
 
 
 def commonest_figure(scored: pd.DataFrame) -> Figure:
     """Share of the commonest answer, drawn as in `accuracy_figure`."""
     shares = scored.assign(accuracy=scored["commonest"])
-    text = f"Share of the commonest answer. {_ranges(accuracy_table(shares))}"
+    text = f"Share of the most frequent prediction. {_ranges(accuracy_table(shares))}"
     return plots.describe(accuracy_figure(shares), text)
 
 
@@ -454,7 +454,7 @@ def summary(scored: pd.DataFrame, in_cv: pd.DataFrame | None = None) -> str:
     if len(tables):
         falls = tables[(tables["home"] - tables["lowest"]) > MARGIN]
         lines.append(
-            "- Systems of the tables that hear sound and lose more than "
+            "- Audio systems of the tables that lose more than "
             f"{number(MARGIN, 2)} in some sound: {len(falls)} of {len(tables)}. "
             + ("; ".join(_fall(name, row) for name, row in falls.iterrows()) or "none")
             + "."
@@ -462,21 +462,21 @@ def summary(scored: pd.DataFrame, in_cv: pd.DataFrame | None = None) -> str:
         one = tables[tables["commonest"] > _MOSTLY_ONE]
         if len(one):
             lines.append(
-                "- These give one answer for more than "
+                "- Systems that predict one class for more than "
                 f"{number(_MOSTLY_ONE, percent=True)} of the clips in their worst sound: "
                 f"{'; '.join(map(markdown, one.index))}."
             )
     kinds = {
-        "unseen": "in a soundfont that is in no training behind them",
+        "unseen": "in a soundfont that was in no part of their training",
         "codecs": "through every codec",
     }
     run = {kind: words for kind, words in kinds.items() if own[kind].notna().any()}
     if run:
         kept = own[(own[[*run]].min(axis=1, skipna=False) >= -MARGIN)]
         lines.append(
-            f"- Of ours, these lose at most {number(MARGIN, 2)} {' and '.join(run.values())}: "
+            f"- Our systems that lose at most {number(MARGIN, 2)} {' and '.join(run.values())}: "
             f"{'; '.join(map(markdown, kept.index)) or 'none'}"
-            + (", by cross-validation where it was run." if in_cv is not None else ".")
+            + (" (in cross-validation where it was run)." if in_cv is not None else ".")
         )
     for name in (name for name in own.index if name.endswith(VARIED)):
         plain = name.removesuffix(f", {VARIED}")
@@ -520,10 +520,10 @@ def worth(scored: pd.DataFrame) -> str:
             + f" and {number(row['lowest'])} in its worst sound ({row['worst']})"
             for name, row in rows.iterrows()
         ]
-        text = "; ".join(told) if told else "its audio rows were not run in other sounds"
+        text = "; ".join(told) if told else "the audio rows were not run in other sounds"
         fall = rows["home"].sub(rows["lowest"]).max() if told else 0.0
         if fall > MARGIN:
-            text += ". Accuracies that fall so are those of one synthesizer"
+            text += ". Such accuracies hold for one synthesizer only"
         lines.append(f"**{paper}**: {text}.")
     return "\n\n".join(lines)
 

@@ -37,7 +37,7 @@ NETWORKS: Rows = NamedRows(
         **zhao2023.PROPOSED_ROW,
     }
 )
-"""Networks of the papers that see notes."""
+"""Networks of the papers that read notes."""
 
 TRANSPOSED: Rows = NamedRows(transposed_rows(NETWORKS))
 
@@ -75,7 +75,7 @@ QUESTIONS = tuple(
             for name in NETWORKS
         ),
         (
-            "On pitch-class shares an SVM is better with all transpositions than with none",
+            "An SVM on pitch-class shares is better with all transpositions than with none",
             TURNED,
             SHARES,
         ),

@@ -6,8 +6,8 @@ grade of the runs behind them. Only grade A can contradict a paper.
 - A: published size, training and corpus.
 - B: the same on another corpus, or on sound that was rendered.
 - C: a smaller network, less training, or a part that stands in for the published one.
-- D: no verdict. In most runs the best epoch is the last one or all answers are of one class, or the
-  row is not better than a constant answer.
+- D: no verdict. In most runs the best epoch is the last one or all predictions are of one class, or
+  the row is not better than the constant prediction.
 """
 
 from __future__ import annotations

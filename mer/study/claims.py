@@ -376,7 +376,7 @@ def differences_text(judged: pd.DataFrame) -> pd.DataFrame:
             "of": rows["task"],
             "difference": [_difference(row) for row in rows.to_dict("records")],
             "published": [number(value, signed=True) for value in rows["published"]],
-            "that it is better": rows["direction"],
+            "direction": rows["direction"],
         }
     )
     table.index = pd.Index(rows["better"] + " minus " + rows["worse"])
@@ -415,6 +415,6 @@ def against_text(table: pd.DataFrame, reference: str) -> pd.DataFrame:
         {
             "difference": [_difference(row) for row in table.to_dict("records")],
             "p (McNemar)": p,
-            "clips that only one has right": table["discordant"],
+            "discordant clips": table["discordant"],
         }
     ).set_axis(pd.Index([f"{reference} minus {name}" for name in table["system"]]))

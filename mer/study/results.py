@@ -285,7 +285,7 @@ class Results:
             return ""
         own = rows.loc[row]
         accuracy = estimate(own["mean"], own["low"], own["high"])
-        text = f"On {own['n']} test clips {markdown(row)} reaches {accuracy} ({task}). "
+        text = f"On {own['n']} test clips {markdown(row)} has an accuracy of {accuracy} ({task}). "
         if own["covers"] is not None:
             where = "inside" if own["covers"] else "outside"
             text += f"The published {number(own['published'])} lies {where} this interval. "
@@ -299,13 +299,13 @@ class Results:
         width = number(np.ptp(rows["mean"]))
         half = number((rows["high"] - rows["low"]).mean() / 2)
         text = f"The {len(rows)} rows lie within {width} of each other; on {rows['n'].max()} test "
-        text += f"clips an interval is ±{half} on average. "
+        text += f"clips the mean half-width of an interval is {half}. "
         known = rows.dropna(subset=["published"])
         outside = known[known["covers"].eq(False)]["difference"]
         names = [f"{markdown(name)} ({number(gap, signed=True)})" for name, gap in outside.items()]
         if len(known):
-            text += f"It misses the published value in {len(outside)} of {len(known)} rows: "
-            text += f"{'; '.join(names) or 'none'}."
+            text += f"The published value is outside the interval in {len(outside)} of "
+            text += f"{len(known)} rows: {'; '.join(names) or 'none'}."
         return text
 
     def one_model(self, row: str) -> str:
@@ -316,8 +316,8 @@ class Results:
             if {"4Q", "A", "V"} <= set(values.index):
                 floor = number(values["A"] + values["V"] - 1)
                 whose = "own" if source == "mean" else "published"
-                text += f"In its {whose} row A + V - 1 is {floor}, four quadrants "
-                text += f"{number(values['4Q'])}. "
+                text += f"In its {whose} row, A + V - 1 is {floor} and the four-quadrant accuracy "
+                text += f"is {number(values['4Q'])}. "
         return text
 
     def history(self, *rows: str, task: str | None = None) -> Figure:

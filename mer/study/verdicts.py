@@ -318,6 +318,6 @@ def _failure(frame: pd.DataFrame, at_the_end: float) -> str:
     answers = frame.groupby(["fold", "seed"])["answer"]
     collapsed = float((answers.min() == answers.max()).mean())
     if collapsed > _MOST:
-        return f"all answers are of one class in {number(collapsed, percent=True)} of the runs"
+        return f"all predictions are of one class in {number(collapsed, percent=True)} of the runs"
     constant = frame["target"].value_counts(normalize=True).max()
-    return "not better than a constant answer" if frame["correct"].mean() <= constant else ""
+    return "not better than the constant prediction" if frame["correct"].mean() <= constant else ""

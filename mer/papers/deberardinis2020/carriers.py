@@ -188,7 +188,7 @@ def hits_text(tables: Mapping[str, pd.DataFrame], dimension: str) -> pd.DataFram
 def hits_figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """How often each method finds the carrier, a panel a dimension.
 
-    Lines: naming a source at random, and always the commonest carrier.
+    Lines: naming a source at random, and always the most frequent carrier.
     """
     joined = pd.concat([table.assign(separator=name) for name, table in tables.items()])
     joined["what"] = joined["method"] + ",\n" + joined["reading"]
@@ -199,7 +199,7 @@ def hits_figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
         "hits",
         column="dimension",
         hue="separator",
-        vlines={"commonest carrier": frequent, "random source": UNIFORM},
+        vlines={"most frequent carrier": frequent, "random source": UNIFORM},
         xlabel="Carrier found",
     )
 
@@ -214,8 +214,8 @@ def hits_summary(tables: Mapping[str, pd.DataFrame]) -> str:
             rate = estimate(best["hits"], best["low"], best["high"], percent=True)
             lines.append(
                 f"- {separator.capitalize()}, {dimension}: {_counted(rows['verdict'])} methods and "
-                "readings find the carrier more often than both guesses (25% at random, "
-                f"{frequent} by always naming the commonest). {best['method'].capitalize()} "
+                "readings find the carrier more often than both baselines (random source: 25%, "
+                f"most frequent carrier: {frequent}). {best['method'].capitalize()} "
                 f"({best['reading']}) has the highest rate: {rate} of {best['n']} clips."
             )
     return "\n".join(lines)
@@ -266,10 +266,10 @@ def cost_summary(cost: pd.DataFrame, mix: pd.DataFrame) -> str:
         lost = estimate(fusion["cost"], fusion["low"], fusion["high"], signed=True)
         lines.append(
             f"- {str(dimension).capitalize()}: separation changes the R2 of the fusion of all "
-            f"sources from {number(fusion['true'])} to {number(fusion['separated'])}. That this "
-            f"is a loss is **{fusion['verdict']}** (cost {lost}). The mix has "
-            f"{number(reference[MIX_ROW, str(dimension)].mean)}. Of single sources, "
-            f"{_counted(alone['verdict'])} lose R2; {SINGLE_MODELS[most['system']]} has the "
-            f"largest cost ({number(most['cost'], signed=True)})."
+            f"sources from {number(fusion['true'])} to {number(fusion['separated'])}. "
+            f"A loss is **{fusion['verdict']}** (cost {lost}). The mix has "
+            f"{number(reference[MIX_ROW, str(dimension)].mean)}. Among single sources, "
+            f"{_counted(alone['verdict'])} have a lower R2; {SINGLE_MODELS[most['system']]} has "
+            f"the largest cost ({number(most['cost'], signed=True)})."
         )
     return "\n".join(lines)

@@ -140,13 +140,18 @@ def _best(text: str, table: str, dimension: str, best: str, size: int | None = N
 _FIGURE = "figure 4"
 
 CLAIMS = (
-    _best("All four sources together tell valence best", _FIGURE, "valence", "V+B+D+O"),
-    _best("All four sources together tell arousal best", _FIGURE, "arousal", "V+B+D+O"),
-    _best("Of single sources, drums tell valence best", "1", "valence", "D", 1),
-    _best("Of two sources, bass and other tell valence best", _FIGURE, "valence", "B+O", 2),
-    _best("Of two sources, vocals and other tell arousal best", _FIGURE, "arousal", "V+O", 2),
-    _best("Of three sources, all but vocals tell valence best", _FIGURE, "valence", "B+D+O", 3),
-    _best("Of three sources, all but bass tell arousal best", _FIGURE, "arousal", "V+D+O", 3),
+    _best("All four sources together predict valence best", _FIGURE, "valence", "V+B+D+O"),
+    _best("All four sources together predict arousal best", _FIGURE, "arousal", "V+B+D+O"),
+    _best("Among single sources, drums predict valence best", "1", "valence", "D", 1),
+    *(
+        _best(f"Among {among} predict {dimension} best", _FIGURE, dimension, best, size)
+        for among, dimension, best, size in (
+            ("pairs of sources, bass and other", "valence", "B+O", 2),
+            ("pairs of sources, vocals and other", "arousal", "V+O", 2),
+            ("triples of sources, all but vocals", "valence", "B+D+O", 3),
+            ("triples of sources, all but bass", "arousal", "V+D+O", 3),
+        )
+    ),
 )
 """What the paper reads from its figure 4, and of single sources from its table 1.
 
@@ -154,7 +159,7 @@ Combinations go by the letters of their sources.
 """
 
 EQUAL = Claim(
-    "On arousal, V+D+O does as well as V+B+D+O (R2 within .02)",
+    "On arousal, V+D+O is as accurate as V+B+D+O (R2 within .02)",
     _FIGURE,
     (Comparison("V+D+O", "V+B+D+O", "arousal", "r2", margin=0.02),),
 )
@@ -263,7 +268,7 @@ def combination_summary(
         lines.append(
             f"- {dimension.capitalize()}: {best['sources']} has the highest R2, {highest}; the mix "
             f"has {number(scores[MIX_ROW, dimension].mean)}. Subsets of one, two, three "
-            f"and four sources have a mean R2 of {sizes}; their plain means {plain}. "
+            f"and four sources have a mean R2 of {sizes}; means of predictions have {plain}. "
             f"Mean gain from adding a source: {added}."
         )
     return "\n".join(lines)
@@ -407,7 +412,7 @@ def region_summary(
         agreement = model_agreement(predictions, criterion)
         if agreement:
             same, chance = (number(value, percent=True) for value in agreement)
-            line += f" Two models of a clip name the same source in {same} of cases; by chance "
-            line += f"they would in {chance}."
+            line += f" Two models of a clip have the same best source in {same} of cases "
+            line += f"({chance} by chance)."
         lines.append(line)
     return "\n".join(lines)

@@ -210,8 +210,8 @@ def contribution_findings(study: Study, contributions: pd.DataFrame, summary: pd
         lines.append(
             f"- {str(dimension).capitalize()}, {method}: {most['source']} has the largest mean "
             f"share, {share}; {first.index[0]} has the largest share of "
-            f"{number(first.iloc[0], percent=True)} of the clips. Sources without which the "
-            f"squared error clearly grows: {helps}."
+            f"{number(first.iloc[0], percent=True)} of the clips. The squared error "
+            f"grows without these sources (interval above 0): {helps}."
         )
     return "\n".join(lines)
 
@@ -349,7 +349,7 @@ def song_players(study: Study, spec: RunSpec, clips: Sequence[str]) -> HTML:
         return players({clip.id: (clip, spec) for clip in study.corpus.select(clips)})
     name = corpus_title(study.corpus_name, article=True)
     text = f"Players need the audio of {name}, which the book does not have."
-    return HTML(f"<p>{text} Run this notebook where it is at hand.</p>")
+    return HTML(f"<p>{text} Run this notebook where the audio is available.</p>")
 
 
 def _player(system: SourceNetwork, clip: Clip, source: str) -> str:

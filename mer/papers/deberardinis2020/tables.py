@@ -232,27 +232,27 @@ _LATE = [(a, "late") for a in ARCHITECTURES]
 _THREE_TRAININGS = [("C1D", "early"), ("C1D", "mid"), ("C2D", "early")]
 """Fusions whose three trainings are all in the paper."""
 
-_SVR = "support vectors on plain descriptors of the same excerpts are better than"
+_SVR = "support vector regression on plain descriptors of the same excerpts is better than"
 
 SOURCE_CLAIMS = (
     *(
-        _better(f"On {d}, every source alone is worse than the mix", "1", _SINGLE_AND_MIX, d)
+        _better(f"On {d}, each source alone is worse than the mix", "1", _SINGLE_AND_MIX, d)
         for d in DIMENSIONS
     ),
     _better(
-        "Of the sources alone, drums are the best for valence",
+        "Among single sources, drums are the best for valence",
         "1",
         _among_sources("drums"),
         "valence",
     ),
     _better(
-        "Of the sources alone, bass is the worst for arousal",
+        "Among single sources, bass is the worst for arousal",
         "1",
         [(other, bass) for bass, other in _among_sources("bass")],
         "arousal",
     ),
     _better(
-        "C2D is more accurate than C1D, whatever it hears",
+        "C2D is more accurate than C1D on every input",
         "1",
         [(source_name("C2D", source), source_name("C1D", source)) for source in LETTERS],
     ),
@@ -275,7 +275,7 @@ FUSION_CLAIMS = (
     ),
     *(
         _better(
-            f"On {d}, fusion of all sources is better than every source alone",
+            f"On {d}, fusion of all sources is better than each source alone",
             "2",
             _against_sources(PROPOSED),
             d,
@@ -296,7 +296,7 @@ FUSION_CLAIMS = (
 )
 FUSION_QUESTIONS = (
     _better(
-        "On arousal, too, fusion of all sources is better than the mix (the paper finds no gain)",
+        "On arousal, fusion of all sources is also better than the mix (the paper finds no gain)",
         "2",
         _FUSED_AND_MIX,
         "arousal",
@@ -313,12 +313,12 @@ FUSION_QUESTIONS = (
 )
 MEAN_QUESTIONS = (
     _better(
-        "The head of late fusion is better than the plain mean of the four predictions",
+        "The head of late fusion is better than the mean of the four predictions",
         None,
         [(fusion_name(a, "late", "freeze"), mean) for a, mean in MEANS.items()],
     ),
     _better(
-        "The plain mean of the four predictions is better than the mix",
+        "The mean of the four predictions is better than the mix",
         None,
         [(mean, source_name(a, MIX)) for a, mean in MEANS.items()],
     ),
@@ -330,15 +330,15 @@ TRAINING_CLAIMS = (
         _frozen_against("finetune", _THREE_TRAININGS),
     ),
     _better(
-        "Frozen source models are better than training everything from the start",
+        "Frozen source models are better than full training from random weights",
         "2",
         _frozen_against("full", _THREE_TRAININGS),
     ),
 )
 TRAINING_QUESTIONS = (
     _better(
-        "In late fusion, which the paper only gives frozen, frozen source models are better than "
-        "both other trainings",
+        "In late fusion, frozen source models are better than both other trainings (the paper has "
+        "frozen ones only)",
         None,
         [*_frozen_against("finetune", _LATE), *_frozen_against("full", _LATE)],
     ),
@@ -350,7 +350,7 @@ HEAD_QUESTIONS = (
         [(row, fusion_name(a, "late", "freeze")) for a, row in INPUTS_KEPT.items()],
     ),
     _better(
-        "A head without dropout of its inputs is better than the plain mean",
+        "A head without dropout of its inputs is better than the mean of the four predictions",
         None,
         [(row, MEANS[a]) for a, row in INPUTS_KEPT.items()],
     ),
@@ -541,7 +541,7 @@ def corpus_summary(study: Study, facts: pd.DataFrame) -> str:
             f"{number(int(row['ratings']))} ratings: no model can be expected to exceed that R2."
         )
     if known.empty:
-        lines.append("It has no single ratings, so that no bound can be given.")
+        lines.append("The corpus has no individual ratings, so the reliability is unknown.")
     if study.corpus_name in TABLE_1.beside:
         spread = listing(f"{number(row['sd'], 2)} ({name})" for name, row in facts.iterrows())
         lines.append(
@@ -614,7 +614,7 @@ def score_summary(scored: pd.DataFrame) -> str:
         alone = ranked[ranked.index.isin(SINGLE) & ~ranked.index.isin(MIXES)]["mean"]
         if len(alone):
             named = ", ".join(f"{name} {number(mean)}" for name, mean in alone.items())
-            line += f" Sources alone, from the best: {named}."
+            line += f" Single sources, best first: {named}."
         lines.append(line)
     return "\n".join(lines)
 

@@ -20,7 +20,7 @@ _REFERENCE = "Symbolic-SVM"
 def interval_summary(table: pd.DataFrame) -> str:
     """How wide intervals are, and which published values they miss, in Markdown."""
     half = number((table["high"] - table["low"]).mean() / 2)
-    text = f"On {table['n'].max()} test clips a 95 % interval is ±{half} on average. "
+    text = f"On {table['n'].max()} test clips the mean half-width of a 95 % interval is {half}. "
     known = table.dropna(subset=["published"])
     outside = known[known["covers"].eq(False)]
     names = [
@@ -28,10 +28,8 @@ def interval_summary(table: pd.DataFrame) -> str:
         for row in outside.itertuples()
     ]
     if len(known):
-        text += (
-            f"It misses the published value in {len(outside)} of {len(known)} cases (difference "
-        )
-        text += f"from it in brackets): {'; '.join(names) or 'none'}."
+        text += f"The published value is outside it in {len(outside)} of {len(known)} cases (our "
+        text += f"difference in brackets): {'; '.join(names) or 'none'}."
     return text
 
 
@@ -73,7 +71,7 @@ def svm_summary(results: Sequence[Results], task: str) -> str:
         open_ = rows.index.drop(better).drop(worse)
         names = (listing(list(index)) or "none" for index in (better, worse, open_))
         lines.append(
-            "- {place}: better than {reference}: {}; worse: {}; not told apart: {}.".format(
+            "- {place}: better than {reference}: {}; worse: {}; inconclusive: {}.".format(
                 *names, place=part.place.capitalize(), reference=_REFERENCE
             )
         )
@@ -105,11 +103,11 @@ def tried_variations(study: Study) -> pd.DataFrame:
 
 
 def show_variations(table: pd.DataFrame) -> None:
-    """Display `tried_variations` and what it comes to."""
+    """Display `tried_variations` and a summary."""
     from IPython.display import Markdown, display
 
     if table.empty:
-        display(Markdown("Only the profiles whose results are kept run this."))
+        display(Markdown("Only the profiles `cpu` and `paper` run this."))
         return
     names = ["epochs or values of C", "best accuracy", "lowest loss"]
     caption = "Validation clips of the official split, four quadrants"
@@ -124,7 +122,12 @@ def variation_summary(accuracy: pd.Series) -> str:
     ranges = [f"{number(v.min())} to {number(v.max())}" for v in (network, plain)]
     text = f"The variations reach {ranges[0]}, the descriptor systems {ranges[1]}. "
     if network.max() < plain.min():
-        text += "No variation reaches the weakest of them, the published size neither, so width, "
-        text += "windows and schedule do not seem to make the gap (one seed each, few clips). "
-        text += "The losses above turn after a few epochs: the clips may be too few to learn from."
+        text += (
+            "No variation, including the published size, reaches the weakest of them. So width, "
+        )
+        text += "windows and schedule do not seem to cause the gap (one seed each, few clips). "
+        text += (
+            "The validation losses above rise after a few epochs: the network overfits, perhaps "
+        )
+        text += "for lack of clips."
     return text

@@ -100,11 +100,11 @@ SELECTION_QUESTIONS = tuple(
     Claim(text, None, tuple(Comparison(*pair, task) for pair in pairs for task in _TASKS))
     for text, pairs in (
         (
-            "The whole list of descriptors is better than the groups that training clips choose",
+            "All descriptors together are better than the groups chosen on the training clips",
             list(zip(SVM, SELECTING, strict=True)),
         ),
         (
-            "An SVM on groups of descriptors that training clips choose is better than a network",
+            "An SVM on groups of descriptors chosen on the training clips is better than a network",
             [(f"{SYMBOLIC_SVM}, chosen in training", name) for name in NETWORKS],
         ),
     )

@@ -411,17 +411,17 @@ _DETECTION_CLAIMS = {
     "auc": ("AUC of", "The two-component mixture finds wrong labels better than chance"),
     "auc_within": (
         "AUC within clips of",
-        "It also tells which segments of one clip have a wrong label, better than chance",
+        "Within one clip, the mixture also finds segments with a wrong label better than chance",
     ),
 }
 _SEGMENT_CLAIMS = {
     TEST: {
         "Self-learning labels the segments of new clips better than inheritance": INHERITANCE,
-        "The KL term helps to label the segments of new clips": WITHOUT_KL,
+        "The KL term improves the labels of segments of new clips": WITHOUT_KL,
     },
     TRAIN: {
-        "What self-learning says of its training segments is better than the labels that they "
-        "inherited": CLIP_LABEL,
+        "For training segments, the predictions of self-learning are better than the inherited "
+        "labels": CLIP_LABEL,
     },
 }
 """By part: questions, and what self-learning is compared with."""
@@ -511,9 +511,9 @@ def noise_summary(table: pd.DataFrame, accuracy: pd.DataFrame) -> str:
         shares = [f"{s} {_range(cells['mean'])}" for s, cells in own.groupby("system", sort=False)]
         lines.append(
             f"- {task}: the inherited label is wrong for {wrong} of the training segments; the "
-            f"last division calls {called} noisy. Its AUC is largest with segments of "
+            f"last partition marks {called} as noisy. Its AUC is largest with segments of "
             f"{best['duration']:g} s: {estimate(*(best[c] for c in with_ends('auc')))}. "
-            "Share of the segments of test clips that get their own class, over durations: "
+            "Share of test segments whose own class is predicted, over durations: "
             f"{'; '.join(shares)}."
         )
     return "\n".join(lines)
@@ -575,6 +575,6 @@ def accuracy_figure(table: pd.DataFrame, task: str) -> Figure:
         dashes={CLIP_LABEL: "--"},
         names={part: f"Segments of {name}" for part, name in PARTS.items()},
         xlabel="Duration of a segment (s)",
-        ylabel="Answered with their own class",
+        ylabel="Own class predicted",
         height=2.9,
     )

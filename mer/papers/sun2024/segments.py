@@ -145,8 +145,8 @@ def published_counts_summary(table: pd.DataFrame) -> str:
         if len(over):
             steps = [f"{number(int(row.lost))} at {row.duration} s" for row in over.itertuples()]
             sentences.append(
-                "With steps of exactly 1 s a song loses at most one segment where segments grow "
-                f"by 1 s, {songs} in all; published: {listing(steps)}."
+                "With steps of exactly 1 s, a song has at most one segment less when segments are "
+                f"1 s longer, {songs} in all; published: {listing(steps)}."
             )
         lines.append(" ".join(sentences))
     return "\n".join(lines)

@@ -246,15 +246,15 @@ def duration_claims(tasks: Iterable[str]) -> tuple[Claim, ...]:
         "A": Claim(shorter, "2", tuple(Comparison(one, other, "A") for other in SWEEP[1:])),
         "V": Claim(longer.format("valence"), "2", (Comparison(three, one, "V"),)),
         "cluster": Claim(
-            longer.format("mood clusters, too"), None, (Comparison(three, one, "cluster"),)
+            longer.format("mood clusters"), None, (Comparison(three, one, "cluster"),)
         ),
     }
     return tuple(claim for task, claim in claims.items() if task in set(tasks))
 
 
 _COMPARISONS = {
-    "Self-learning is better than letting every segment inherit the label of its clip": INHERITANCE,
-    "Self-learning is better than inheritance if both decide on clips in the same way": (
+    "Self-learning is better than segment inheritance": INHERITANCE,
+    "Self-learning is better than segment inheritance with the same classifier of clips": (
         INHERITANCE_SVM
     ),
     "The KL term helps": WITHOUT_KL,
@@ -314,8 +314,8 @@ def published_precision() -> str:
         best, half = values.max(), 1.96 * np.sqrt(values.max() * (1 - values.max()) / songs)
         lines.append(
             f"- {dataset}, {task}: highest at {values.idxmax()} ({number(best)}), lowest at "
-            f"{values.idxmin()} ({number(values.min())}). On {songs} songs such an accuracy alone "
-            f"has a 95 % interval of ± {number(half)}."
+            f"{values.idxmin()} ({number(values.min())}). On {songs} songs the 95 % interval of "
+            f"such an accuracy is ± {number(half)}."
         )
     return "\n".join(lines)
 
@@ -354,7 +354,7 @@ def comparison_summary(table: pd.DataFrame) -> str:
             line += f" {PROPOSED} has {text[PROPOSED]}; {above} of {len(rows) - 1} others have a"
             line += " higher mean."
         if "Constant" in text:
-            line += f" The commonest class alone gives {number(means['Constant'])}."
+            line += f" The constant prediction has {number(means['Constant'])}."
         lines.append(line)
     return "\n".join(lines)
 
@@ -496,11 +496,11 @@ def self_learning_summary(history: pd.DataFrame) -> str:
         alike = int((last["largest_class"] > _ALL_ALIKE).sum())
         lines.append(
             f"- {TASK_TITLES[str(task)]}: in the last epoch {mean} of the segments count as clean "
-            f"(from {low} to {high}; runs: {len(last)}), and the network agrees with the clip's "
-            f"label on {agreed} of all. Of {len(divided)} partitions "
+            f"(from {low} to {high}; runs: {len(last)}), and the network predicts the clip's "
+            f"label for {agreed} of all. Of {len(divided)} partitions "
             f"{int(divided['collapsed'].sum())} collapsed to one component. In {alike} of "
             f"{len(last)} runs the network collapsed to one class: more than "
-            f"{number(_ALL_ALIKE, percent=True)} of the segments get the same answer."
+            f"{number(_ALL_ALIKE, percent=True)} of the segments get the same class."
         )
     return "\n".join(lines)
 
@@ -510,10 +510,10 @@ _MEASURES = {
     "clean_fraction": ("Clean segments\n(share)", _ALL),
     "clean_mean": ("Mean loss\n(nats)", _ALL),
     "noisy_mean": ("Mean loss\n(nats)", _NOISY),
-    "agreement": ("Network agrees with\nthe clip's label", _ALL),
-    "noisy_agreement": ("Network agrees with\nthe clip's label", _NOISY),
-    "largest_class": ("Most frequent\nanswer (share)", _ALL),
-    "stability": ("Same decision as\nbefore (share)", _ALL),
+    "agreement": ("Clip's label\npredicted (share)", _ALL),
+    "noisy_agreement": ("Clip's label\npredicted (share)", _NOISY),
+    "largest_class": ("Most frequent\nprediction (share)", _ALL),
+    "stability": ("Unchanged\ndecision (share)", _ALL),
 }
 """Columns of `self_learning_history`: what the axis says, and the name of the curve."""
 

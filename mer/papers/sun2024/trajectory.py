@@ -251,14 +251,14 @@ def about_song(songs: SongSegments, song: str) -> str:
     agree, right = (number(rows[name], percent=True) for name in ("agree", "right"))
     text = (
         f"**{markdown(song)}** of {corpus}, a test song labelled "
-        f"*{names[int(first['label']) - 1]}*; {PROPOSED} answers "
+        f"*{names[int(first['label']) - 1]}*; {PROPOSED} predicts "
         f"*{names[int(first['answer']) - 1]}* for the whole song. {agree} of its "
         f"{rows['segments']} segments have the class of the label; the most probable class "
         f"changes {_times(int(rows['changes']))}"
     )
     if songs.is_known:
         changes = _times(int(rows["true_changes"]))
-        text += f", the true class {changes}, and {right} of the segments get their own class"
+        text += f", the true class {changes}; {right} of the segments are predicted correctly"
     return f"{text}."
 
 
@@ -277,7 +277,7 @@ def trajectory_summary(shown: Iterable[SongSegments]) -> str:
         other = number((table["agree"] < 1).mean(), percent=True)
         emotion = f", the emotion itself {true} times" if songs.is_known else ""
         lines.append(
-            f"- {songs.name}: in {other} of {len(table)} test songs some segment has another "
+            f"- {songs.name}: in {other} of {len(table)} test songs some segments have another "
             f"class than the song's label; the most probable class changes {changes} times a song"
             f"{emotion}."
         )
@@ -285,8 +285,9 @@ def trajectory_summary(shown: Iterable[SongSegments]) -> str:
             constant.append(f"{changes} times a song ({songs.name})")
     if constant:
         lines.append(
-            f"\nWhere the emotion does not change at all, the answer of {PROPOSED} changes "
-            f"{listing(constant)}. As many changes on recordings would need no change of emotion."
+            f"\nIn clips of constant emotion, the most probable class of {PROPOSED} changes "
+            f"{listing(constant)}. So as many changes on recordings are no evidence of a change of "
+            "emotion."
         )
     return "\n".join(lines)
 

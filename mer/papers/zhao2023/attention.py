@@ -337,10 +337,10 @@ def importance_text(attention: Attention) -> pd.DataFrame:
 def questions(tasks: Iterable[str]) -> tuple[Claim, Claim]:
     """Questions of ours on some tasks, as they were put before any model was inspected."""
     first = (
-        "Taking away the factor with most attention changes the answer more than taking away "
-        "another one"
+        "Removing the factor with most attention changes the prediction more than removing another "
+        "factor"
     )
-    second = "Clips that give a factor more attention than other clips do depend more on it"
+    second = "Clips with more attention to a factor depend more on this factor"
     tasks = list(tasks)
     most = tuple(Comparison(_MOST, _OTHERS, task) for task in tasks)
     ranks = tuple(Comparison(_RANKS, _NO_RANKS, task) for task in tasks)
@@ -431,8 +431,8 @@ def _summary(attention: Attention) -> str:
         f"{attention.task}: the {means.idxmax()} factor gets most attention "
         f"({number(means.max(), 2)}), the {means.idxmin()} factor least "
         f"({number(means.min(), 2)}). {uniform} of the attention differs from "
-        f"uniform weights, {own} from the mean over all clips. Without the {most} factor answers "
-        f"change most: {other} of the clips get another class."
+        f"uniform weights, {own} from the mean over all clips. Without the {most} factor the "
+        f"predictions change most: {other} of the clips get another class."
     )
 
 

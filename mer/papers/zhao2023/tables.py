@@ -155,14 +155,14 @@ COMPARISON_CLAIMS = (
         _pairs(PROPOSED, BASELINES, "A", MARGIN),
     ),
     Claim(
-        "Systems that hear audio are better on arousal: descriptors against descriptors, network "
-        "against network",
+        "Audio systems are better on arousal: descriptors against descriptors, network against "
+        "network",
         "I",
         (Comparison(AUDIO_LR, SYMBOLIC_LR, "A"), Comparison(RESNET, LSTM, "A")),
     ),
     Claim(
-        "Systems that read MIDI are better on valence: descriptors against descriptors, network "
-        "against network",
+        "MIDI systems are better on valence: descriptors against descriptors, network against "
+        "network",
         "I",
         (Comparison(SYMBOLIC_LR, AUDIO_LR, "V"), Comparison(LSTM, RESNET, "V")),
     ),
@@ -178,7 +178,7 @@ COMPARISON_CLAIMS = (
         _pairs(PROPOSED, [MIDIBERT, MT_MIDIBERT]),
     ),
     Claim(
-        "Both ways to go beyond MidiBERT help: more tasks in fine-tuning (MT-MidiBERT), and other "
+        "Both extensions of MidiBERT help: more tasks in fine-tuning (MT-MidiBERT), and other "
         "masks in pre-training (QM-MidiBERT)",
         "II",
         (Comparison(MT_MIDIBERT, MIDIBERT), Comparison(QM_MIDIBERT, MIDIBERT)),
@@ -199,7 +199,7 @@ COMPARISON_QUESTIONS = (
 )
 LEAK_QUESTIONS = tuple(
     Claim(
-        f"{subject} is better than knowing the labels of the song's other clips",
+        f"{subject} is better than a lookup of the labels of the song's other clips",
         None,
         _pairs(name, ["Song-lookup"]),
     )
@@ -331,14 +331,12 @@ def official_summary(table: pd.DataFrame, row: str = PROPOSED) -> str:
     text += (
         f"test clips, and in cross-validation {own['same']} on these and {own['others']} on all "
     )
-    text += "others. Three things come together. The test clips: in cross-validation "
-    text += f"{harder} of {len(table)} rows do worse on the official ones than on the others, the "
-    text += f"mean difference is {clips}. The choice: validation clips choose the epoch or the "
-    text += f"hyper-parameters, and in cross-validation their accuracy is {chosen} above that of "
-    text += (
-        f"test clips. The rest, {rest} for this row on the same clips, comes from fewer training "
-    )
-    return f"{text}clips on the official split and from chance."
+    text += "others. Three things contribute. (1) The test clips: in cross-validation "
+    text += f"{harder} of {len(table)} rows are less accurate on the official ones than on the "
+    text += f"others; the mean difference is {clips}. (2) The choice: epoch or hyper-parameters "
+    text += f"are chosen on validation clips, whose accuracy in cross-validation is {chosen} "
+    text += f"above that of test clips. (3) The rest, {rest} for this row on the same "
+    return f"{text}clips, comes from fewer training clips on the official split and from chance."
 
 
 def leaky_split(study: Study) -> str | None:
@@ -426,7 +424,7 @@ def leak_gains(table: pd.DataFrame) -> str:
     above = listing(rows.index[rows["leaky"] > lookup]) or "none"
     below = rows["published"].reindex([*PRETRAINED]).loc[lambda values: values < lookup]
     names = listing(f"{name} {number(value)}" for name, value in below.items())
-    text += f" Song-lookup reaches {number(lookup)} there; above it: {above}."
+    text += f" Song-lookup has {number(lookup)} there; above it: {above}."
     return text + (f" Published values of language models below it: {names}." if names else "")
 
 

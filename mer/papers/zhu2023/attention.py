@@ -158,7 +158,7 @@ def attention_summary(attention: AttentionMap) -> str:
     ranks = correlations(attention)
     listed = ", ".join(f"{name} {number(value, 2, signed=True)}" for name, value in ranks.items())
     return (
-        f"{share} of the notes' attention goes to the sound within a second of their own onset; a "
-        f"uniform attention would give {chance}. The sound gives {start} of its attention to the "
-        f"start token, which is no note. Rank correlation of the attention to a note: {listed}."
+        f"The notes have {share} of their attention on frames within a second of their own onset "
+        f"(uniform attention: {chance}). The frames have {start} of their attention on the start "
+        f"token, which is no note. Rank correlation of the attention to a note: {listed}."
     )

@@ -60,7 +60,7 @@ QUOTED = cells("zhu2023", "2", {name: name for name in _QUOTED}, _TASKS, "accura
 
 TABLE_2 = Table(
     "2",
-    "Systems that read symbols",
+    "Symbolic systems",
     {**emopia.SYMBOLIC, **PROPOSED_ROW},
     {"Symbolic-SVM": emopia.SVM["Symbolic-SVM"]},
     published=PUBLISHED,
@@ -69,7 +69,7 @@ TABLE_2 = Table(
 )
 TABLE_3 = Table(
     "3",
-    "Systems that hear audio",
+    "Audio systems",
     {**emopia.ACOUSTIC, **PROPOSED_ROW},
     {"Audio-SVM": emopia.SVM["Audio-SVM"], SVM: emopia.SVM[SVM]},
     published=PUBLISHED,
@@ -109,7 +109,7 @@ COMPARISON_CLAIMS = (
         (Comparison(PROPOSED, LSTM),),
     ),
     Claim(
-        "The proposed model is better on valence than every method that reads symbols",
+        "The proposed model is better on valence than every symbolic method",
         "2",
         tuple(Comparison(PROPOSED, name, "V") for name in emopia.SYMBOLIC),
     ),
@@ -126,8 +126,8 @@ ABLATION_CLAIMS = (
         tuple(Comparison(PROPOSED, name) for name in BRANCHES),
     ),
     Claim(
-        "Fusion costs accuracy where one branch is strong: the acoustic one on arousal, the "
-        "symbolic one on valence",
+        "Fusion is worse than the acoustic branch on arousal, and worse than the symbolic branch "
+        "on valence",
         "4",
         (
             Comparison("Acoustic-only", PROPOSED, "A"),
@@ -156,7 +156,7 @@ ABLATION_CLAIMS = (
     ),
 )
 QUESTIONS = (
-    Claim("The transcription costs accuracy", None, (Comparison(RELEASED, PROPOSED),)),
+    Claim("The transcription reduces accuracy", None, (Comparison(RELEASED, PROPOSED),)),
     Claim("Pre-training on MAESTRO helps", None, (Comparison(PROPOSED, UNTRAINED),)),
     Claim("Pre-training on pop piano as well helps", None, (Comparison(TWO_CORPORA, PROPOSED),)),
     Claim(

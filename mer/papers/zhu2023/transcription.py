@@ -163,7 +163,7 @@ def gap_summary(study: Study, table: pd.DataFrame) -> str:
         gaps = rows["difference"]
         mean, low, high = (number(g, signed=True) for g in gaps.agg(["mean", "min", "max"]))
         lines.append(
-            f"- Rows that {'read MIDI' if reads else 'hear audio'}: reproduced minus published "
+            f"- Rows that {'read MIDI' if reads else 'take audio'}: reproduced minus published "
             f"{mean} on average over {len(gaps)} systems and tasks, from {low} to {high}."
         )
     return "\n".join(lines)
