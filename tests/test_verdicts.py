@@ -255,7 +255,7 @@ class TestAllClaims:
         assert counts["deberardinis2020_interpretation"] == 2 * 8
         assert (counts["zhao2023_attention"], counts["sun2024_noise"]) == (2, 5)
         rows = everything[everything["place"] == "head of the paper"].set_index("claim")
-        row = rows.loc["Of two sources, vocals and other tell arousal best"]
+        row = rows.loc["Among pairs of sources, vocals and other predict arousal best"]
         assert (row["table"], row["grade"], row["verdict"]) == ("figure 4", "C", "supported")
         asked = everything[everything["page"].isin(["zhao2023_attention", "sun2024_noise"])]
         assert asked["table"].isna().all()
