@@ -157,7 +157,7 @@ def _language_models(study: Study) -> str:
         for (name, *_), value in zhao2023.PUBLISHED_ON_LEAKY.items()
         if name in text
     )
-    return f"Published on another split, on which songs stand on both sides: {pairs}."
+    return f"Published on another split, with songs in both training and test set: {pairs}."
 
 
 def _column(results: Results, missing: str) -> pd.Series:

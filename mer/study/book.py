@@ -293,8 +293,8 @@ _SYNTHETIC = """
 ```{{admonition}} Synthetic quick run
 :class: danger
 These numbers are of profile `{profile}`: small networks, trained for a few epochs on music that was
-composed for this study. They show that the code runs on this machine, and say nothing of the
-papers. The stored results are on the [page of the same name](../notebooks/{name}).
+composed for this study. They check that the code runs on this machine; they are no
+evidence on the papers. The stored results are on the [page of the same name](../notebooks/{name}).
 ```
 """
 
