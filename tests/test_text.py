@@ -12,7 +12,17 @@ import pytest
 
 from mer.errors import ParameterError
 from mer.evaluation.resampling import Difference
-from mer.study.text import MISSING, captioned, estimate, listing, markdown, number, number_range
+from mer.study.text import (
+    MISSING,
+    captioned,
+    corpus_title,
+    estimate,
+    listing,
+    markdown,
+    number,
+    number_range,
+    split_title,
+)
 
 NAN = float("nan")
 
@@ -161,3 +171,12 @@ def test_captioned_table_shows_names_as_they_are() -> None:
 def test_markdown(name: str, expected: str) -> None:
     assert markdown(name) == expected
     assert listing([name, "b"]) == f"{expected} and b"
+
+
+def test_names_of_corpora_and_splits() -> None:
+    assert corpus_title("emopia", article=True) == "EMOPIA"
+    assert corpus_title("mirex_mood") == "MIREX-like mood dataset"
+    assert corpus_title("composed_trajectories", article=True).startswith("the composed corpus")
+    assert corpus_title("mine", article=True) == split_title("mine") == "mine"
+    assert split_title("split_cls", article=True) == "the official split"
+    assert split_title("cv10", article=True) == "10-fold cross-validation"
