@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from rows import ROWS, small
 from torch import Tensor, nn
 
 from mer.errors import ParameterError
+from mer.features import spectral
 from mer.models.classifiers import LSTMAttn
 from mer.papers import emopia
 from mer.study import model_card, plots
@@ -20,6 +23,7 @@ from mer.study.settings import Settings
 from mer.study.store import RunStore
 from mer.study.study import Study
 from mer.study.tables import KNOWN_ROWS
+from mer.systems.base import Picture
 
 LSTM = "LSTM-Attn + MIDI-like"
 KINDS = {(s.family, type(s), s.inputs): name for name, s in ROWS.items() if s.family}
@@ -105,14 +109,66 @@ def test_every_network_has_an_example(row: str) -> None:
 
 def test_pictures_are_drawn_by_what_they_are() -> None:
     notes = np.asarray([[0.0, 1.0, 60, 64], [1.0, 1.5, 67, 64]])
-    pictures = {"notes": notes, "tokens": np.arange(5), "feature": np.zeros((2, 3, 7))}
+    bands = Picture(np.zeros((3, 7)), "Frequency (Hz)", 0.5, frequencies=np.array([50, 150, 500]))
+    pictures = {
+        "notes": Picture(notes, "Pitch (MIDI)"),
+        "tokens": Picture(np.arange(2), times=np.asarray([0.25, 1.5])),
+        "feature": bands,
+    }
     figure = model_card.feature_figure(pictures)
     roll, tokens, feature = figure.axes
     assert len(roll.patches) == 2
-    assert list(tokens.lines[0].get_ydata()) == [0, 1, 2, 3, 4]  # type: ignore[arg-type]
-    image: Any = feature.images[0].get_array()
-    assert image.shape == (6, 7)
+    assert tokens.lines[0].get_xydata().tolist() == [[0.25, 0], [1.5, 1]]  # type: ignore[union-attr]
+    assert feature.images[0].get_array().shape == (3, 7)  # type: ignore[union-attr]
+    assert feature.images[0].get_extent() == [0, 3.5, -0.5, 2.5]
+    assert ticks(feature) == {0.5: "100", 2.0: "500"}
+    labels = [axis.get_ylabel() for axis in figure.axes]
+    assert labels == ["Pitch (MIDI)", "Token", "Frequency (Hz)"]
+    assert [axis.get_xlabel() for axis in figure.axes] == ["", "", "Time (s)"]
     assert figure.get_figwidth() == plots.WIDTH
+
+
+def ticks(axis: Axes) -> dict[float, str]:
+    texts = [label.get_text() for label in axis.get_yticklabels()]
+    return dict(zip(axis.get_yticks(), texts, strict=True))
+
+
+def drawn(row: str) -> dict[str, Axes]:
+    figure = model_card.feature_figure(small(row).example(model_card.example_clip())[2])
+    return {axis.get_title(): axis for axis in figure.axes}
+
+
+def test_mel_bands_have_their_hertz_and_seconds() -> None:
+    row = "Short-chunk ResNet"
+    system, axis = ROWS[row], drawn(row)["input"]
+    centres = spectral.mel_centres(22050, axis.images[0].get_array().shape[0])  # type: ignore[union-attr]
+    for place, text in ticks(axis).items():
+        found = np.interp(place, np.arange(len(centres)), centres)
+        assert found == pytest.approx(float(text.replace(",", "")))
+    assert {"1,000", "5,000"} <= {*ticks(axis).values()}
+    n_frames = axis.images[0].get_array().shape[1]  # type: ignore[union-attr]
+    assert axis.images[0].get_extent()[1] == pytest.approx(n_frames * 512 / 22050)
+    assert axis.get_ylabel() == "Frequency (Hz)"
+    own = replace(system, feature=spectral.mfcc)  # type: ignore[call-arg]
+    picture = own.example(model_card.example_clip())[2]["input"]
+    assert (picture.label, picture.frequencies) == ("Row of mfcc", None)
+
+
+def test_rows_of_other_features_are_named() -> None:
+    harmony = drawn("Multifaceted")["harmony"]
+    assert ticks(harmony) == {0: "C", 2: "D", 4: "E", 5: "F", 7: "G", 9: "A", 11: "B"}
+    mixed = drawn("Symbolic & Acoustic")["acoustic feature"]
+    n_rows = mixed.images[0].get_array().shape[0]  # type: ignore[union-attr]
+    named = {text: place for place, text in ticks(mixed).items()}
+    assert named["centroid, level"] == n_rows - 1
+    assert n_rows - 22 < named["MFCCs"] < n_rows - 2
+    stft = drawn("STFT-input")["acoustic feature"]
+    places = {text: place for place, text in ticks(stft).items()}
+    assert list(places) == ["100", "2,000", "5,000", "10,000"]
+    n_fft = small("STFT-input").n_fft  # type: ignore[attr-defined]
+    assert places["2,000"] == pytest.approx(2000 * n_fft / 22050)
+    tokens = drawn(LSTM)["input"]
+    assert (tokens.get_xlabel(), tokens.get_ylabel()) == ("Place in the sequence", "Token")
 
 
 def test_a_row_of_a_paper_keeps_its_name() -> None:

@@ -304,6 +304,13 @@ def pooled(feature: np.ndarray, size: int) -> np.ndarray:
     return sums / np.diff(firsts, append=feature.shape[1])
 
 
+def standardised_rows(feature: np.ndarray) -> np.ndarray:
+    """Rows of a feature with mean 0 and standard deviation 1, or 0 where they do not change."""
+    rows = feature.astype(float)
+    deviation = rows - rows.mean(axis=1, keepdims=True)
+    return deviation / (rows.std(axis=1, keepdims=True) + 1e-6)
+
+
 def _frames(y: Floats, frame_length: int, hop_length: int) -> Floats:
     """Read-only view of the centred frames, shape (frames, frame_length)."""
     if frame_length < 2 or frame_length % 2 or hop_length < 1:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mer.clips import Clip
@@ -17,7 +19,7 @@ from mer.study import plots
 from mer.study.study import Study
 from mer.study.tables import KNOWN_ROWS, Rows
 from mer.study.text import MISSING, captioned, number
-from mer.systems.base import System
+from mer.systems.base import Picture, System
 
 if TYPE_CHECKING:
     from torch import nn
@@ -124,24 +126,37 @@ def layer_table(network: nn.Module, inputs: Any) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def feature_figure(pictures: dict[str, np.ndarray]) -> Figure:
-    """What a network sees: images of two-dimensional arrays, notes as a piano roll, tokens as dots.
+def feature_figure(pictures: Mapping[str, Picture]) -> Figure:
+    """What a network sees: features of the sound as images, notes as a piano roll, tokens as dots.
 
-    Pictures are from `mer.systems.base.System.example`; "notes" has shape (n, 4).
+    Pictures are from `mer.systems.base.System.example`; they have one axis of time, or of places.
     """
-    figure, axes = plots.panels(len(pictures), 1, 0.6 + 1.9 * len(pictures))
-    for axis, (name, array) in zip(axes[:, 0], pictures.items(), strict=True):
+    figure, axes = plots.panels(len(pictures), 1, 0.6 + 1.9 * len(pictures), sharex=True)
+    for axis, (name, picture) in zip(axes[:, 0], pictures.items(), strict=True):
         if name == "notes":
-            plots.piano_roll(axis, array)
-            axis.set_xlabel("Time (s)")
-        elif array.ndim == 1:
-            axis.plot(array, ".", ms=3, color=plots.BLUE)
-            axis.set(xlabel="Position", ylabel="Token")
+            plots.piano_roll(axis, picture.array)
+        elif picture.array.ndim == 1:
+            places = np.arange(len(picture.array)) if picture.times is None else picture.times
+            axis.plot(places, picture.array, ".", ms=3, color=plots.BLUE)
         else:
-            rows = array.reshape(-1, array.shape[-1]).astype(float)
-            low, high = np.percentile(rows, (1, 99))
-            axis.imshow(rows, origin="lower", aspect="auto", vmin=low, vmax=high, cmap="magma")
-            axis.set(xlabel="Frame", ylabel="Row")
-            axis.grid(visible=False)
-        axis.set_title(name)
+            _image(axis, picture)
+        axis.set(title=name, ylabel=picture.label)
+    is_timed = [n == "notes" or p.step or p.times is not None for n, p in pictures.items()]
+    axes[-1, 0].set_xlabel("Time (s)" if any(is_timed) else "Place in the sequence")
     return figure
+
+
+def _image(axis: Axes, picture: Picture) -> None:
+    """A feature of the sound, its rows named where they are known."""
+    rows = picture.array.astype(float)
+    low, high = np.percentile(rows, (1, 99))
+    extent = (0, rows.shape[1] * (picture.step or 1), -0.5, len(rows) - 0.5)
+    limits: dict[str, Any] = {"vmin": low, "vmax": high, "cmap": "magma"}
+    axis.imshow(rows, origin="lower", aspect="auto", extent=extent, **limits)
+    ticks = dict(picture.names)
+    if picture.frequencies is not None:
+        ticks |= plots.hertz_ticks(picture.frequencies)
+    if ticks:
+        shown = plots.spread_ticks(ticks, len(rows))
+        axis.set_yticks([*shown], [*shown.values()])
+    axis.grid(visible=False)

@@ -599,12 +599,28 @@ def spectrogram(
     extent = (start, end, -0.5, len(levels) - 0.5)
     limits: dict[str, Any] = {"vmin": high - range_db, "vmax": high, "cmap": "magma"}
     image = axis.imshow(levels, origin="lower", aspect="auto", extent=extent, **limits)
-    ticks = [hertz for hertz in _HERTZ if frequencies[0] <= hertz <= frequencies[-1]]
-    bands = np.interp(ticks, frequencies, np.arange(len(frequencies)))
-    axis.set_yticks(bands, [number(hertz) for hertz in ticks])
+    ticks = hertz_ticks(frequencies)
+    axis.set_yticks([*ticks], [*ticks.values()])
     axis.set_ylabel("Frequency (Hz)")
     axis.grid(visible=False)
     return image
+
+
+def hertz_ticks(frequencies: np.ndarray) -> dict[float, str]:
+    """Text by place among the bands that have these centres in Hz; places are not too near."""
+    hertz = [hertz for hertz in _HERTZ if frequencies[0] <= hertz <= frequencies[-1]]
+    places = np.interp(hertz, frequencies, np.arange(len(frequencies)))
+    ticks = dict(zip(places.tolist(), map(number, hertz), strict=True))
+    return spread_ticks(ticks, len(frequencies))
+
+
+def spread_ticks(ticks: Mapping[float, str], n_rows: int) -> dict[float, str]:
+    """Those of some ticks that a short axis of so many rows has room for, the first ones first."""
+    chosen: dict[float, str] = {}
+    for place, text in ticks.items():
+        if all(abs(place - other) >= n_rows / 12 for other in chosen):
+            chosen[place] = text
+    return chosen
 
 
 def mel_levels(samples: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray, float]:

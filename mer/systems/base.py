@@ -240,8 +240,8 @@ class System(ABC):
         """What takes the place of a part of the published system; empty for nothing."""
         return ""
 
-    def example(self, clip: Clip) -> tuple[Any, Any, dict[str, np.ndarray]]:
-        """A fresh network for four classes, a batch of one as it sees a clip, and that as arrays.
+    def example(self, clip: Clip) -> tuple[Any, Any, dict[str, Picture]]:
+        """A fresh network for four classes, a batch of one as it sees a clip, and pictures of that.
 
         Raises
         ------
@@ -313,6 +313,50 @@ def dimension_frame(corpus: Corpus, names: tuple[str, ...], values: np.ndarray) 
 
 Feature = Callable[..., np.ndarray]
 """A feature function: of samples and sample rate, or of notes, or of a clip, as the system says."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a network sees of a clip, and what its axes are.
+
+    Attributes
+    ----------
+    array : np.ndarray
+        A feature of the sound, shape (n_rows, n_steps), notes, shape (n, 4), or tokens, shape (n,).
+    label : str
+        Of the rows, or of the tokens.
+    step : float, optional
+        Of a feature, in seconds.
+    times : np.ndarray, shape (n,), optional
+        Of tokens, in seconds.
+    frequencies : np.ndarray, optional
+        Centres of the first rows in Hz.
+    names : mapping of float to str
+        Of further rows, by their place.
+    """
+
+    array: np.ndarray
+    label: str = "Token"
+    step: float | None = None
+    times: np.ndarray | None = None
+    frequencies: np.ndarray | None = None
+    names: Mapping[float, str] = field(default_factory=dict)
+
+
+def sound_picture(
+    feature: Feature, values: np.ndarray, sample_rate: int, hop_length: int, *, pool: int = 1
+) -> Picture:
+    """A feature of the sound; what its rows are is known of mel bands and pitch classes."""
+    step = pool * hop_length / sample_rate
+    if feature in (spectral.log_mel, spectral.relative_log_mel):
+        centres = spectral.mel_centres(sample_rate, len(values))
+        return Picture(values, "Frequency (Hz)", step, frequencies=centres)
+    if feature is spectral.chroma:
+        return Picture(values, "Pitch class", step, names=_NATURALS)
+    return Picture(values, f"Row of {name_of(feature)}", step)
+
+
+_NATURALS: Mapping[float, str] = {0: "C", 2: "D", 4: "E", 5: "F", 7: "G", 9: "A", 11: "B"}
 
 
 def notes_feature(

@@ -22,10 +22,12 @@ from mer.systems.base import (
     Context,
     Feature,
     Fitted,
+    Picture,
     System,
     added,
     clip_feature,
     probabilities,
+    sound_picture,
 )
 from mer.systems.code import call, name_of
 from mer.training import supervised, windows
@@ -92,8 +94,8 @@ class WindowedNetwork(TrainingOptions, System):
     def network(self, n_classes: int, item: Any) -> nn.Module:
         """A network with fresh parameters, for items like the given one."""
 
-    def example(self, clip: Clip) -> tuple[nn.Module, Any, dict[str, np.ndarray]]:
-        """A fresh network for four classes, the first window of a clip, and the item as arrays."""
+    def example(self, clip: Clip) -> tuple[nn.Module, Any, dict[str, Picture]]:
+        """A fresh network for four classes, the first window of a clip, pictures of the item."""
         item = self.item(clip)
         length = windows.window_length(self.length(item), self.window)
         inputs = self.batch([(item, 0, length)])
@@ -103,9 +105,9 @@ class WindowedNetwork(TrainingOptions, System):
         """Those of `item`."""
         self.item(clip)
 
-    def pictures(self, item: Any) -> Mapping[str, np.ndarray]:
-        """What the network sees of a clip, by name: arrays with time on the last axis."""
-        return {"input": item}
+    def pictures(self, item: Any) -> Mapping[str, Picture]:
+        """What the network sees of a clip, by name: by default tokens."""
+        return {"input": Picture(item)}
 
     def transposed(self, item: Any, semitones: int) -> Any:
         """An item of music that is some semitones higher.
@@ -298,6 +300,10 @@ class FramedNetwork(WindowedNetwork):
         """A feature in steps, shape (n_bins, n_steps); options as of `clip_feature`."""
         options |= {"n_fft": self.n_fft, "hop_length": self.hop_length, "pool": self.pool}
         return clip_feature(feature, clip, self.sample_rate, **options)
+
+    def sound_picture(self, feature: Feature, values: np.ndarray) -> Picture:
+        """A feature in steps."""
+        return sound_picture(feature, values, self.sample_rate, self.hop_length, pool=self.pool)
 
 
 def transposed_rows(rows: Mapping[str, System]) -> dict[str, System]:

@@ -33,7 +33,16 @@ from mer.paths import cache_folder
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.separation import MIX, TRUE, separator_revision, source_waveform
 from mer.sounds import lacking_for_copies, varied
-from mer.systems.base import Context, Feature, Fitted, System, added, dimension_frame
+from mer.systems.base import (
+    Context,
+    Feature,
+    Fitted,
+    Picture,
+    System,
+    added,
+    dimension_frame,
+    sound_picture,
+)
 from mer.systems.clip_descriptors import (
     ACOUSTIC_REVISIONS,
     FEATURE_REVISIONS,
@@ -213,12 +222,16 @@ class SourceNetwork(TrainingOptions, System):
         """A network with fresh parameters."""
         return self.source_model(len(self.sources))
 
-    def example(self, clip: Clip) -> tuple[nn.Module, Tensor, dict[str, np.ndarray]]:
+    def example(self, clip: Clip) -> tuple[nn.Module, Tensor, dict[str, Picture]]:
         """A fresh network, a batch of one clip, and its spectrograms by source."""
         log_mels = self.log_mels([clip])
         network, x = self.network(), torch.from_numpy(log_mels)
         network.fit_scale(x)
-        return network, network.standardise(x), dict(zip(self.sources, log_mels[0], strict=True))
+        pictures = {
+            source: sound_picture(self.feature, values, self.sample_rate, self.hop_length)
+            for source, values in zip(self.sources, log_mels[0], strict=True)
+        }
+        return network, network.standardise(x), pictures
 
     def fit(self, train: Corpus, valid: Corpus, context: Context) -> FittedRegressor:
         """Train the network from fresh parameters."""

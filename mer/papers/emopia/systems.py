@@ -17,7 +17,7 @@ from mer.features.tokens import MIDI_LIKE_SIZE, midi_like, remi, transposed_midi
 from mer.features.tokens import REVISION as TOKENS_REVISION
 from mer.models import classifiers
 from mer.rendering import REVISION as RENDERING_REVISION
-from mer.systems.base import Feature, clip_feature, notes_feature
+from mer.systems.base import Feature, Picture, clip_feature, notes_feature, sound_picture
 from mer.systems.code import name_of, real_array
 from mer.systems.network import WindowedNetwork, built
 
@@ -152,6 +152,10 @@ class SpectrogramNetwork(WindowedNetwork):
         feature = clip_feature(self.feature, clip, self.sample_rate, **settings)
         missing = max(self.window - feature.shape[1], 0)
         return np.pad(feature, ((0, 0), (0, missing)), constant_values=feature.min())
+
+    def pictures(self, item: np.ndarray) -> dict[str, Picture]:
+        """The feature."""
+        return {"input": sound_picture(self.feature, item, self.sample_rate, self.hop_length)}
 
     def transposed(self, item: np.ndarray, semitones: int) -> np.ndarray:
         """Mel bands of other pitches."""

@@ -24,7 +24,15 @@ from mer.models.multi_domain import Standardise
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.segments import LONGEST, frames_of, segment_times
 from mer.sounds import varied
-from mer.systems.base import Context, Feature, added, clip_feature, probabilities
+from mer.systems.base import (
+    Context,
+    Feature,
+    Picture,
+    added,
+    clip_feature,
+    probabilities,
+    sound_picture,
+)
 from mer.systems.classical import check_grid, class_values, select_classifier
 from mer.systems.network import FittedNetwork, WindowedNetwork, built
 from mer.training import self_learning, supervised
@@ -106,6 +114,10 @@ class SegmentNetwork(SegmentOptions, WindowedNetwork):
         settings: Any = {"n_fft": self.n_fft, "hop_length": self.hop_length, "n_mels": self.n_mels}
         whole = clip_feature(self.feature, clip, self.sample_rate, **settings)
         return whole[:, : self.frames(LONGEST)].copy()
+
+    def pictures(self, item: np.ndarray) -> dict[str, Picture]:
+        """The feature."""
+        return {"input": sound_picture(self.feature, item, self.sample_rate, self.hop_length)}
 
     def items(self, clips: Sequence[Clip], *, training: bool = False) -> list[np.ndarray]:
         """Features of some clips.

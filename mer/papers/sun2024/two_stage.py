@@ -19,7 +19,7 @@ from mer.models import two_stage
 from mer.models.two_stage import SegmentAutoencoder, SequenceClassifier
 from mer.papers.sun2024.systems import Parts, SegmentNetwork, Targets, training_options
 from mer.sounds import varied
-from mer.systems.base import Context, probabilities
+from mer.systems.base import Context, Picture, probabilities
 from mer.systems.network import FittedNetwork
 from mer.training import supervised, windows
 from mer.training.supervised import (
@@ -110,7 +110,7 @@ class TwoStage(SegmentNetwork):
         sizes: dict[str, Any] = {"hidden": self.hidden, "dropout": self.dropout}
         return TwoStageNetwork(encoder, SequenceClassifier(code, n_classes, **sizes))
 
-    def example(self, clip: Clip) -> tuple[nn.Module, Any, dict[str, np.ndarray]]:
+    def example(self, clip: Clip) -> tuple[nn.Module, Any, dict[str, Picture]]:
         """As `System.example`, with all segments of the clip."""
         item = self.item(clip)
         inputs = self.segment_set([item])

@@ -16,7 +16,7 @@ from mer.features import compound_words, notes
 from mer.features.compound_words import FIELDS, PAD
 from mer.models import midibert
 from mer.models.midibert import ENCODERS, MAX_LENGTH, MidiBert
-from mer.systems.base import notes_feature
+from mer.systems.base import Picture, notes_feature
 from mer.systems.network import WindowedNetwork
 from mer.training.windows import Piece, stack_pieces
 from mer.weights import is_registered, load_weights, weights_revision
@@ -140,9 +140,9 @@ class MidiBERT(WindowedNetwork):
         """Whether the clip has no notes."""
         return bool(item[0, 0] == PAD)
 
-    def pictures(self, item: np.ndarray) -> dict[str, np.ndarray]:
+    def pictures(self, item: np.ndarray) -> dict[str, Picture]:
         """Each field of the words."""
-        return {field: item[k] for k, field in enumerate(FIELDS)}
+        return {field: Picture(item[k]) for k, field in enumerate(FIELDS)}
 
     def batch(self, pieces: Sequence[Piece]) -> Any:
         """Windows of the words; for the other tasks also velocities and keys of the windows."""

@@ -23,7 +23,7 @@ from mer.features import notes, spectral, tokens
 from mer.features.cache import source_of
 from mer.models import multifaceted
 from mer.rendering import REVISION as RENDERING_REVISION
-from mer.systems.base import Feature, notes_feature
+from mer.systems.base import Feature, Picture, notes_feature
 from mer.systems.network import FramedNetwork, padded
 from mer.training.supervised import Batch
 from mer.training.windows import Piece, window_length
@@ -206,14 +206,18 @@ class Multifaceted(FramedNetwork):
         )
         return replace(item, sound=sound, tokens=moved)
 
-    def pictures(self, item: FactorItem) -> dict[str, np.ndarray]:
+    def pictures(self, item: FactorItem) -> dict[str, Picture]:
         """Tokens and features of the sound by factor; rows of tone colour are standardised."""
-        found = {"symbolic": item.tokens} if self._has_notes else {}
-        found |= {name: feature.astype(float) for name, feature in item.sound.items()}
-        if "tone color" in found:
-            rows = found["tone color"]
-            deviation = rows - rows.mean(axis=1, keepdims=True)
-            found["tone color"] = deviation / (rows.std(axis=1, keepdims=True) + 1e-6)
+        found = {}
+        if self._has_notes:
+            found["symbolic"] = Picture(item.tokens, times=item.times * self.step_seconds)
+        for name, values in item.sound.items():
+            picture = self.sound_picture(self._features[name], values)
+            if name == "tone color":
+                picture = replace(picture, array=spectral.standardised_rows(values))
+                if self.tone_color_feature in (mfcc_25, relative_mfcc_25):
+                    picture = replace(picture, label="MFCC (number)")
+            found[name] = picture
         return found
 
     def length(self, item: FactorItem) -> int:

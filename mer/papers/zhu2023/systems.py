@@ -17,7 +17,7 @@ from mer.features import note_events, notes, spectral
 from mer.features.cache import source_of
 from mer.models import multi_domain, symbolic_encoder
 from mer.rendering import REVISION as RENDERING_REVISION
-from mer.systems.base import Feature, added
+from mer.systems.base import Feature, Picture, added
 from mer.systems.code import name_of
 from mer.systems.network import FittedNetwork, FramedNetwork, padded
 from mer.tasks import TASKS
@@ -306,10 +306,27 @@ class SymbolicAcoustic(FramedNetwork):
         """Whether the symbolic branch has no note to see."""
         return self._hears_notes and not len(item.notes)
 
-    def pictures(self, item: DomainItem) -> dict[str, np.ndarray]:
-        """The acoustic feature, and pitches and onsets of the notes."""
-        arrays = {"acoustic feature": item.feature, "notes": item.notes}
-        return {name: array for name, array in arrays.items() if array.size}
+    def pictures(self, item: DomainItem) -> dict[str, Picture]:
+        """The acoustic feature, its rows standardised, and the notes; what there is of them."""
+        found = {}
+        if item.feature.size:
+            picture = self.sound_picture(self.acoustic_feature, item.feature)
+            rows = spectral.standardised_rows(item.feature)
+            found["acoustic feature"] = replace(picture, array=rows, **self._rows())
+        if item.notes.size:
+            found["notes"] = Picture(item.notes, "Pitch (MIDI)")
+        return found
+
+    def _rows(self) -> dict[str, Any]:
+        """What `Picture` says of the rows of the paper's acoustic features."""
+        if self.acoustic_feature is stft:
+            bins = np.arange(1 + self.n_fft // 2) * (self.sample_rate / self.n_fft)
+            return {"label": "Frequency (Hz)", "frequencies": bins}
+        if self.acoustic_feature is not mixed:
+            return {}
+        names = {self.n_mels + _N_MFCC // 3: "MFCCs", self.n_mels + _N_MFCC + 1: "centroid, level"}
+        centres = spectral.mel_centres(self.sample_rate, self.n_mels)
+        return {"label": "Frequency (Hz)", "frequencies": centres, "names": names}
 
     def length(self, item: DomainItem) -> int:
         """Steps of an item."""
