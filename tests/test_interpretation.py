@@ -146,6 +146,21 @@ class TestRegions:
         np.testing.assert_allclose(shares.groupby("region")["share"].sum(), 1)
         assert shares.groupby("region")["n"].first().sum() == N
 
+    def test_panels_stand_as_in_the_plane(self) -> None:
+        errors = np.random.default_rng(4).normal(size=(3, 4, N, 2))
+        best = combinations.best_sources(combinations.source_errors(single(errors)))
+        shares = {c: combinations.region_shares(best, c) for c in combinations.CRITERIA}
+        figure = combinations.plane_figure(shares)
+        titles = [axis.get_title().partition(" (")[0] for axis in figure.axes]
+        assert titles == [
+            *("low valence, high arousal", "high valence, high arousal"),
+            *("low valence, low arousal", "high valence, low arousal"),
+        ]
+        first = shares["valence"].query("region == 'low valence, high arousal'")
+        assert f"({first['n'].iloc[0]} clips)" in figure.axes[0].get_title()
+        drawn = figure.axes[0].lines[0].get_xdata()
+        np.testing.assert_allclose(np.asarray(drawn), first["share"])
+
     def test_verdict_sees_an_owner(self) -> None:
         clips = toy_targets(N)
         errors = np.abs(np.random.default_rng(5).normal(1, 0.05, size=(2, 4, N, 2)))

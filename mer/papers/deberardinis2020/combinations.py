@@ -75,6 +75,9 @@ REGIONS = {
 }
 """Quarters of the plane around the median labels: around 0, a corpus may have empty ones."""
 
+_PLANE = [REGIONS[valence, arousal] for arousal in (True, False) for valence in (False, True)]
+"""From above and from the left."""
+
 MAJORITY = 0.5
 """Our reading of "owns": best for more than this part of the clips of a region."""
 
@@ -364,20 +367,27 @@ def model_agreement(predictions: pd.DataFrame, criterion: str) -> tuple[float, f
     return float((first == second).mean()), agreement_by_chance(first, second)
 
 
-def plane_figure(best: pd.DataFrame) -> Figure:
-    """Clips at their annotated place, coloured by the source that predicts them best (figure 3)."""
-    long = best.melt(["target_valence", "target_arousal"], [*CRITERIA], "criterion", "source")
-    return plots.scatter(
-        long.sort_values("source", key=lambda names: names.map(SOURCES.index), kind="stable"),
-        "target_valence",
-        "target_arousal",
-        column="criterion",
-        **_BY_SOURCE,
-        vlines={"median of the labels": best["target_valence"].median()},
-        hlines={"_median": best["target_arousal"].median()},
-        names={criterion: by_criterion(criterion).capitalize() for criterion in CRITERIA},
-        xlabel="Valence",
-        ylabel="Arousal",
+def plane_figure(shares: Mapping[str, pd.DataFrame]) -> Figure:
+    """Part of the clips for which each source is the best one, by region of the plane (figure 3).
+
+    Panels stand as their regions do: valence grows to the right, arousal upwards. `shares`, by
+    criterion, are those of `region_shares`.
+    """
+    frame = pd.concat([table.assign(by=by_criterion(name)) for name, table in shares.items()])
+    sizes = frame.groupby("region")["n"].first()
+    in_place = [region for region in _PLANE if region in sizes]
+    return plots.forest(
+        frame.sort_values("region", key=lambda names: names.map(in_place.index), kind="stable"),
+        "source",
+        "share",
+        column="region",
+        wrap=2,
+        hue="by",
+        markers=dict(zip(map(by_criterion, CRITERIA), "os^", strict=True)),
+        names={region: f"{region} ({sizes[region]:,} clips)" for region in in_place},
+        vlines={"a quarter": 1 / len(SOURCES), "half": MAJORITY},
+        sharex=True,
+        xlabel="Part of the clips",
     )
 
 
