@@ -200,7 +200,12 @@ def test_text_of_songs() -> None:
 
 
 def test_curves_of_a_song() -> None:
-    (upper, _) = trajectory.trajectory_figure(songs(), "b").axes
+    upper, lower = trajectory.trajectory_figure(songs(), "b").axes
+    assert (upper.get_title(), lower.get_title()) == trajectory.SYSTEMS
+    assert {axis.get_ylabel() for axis in (upper, lower)} == {"Probability"}
+    assert (upper.get_xlabel(), lower.get_xlabel()) == ("", "Time (s)")
+    overview = trajectory.song_overview([songs()])
+    assert [axis.get_xlabel() for axis in overview.axes] == ["Share", "Number in a song"]
     curves = [line for line in upper.lines if np.size(line.get_xdata()) == 8]
     assert [str(line.get_label())[:2] for line in curves] == ["Q1", "Q2", "Q3", "Q4"]
     assert np.asarray(curves[0].get_xdata())[0] == 1.5

@@ -365,6 +365,7 @@ def trajectory_figure(
         xlabel="Time (s)",
     )
     for axis in figure.axes:
+        axis.set(title=axis.get_ylabel(), ylabel="Probability")
         axis.set(ylim=(0, 1.14), xlim=(0, rows["end"].max()), yticks=[0, 0.25, 0.5, 0.75, 1])
         for start in [] if spans is None else spans["start"].iloc[1:]:
             axis.axvline(start, color="grey", lw=0.8, ls="--")
@@ -419,11 +420,16 @@ def _image(figure: Figure) -> tuple[str, dict[str, float]]:
 
 def song_overview(shown: Iterable[SongSegments]) -> Figure:
     """All songs by the share of their segments to which SSSL gives their class, and by changes."""
-    titles = {
-        "agree": "Share of segments with the song's class",
-        "changes": "Changes of the most probable class",
+    measures = {
+        "agree": ("Segments with the song's class", "Share"),
+        "changes": ("Changes of the most probable class", "Number in a song"),
     }
     rows = pd.concat([_of_proposed(songs).assign(place=songs.name) for songs in shown])
-    frame = rows.melt(["place"], list(titles), "measure", "value")
-    layout: plots.Layout = {"column": "measure", "names": titles, "xlabel": ""}
-    return plots.distribution(frame, "value", "place", mean=True, **layout)
+    frame = rows.melt(["place"], list(measures), "measure", "value")
+    titles = {measure: title for measure, (title, _) in measures.items()}
+    figure = plots.distribution(
+        frame, "value", "place", mean=True, column="measure", names=titles, xlabel=""
+    )
+    for axis, (_, unit) in zip(figure.axes, measures.values(), strict=True):
+        axis.set_xlabel(unit)
+    return figure
