@@ -24,6 +24,7 @@ from mer.study.settings import Settings
 from mer.study.specs import RunSpec
 from mer.study.store import RunStore
 from mer.study.study import Study
+from mer.study.text import number
 
 N, N_FOLDS = 48, 2
 TINY = {"seconds": 1.2, "epochs": 6, "batch_size": 8, "source_epochs": 1, "source_batch_size": 8}
@@ -221,6 +222,11 @@ class TestLeavingOut:
         by_clip = found.groupby(["method", "dimension", "id"])["share"].sum()
         np.testing.assert_allclose(by_clip, 1)
         summary = contributions.contribution_summary(found)
+        text = contributions.summary_text(summary, "valence")
+        assert text["method"].tolist() == [m for m in contributions.METHODS for _ in SOURCES]
+        assert list(text.index) == [*SOURCES] * 2
+        values = summary.query("dimension == 'valence' and method == 'permutation'")["absolute"]
+        assert text["change"].iloc[0].startswith(number(values.iloc[0]))
         assert len(summary) == 2 * 2 * 4
         for (_, dimension), rows in summary.groupby(["method", "dimension"]):
             by_source = rows.set_index("source")

@@ -596,7 +596,13 @@ class TestPage:
         scored = robustness.scores(self.ANSWERS)
         assert list(robustness.accuracy_table(scored)) == ["as rendered", "FluidR3"]
         table: Any = robustness.difference_table(scored, ["Audio-SVM"])
-        assert table.loc["FluidR3", "Audio-SVM"].startswith("-.500 [")
+        assert list(table.index) == ["Audio-SVM"]
+        assert table.loc["Audio-SVM", "sound"] == "FluidR3"
+        assert table.loc["Audio-SVM", "difference"].startswith("-.500 [")
+        overview = robustness.difference_overview(scored, scored["system"])
+        assert overview.loc["Audio-SVM", "FluidR3"] == "-.500\N{NO-BREAK SPACE}*"
+        clear = scored["difference_high"].lt(0) | scored["difference_low"].gt(0)
+        assert overview.map(lambda text: text.endswith("*")).to_numpy().sum() == clear.sum() > 0
         moved = pd.DataFrame(
             {
                 "descriptors": "robust",

@@ -29,7 +29,15 @@ from mer.study import model_card, players, plots
 from mer.study.specs import RunSpec
 from mer.study.study import Study
 from mer.study.tables import NamedRows, Rows, Table
-from mer.study.text import captioned, corpus_title, estimate_table, markdown, number
+from mer.study.text import (
+    captioned,
+    corpus_title,
+    estimate,
+    estimate_table,
+    fold,
+    markdown,
+    number,
+)
 from mer.systems.base import Fitted
 from mer.systems.classical import DescriptorClassifier
 from mer.systems.clip_descriptors import NAMES, acoustic, robust
@@ -387,10 +395,44 @@ def try_row(study: Study, rows: Rows, sounds: Sequence[str]) -> pd.DataFrame | N
 
 
 def difference_table(scored: pd.DataFrame, systems: Iterable[str]) -> pd.DataFrame:
-    """Each sound minus the sound of training, with its 95 % interval; a column a system."""
+    """Each sound minus the sound of training, with its 95 % interval, as text.
+
+    A row a system and sound, indexed by system: sound, difference.
+    """
     rows = scored[scored["sound"].ne(TRAINED_ON) & scored["system"].isin([*systems])]
-    ends = ("difference_low", "difference_high")
-    return estimate_table(rows, "sound", "system", "difference", ends, signed=True)
+    texts = [
+        estimate(row["difference"], row["difference_low"], row["difference_high"], signed=True)
+        for row in rows.to_dict("records")
+    ]
+    frame = pd.DataFrame({"sound": rows["sound"].to_numpy(), "difference": texts})
+    return frame.set_index(pd.Index(rows["system"], name=None))
+
+
+def difference_overview(scored: pd.DataFrame, systems: Iterable[str]) -> pd.DataFrame:
+    """The same differences, a row a system, a column a sound; a star where 0 is outside."""
+    rows = scored[scored["sound"].ne(TRAINED_ON) & scored["system"].isin([*systems])]
+    clear = (rows["difference_low"] > 0) | (rows["difference_high"] < 0)
+    text = rows["difference"].map(partial(number, signed=True)) + np.where(
+        clear, "\N{NO-BREAK SPACE}*", ""
+    )
+    cells: dict[str, dict[str, str]] = {sound: {} for sound in rows["sound"]}
+    for sound, system, cell in zip(rows["sound"], rows["system"], text, strict=True):
+        cells[sound][system] = cell
+    return pd.DataFrame(cells)
+
+
+def show_differences(scored: pd.DataFrame) -> None:
+    """Display differences from the sound of training; folded, with their intervals."""
+    from IPython.display import display
+
+    caption = "accuracy in a sound minus accuracy as rendered"
+    for kind, systems in KINDS.items():
+        table = difference_overview(scored, systems)
+        if len(table):
+            display(captioned(table, f"{kind}: {caption} (*: the 95 % interval is without 0)"))
+    if len(table := difference_table(scored, TABLE.all_rows)):
+        about = f"{caption.capitalize()} [95 % interval]"
+        fold("With 95 % intervals", captioned(table, about, filters=("sound",)))
 
 
 def show_cv(scored: pd.DataFrame) -> None:

@@ -29,7 +29,7 @@ from mer.study.players import sound
 from mer.study.scores import DIMENSIONS
 from mer.study.specs import RunSpec
 from mer.study.study import Study
-from mer.study.text import corpus_title, estimate, estimate_table, listing, number
+from mer.study.text import corpus_title, estimate, listing, number
 from mer.tasks import get_task
 
 if TYPE_CHECKING:
@@ -179,15 +179,16 @@ def contribution_summary(contributions: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary_text(summary: pd.DataFrame, dimension: str) -> pd.DataFrame:
-    """A summary for reading: one row a source, three columns a method."""
+    """A summary for reading: a row a source and method, indexed by source."""
     parts = []
     for method in METHODS:
         rows = summary.query("method == @method and dimension == @dimension")
+        text = pd.DataFrame({"method": method}, index=pd.Index(rows["source"], name=None))
         for kind, (name, form) in _SHOWN.items():
-            ends = (f"{kind}_low", f"{kind}_high")
-            named = rows.assign(column=f"{method}: {name}")
-            parts.append(estimate_table(named, "source", "column", kind, ends, **form))
-    return pd.concat(parts, axis=1)
+            values = rows[[kind, f"{kind}_low", f"{kind}_high"]].to_numpy()
+            text[name] = [estimate(*ends, **form) for ends in values]
+        parts.append(text)
+    return pd.concat(parts)
 
 
 _SHOWN: Mapping[str, tuple[str, dict[str, Any]]] = {
