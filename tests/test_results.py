@@ -112,7 +112,7 @@ def test_rows_that_are_made_of_others_stand_below_those_of_the_table(
     results(tmp_path, {**RIGHT, "Late average": 12}).show(("4Q",))
     scores, about = shown
     assert list(scores.data.index) == [*emopia.BASELINES.order, "Late average"]
-    assert scores.data.loc["Late average", "here"].startswith(".")
+    assert scores.data.loc["Late average", ("Four quadrants", "here")].startswith(".")
     assert about.data.startswith('<details class="fold"><summary>Seeds, sound')
     assert "Late average" in about.data
 

@@ -201,12 +201,8 @@ class Results:
             parts = {task: self._part(table, task, made_of_others) for task in tasks}
             main = {TASK_TITLES[t]: part[_main(part)] for t, part in parts.items()}
             scores, about = pd.concat(main, axis=1), f"{table.heading}, {self.place}"
-            if len(tasks) == 1:
-                scores, about = scores.droplevel(0, axis=1), f"{about}: {next(iter(main))}"
-            columns = [c if isinstance(c, tuple) else (c,) for c in scores]
-            names = dict(zip(columns, scores, strict=True))
-            ours = [names[c] for c in columns if c[-1] == HERE]
-            beside = {names[c]: names[*c[:-1], HERE] for c in columns if c[-1] == PUBLISHED}
+            ours = [column for column in scores if column[1] == HERE]
+            beside = {(task, kind): (task, HERE) for task, kind in scores if kind == PUBLISHED}
             caption = f"{about}. Accuracy, mean ± SD over seeds"
             display(captioned(scores, caption, best=ours, inside=beside))
             details = {TASK_TITLES[t]: part.drop(columns=_main(part)) for t, part in parts.items()}
