@@ -258,15 +258,22 @@ class TestFacts:
         assert found["valence"].isna().sum() == found["arousal"].isna().sum() == 103
 
 
-def test_table_has_one_metric_and_the_number_of_models() -> None:
+def test_table_has_all_metrics_and_the_number_of_models() -> None:
     predictions = pd.concat([predicted("SVR", 0.3), predicted("C2D-M", 0.5)])
     scored = scores(predictions, {("C2D-M", "valence", "r2"): 0.4143}, n_resamples=50)
-    shown = paper.score_text(scored, ["SVR", "C2D-M", "C1D-M"], "r2")
-    published = "R2 valence, published (PMEmo)"
-    assert list(shown) == [published, "R2 valence", "R2 arousal", "models"]
+    shown = paper.score_text(scored, ["SVR", "C2D-M", "C1D-M"])
+    published = ("R2 valence", "published (PMEmo)")
+    assert list(shown) == [
+        published,
+        *((name, "here") for name in ("R2 valence", "R2 arousal", "RMSE valence", "RMSE arousal")),
+        ("", "models"),
+    ]
     assert shown[published].tolist() == ["–", ".414", "–"]
-    assert shown.loc["C1D-M", "R2 valence"] == "was not run"
-    assert shown["models"].tolist() == [2, 2, 0]
+    assert shown.loc["C1D-M", ("R2 valence", "here")] == "was not run"
+    assert shown["", "models"].tolist() == [2, 2, 0]
+    assert {name for name, _ in paper.score_text(scored, ["SVR"], ["r2"])} == {
+        *("R2 valence", "R2 arousal", "")
+    }
 
 
 def test_descriptors_of_what_the_networks_hear(tiny: Corpus) -> None:

@@ -187,19 +187,19 @@ def score_table(
 ) -> pd.DataFrame:
     """Scores (`mer.study.scores.scores`) of one task or dimension, as text.
 
-    A row a system, those not run included; for each metric a published column, where anything is
-    published, and one of ours.
+    A row a system, those not run included; below the name of each metric a published column, where
+    anything is published, and one of ours.
     """
-    result = pd.DataFrame(index=pd.Index(order))
+    parts = {}
     for metric in metrics:
         rows = table[(table["task"] == task) & (table["metric"] == metric)]
         own = rows.set_index("system").to_dict("index")
-        name = metric_name(metric, task)
+        part = parts[metric_name(metric, task)] = pd.DataFrame(index=pd.Index(order))
         if rows["published"].notna().any():
             known = [own[row]["published"] if row in own else np.nan for row in order]
-            result[f"{name}, published"] = [number(value) for value in known]
-        result[name] = [score_text(own[row]) if row in own else NOT_RUN for row in order]
-    return result
+            part[PUBLISHED] = [number(value) for value in known]
+        part[HERE] = [score_text(own[row]) if row in own else NOT_RUN for row in order]
+    return pd.concat(parts, axis=1)
 
 
 def deviations(rows: Rows, published: Rows) -> pd.DataFrame:

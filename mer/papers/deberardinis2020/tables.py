@@ -6,7 +6,7 @@ cross-validation: fold 5 * outer + inner tests on the outer part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations, product
 from typing import Any
@@ -565,18 +565,21 @@ def excerpt_summary(study: Study, results: Results) -> str:
     return f"{text}{mean}."
 
 
-def score_text(scored: pd.DataFrame, order: Iterable[str], metric: str) -> pd.DataFrame:
-    """Scores ("r2" or "rmse") for reading: a row a system, those not run included.
+def score_text(
+    scored: pd.DataFrame, order: Iterable[str], metrics: Sequence[str] = ("r2", "rmse")
+) -> pd.DataFrame:
+    """Scores for reading: a row a system, those not run included.
 
-    For each dimension a published column, where anything is published, and one of ours; and the
-    number of models. `scored` is from `mer.study.scores.scores`.
+    For each metric and dimension a published column, where anything is published, and one of ours;
+    and the number of models. `scored` is from `mer.study.scores.scores`.
     """
     rows = list(order)
-    parts = [score_table(scored, rows, dimension, (metric,)) for dimension in DIMENSIONS]
-    text = pd.concat(parts, axis=1)
-    text.columns = text.columns.str.replace("published", f"published ({CORPUS})")
+    pairs = product(metrics, DIMENSIONS)
+    parts = [score_table(scored, rows, dimension, (metric,)) for metric, dimension in pairs]
+    text = pd.concat(parts, axis=1).rename(columns={"published": f"published ({CORPUS})"})
     models = scored.groupby("system")["seeds"].first().reindex(rows).fillna(0).astype(int)
-    return text.assign(models=models)
+    text["", "models"] = models
+    return text
 
 
 def score_figure(scored: pd.DataFrame, reliability: pd.Series | None = None) -> Figure:

@@ -24,7 +24,7 @@ from mer.study.claims import Claim, Comparison
 from mer.study.results import TASK_TITLES, Results
 from mer.study.scores import Published, metric_name, paired_difference, scores
 from mer.study.study import Study
-from mer.study.tables import NamedRows, Rows, Table, score_table
+from mer.study.tables import PUBLISHED, NamedRows, Rows, Table, score_table
 from mer.study.text import captioned, corpus_title, estimate, estimate_table, number
 from mer.systems.classical import DescriptorClassifier
 from mer.systems.clip_descriptors import acoustic_30s
@@ -217,19 +217,24 @@ def score_frame(results: Results) -> pd.DataFrame:
 
 
 def show_scores(results: Results, table: pd.DataFrame, order: Iterable[str]) -> None:
-    """Display the `score_frame` of some results, a table a task."""
+    """Display the `score_frame` of some results as one table."""
     from IPython.display import Markdown, display
 
     study, corpus = results.study, corpus_title(results.study.corpus_name)
     folds = study.card["splits"][results.specs[0].split]["folds"]
     protocol = f"{folds}-fold cross-validation" if folds > 1 else "one partition"
     spread = "over all test clips" if folds > 1 else "mean ± SD over seeds"
-    for task in results.tasks:
-        caption = f"{TASK_TITLES[task]}, {corpus} ({protocol}): {spread} [95 % interval]"
-        shown = score_table(table, list(order), task, METRICS)
-        if shown.shape[1] > len(METRICS):
-            caption += f". Published on {STANDS_FOR[study.corpus_name]}"
-        display(captioned(shown.rename(index=results.labels), caption))
+    parts = [
+        score_table(table, list(order), task, METRICS).rename(
+            columns=lambda name, task=task: f"{TASK_TITLES[task]}: {name}", level=0
+        )
+        for task in results.tasks
+    ]
+    shown = pd.concat(parts, axis=1).rename(index=results.labels)
+    caption = f"{corpus} ({protocol}): {spread} [95 % interval]"
+    if PUBLISHED in shown.columns.get_level_values(1):
+        caption += f". Published on {STANDS_FOR[study.corpus_name]}"
+    display(captioned(shown, caption))
     if results.missing:
         display(Markdown(results.missing_text))
 
