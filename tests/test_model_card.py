@@ -165,7 +165,7 @@ def test_rows_of_other_features_are_named() -> None:
     stft = drawn("STFT-input")["acoustic feature"]
     places = {text: place for place, text in ticks(stft).items()}
     assert list(places) == ["100", "2,000", "5,000", "10,000"]
-    n_fft = small("STFT-input").n_fft  # type: ignore[attr-defined]
+    n_fft = small("STFT-input").n_fft
     assert places["2,000"] == pytest.approx(2000 * n_fft / 22050)
     tokens = drawn(LSTM)["input"]
     assert (tokens.get_xlabel(), tokens.get_ylabel()) == ("Place in the sequence", "Token")

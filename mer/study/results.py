@@ -201,8 +201,9 @@ class Results:
             parts = {task: self._part(table, task, made_of_others) for task in tasks}
             main = {TASK_TITLES[t]: part[_main(part)] for t, part in parts.items()}
             scores, about = pd.concat(main, axis=1), f"{table.heading}, {self.place}"
-            ours = [column for column in scores if column[1] == HERE]
-            beside = {(task, kind): (task, HERE) for task, kind in scores if kind == PUBLISHED}
+            ours = [(title, HERE) for title in main]
+            known = [title for title, part in main.items() if PUBLISHED in part]
+            beside = {(title, PUBLISHED): (title, HERE) for title in known}
             caption = f"{about}. Accuracy, mean ± SD over seeds"
             display(captioned(scores, caption, best=ours, inside=beside))
             details = {TASK_TITLES[t]: part.drop(columns=_main(part)) for t, part in parts.items()}

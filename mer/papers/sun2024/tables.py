@@ -224,12 +224,13 @@ def show_scores(results: Results, table: pd.DataFrame, order: Iterable[str]) -> 
     folds = study.card["splits"][results.specs[0].split]["folds"]
     protocol = f"{folds}-fold cross-validation" if folds > 1 else "one partition"
     spread = "over all test clips" if folds > 1 else "mean ± SD over seeds"
-    parts = [
-        score_table(table, list(order), task, METRICS).rename(
-            columns=lambda name, task=task: f"{TASK_TITLES[task]}: {name}", level=0
-        )
+    parts = {
+        f"{TASK_TITLES[task]}: {metric_name(metric, task)}": score_table(
+            table, list(order), task, (metric,)
+        ).droplevel(0, axis=1)
         for task in results.tasks
-    ]
+        for metric in METRICS
+    }
     shown = pd.concat(parts, axis=1).rename(index=results.labels)
     caption = f"{corpus} ({protocol}): {spread} [95 % interval]"
     if PUBLISHED in shown.columns.get_level_values(1):
