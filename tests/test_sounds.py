@@ -21,8 +21,9 @@ from mer.corpora import load
 from mer.errors import DataWarning, InvalidDataError, MissingDataError, ParameterError
 from mer.features import spectral
 from mer.features.descriptors import acoustic_descriptors, robust_descriptors
-from mer.papers import emopia, robustness
+from mer.papers import emopia
 from mer.papers.emopia.systems import SpectrogramNetwork
+from mer.papers.robustness import lineup, report, scoring
 from mer.papers.zhao2023.systems import relative_mfcc_25
 from mer.papers.zhu2023 import systems as zhu2023
 from mer.papers.zhu2023.systems import SymbolicAcoustic
@@ -110,7 +111,7 @@ class TestVariants:
         early, late = (decibels(found[s : s + 2000]) for s in (1000, 1000 + SAMPLE_RATE // 2))
         assert early - late == pytest.approx(30, abs=2)
 
-    @pytest.mark.parametrize("name", robustness.CODECS)
+    @pytest.mark.parametrize("name", scoring.CODECS)
     def test_codecs_keep_length_and_most_of_the_sound(self, name: str) -> None:
         variant = SOUNDS[name]
         if variant.lacks:
@@ -182,7 +183,7 @@ class TestSoundfonts:
         assert SOUNDS["Opus 32 kbit/s"].lacks == "libsndfile lacks Opus"
         with pytest.raises(MissingDataError, match="cannot write Opus"):
             SOUNDS["Opus 32 kbit/s"].applied(tone(440))
-        assert list(robustness.left_out(SOUNDS)) >= list(robustness.CODECS)
+        assert list(lineup.left_out(SOUNDS)) >= list(scoring.CODECS)
 
     @pytest.mark.parametrize("content", [b"", b"RIFF\x00\x00\x00\x00sfbk", b"x" * 5000])
     def test_damaged_one(
@@ -254,7 +255,7 @@ class TestCorpora:
         notes, recorded = (replace(corpus[0], audio=audio) for audio in (None, Path("x.wav")))
         names = {sounds.training_variant(notes, copy).soundfont for copy in range(2)}
         assert names == {*sounds.TRAINING_SOUNDFONTS}
-        assert robustness.UNSEEN not in names
+        assert lineup.UNSEEN not in names
         assert sounds.training_variant(recorded, 0).soundfont is None
 
     def test_a_full_disk_leaves_no_half_file(self, corpus: Corpus) -> None:
@@ -320,7 +321,7 @@ class TestRobustDescriptors:
     ) -> None:
         self._check(music, SOUNDS[name])
 
-    @pytest.mark.parametrize("name", robustness.CODECS)
+    @pytest.mark.parametrize("name", scoring.CODECS)
     def test_nor_through_a_codec(self, music: list[np.ndarray], name: str) -> None:
         if SOUNDS[name].lacks:
             pytest.skip(SOUNDS[name].lacks)
@@ -536,7 +537,7 @@ class TestPage:
     )
 
     def test_scores_against_counting(self) -> None:
-        found: Any = robustness.scores(self.ANSWERS).set_index(["system", "sound"])
+        found: Any = scoring.scores(self.ANSWERS).set_index(["system", "sound"])
         plain = found.loc["Audio-SVM", "FluidR3"]
         assert (plain["accuracy"], plain["commonest"]) == (0.25, 1.0)
         assert plain["difference"] == pytest.approx(-0.5)
@@ -544,62 +545,62 @@ class TestPage:
         assert found.loc[("Audio-SVM", "as rendered"), "difference"] == 0
 
     def test_losses_and_summary(self) -> None:
-        scored = robustness.scores(self.ANSWERS)
-        found = robustness.losses(scored)
+        scored = scoring.scores(self.ANSWERS)
+        found = scoring.losses(scored)
         assert found["unseen"].to_dict() == pytest.approx(
             {"Audio-SVM": -0.5, "Robust-SVM": -0.25, "Robust-SVM, varied sound": 0.0}
         )
         assert found.loc["Audio-SVM", "worst"] == "FluidR3"
-        text = robustness.summary(scored)
+        text = report.summary(scored)
         assert "Audio-SVM .750 to .250 (FluidR3)" in text
         line = "lose at most .05 in a soundfont that was in no part of their training: "
         assert f"{line}Robust-SVM, varied sound." in text
         assert "codec" not in text
         worse = scored.assign(difference=-0.4)
-        assert f"{line}none (in cross-validation" in robustness.summary(scored, worse)
+        assert f"{line}none (in cross-validation" in report.summary(scored, worse)
         assert (
             "Varied sound changes Robust-SVM by +.000 in the sound of training and from .500 to"
             in text
         )
-        assert "were not run in other sounds" in robustness.worth(scored)
-        assert robustness.summary(scored.iloc[:0]) == "No system was run in other sounds."
+        assert "were not run in other sounds" in report.worth(scored)
+        assert report.summary(scored.iloc[:0]) == "No system was run in other sounds."
 
     def test_clips_are_paired_by_name(self) -> None:
         home = self.ANSWERS["sound"].eq("as rendered")
         turned = pd.concat([self.ANSWERS[home], self.ANSWERS[~home][::-1]])
         columns = ["system", "sound"]
         first, second = (
-            robustness.scores(given).sort_values(columns, ignore_index=True)
+            scoring.scores(given).sort_values(columns, ignore_index=True)
             for given in (self.ANSWERS, turned)
         )
         pd.testing.assert_frame_equal(first, second)
 
     def test_nothing_to_score(self) -> None:
-        empty = robustness.scores(self.ANSWERS.iloc[:0])
+        empty = scoring.scores(self.ANSWERS.iloc[:0])
         assert empty.empty
-        assert robustness.accuracy_table(empty).empty
-        assert "Nothing to show" in robustness.accuracy_figure(empty).axes[0].texts[0].get_text()
-        assert robustness.losses(empty).empty
-        assert robustness.difference_table(empty, ["Audio-SVM"]).empty
+        assert report.accuracy_table(empty).empty
+        assert "Nothing to show" in report.accuracy_figure(empty).axes[0].texts[0].get_text()
+        assert scoring.losses(empty).empty
+        assert report.difference_table(empty, ["Audio-SVM"]).empty
 
     def test_heat_maps_are_described(self) -> None:
-        scored = robustness.scores(self.ANSWERS)
-        text = plots.description(robustness.accuracy_figure(scored))
+        scored = scoring.scores(self.ANSWERS)
+        text = plots.description(report.accuracy_figure(scored))
         assert text.startswith(
             "Accuracy of systems in sounds. A row for each system, a column for each sound"
         )
         assert "FluidR3: .250 to .750" in text
-        shares = plots.description(robustness.commonest_figure(scored))
+        shares = plots.description(report.commonest_figure(scored))
         assert shares.startswith("Share of the most frequent prediction.")
 
     def test_tables(self) -> None:
-        scored = robustness.scores(self.ANSWERS)
-        assert list(robustness.accuracy_table(scored)) == ["as rendered", "FluidR3"]
-        table: Any = robustness.difference_table(scored, ["Audio-SVM"])
+        scored = scoring.scores(self.ANSWERS)
+        assert list(report.accuracy_table(scored)) == ["as rendered", "FluidR3"]
+        table: Any = report.difference_table(scored, ["Audio-SVM"])
         assert list(table.index) == ["Audio-SVM"]
         assert table.loc["Audio-SVM", "sound"] == "FluidR3"
         assert table.loc["Audio-SVM", "difference"].startswith("-.500 [")
-        overview = robustness.difference_overview(scored, scored["system"])
+        overview = report.difference_overview(scored, scored["system"])
         assert overview.loc["Audio-SVM", "FluidR3"] == "-.500\N{NO-BREAK SPACE}*"
         clear = scored["difference_high"].lt(0) | scored["difference_low"].gt(0)
         assert overview.map(lambda text: text.endswith("*")).to_numpy().sum() == clear.sum() > 0
@@ -611,7 +612,7 @@ class TestPage:
                 "shift": [0.0, 0.0, -3.3, 0.5],
             }
         )
-        told: Any = robustness.moved_table(moved).loc["FluidR3"]
+        told: Any = report.moved_table(moved).loc["FluidR3"]
         assert told.to_list() == ["50%", "a (-3.3)"]
 
     def test_players_say_what_is_missing(
@@ -620,22 +621,22 @@ class TestPage:
         shown: list[Any] = []
         monkeypatch.setattr("IPython.display.display", lambda *parts: shown.extend(parts))
         monkeypatch.setattr(rendering, "_FOLDERS", ("/nowhere",))
-        monkeypatch.setattr(robustness.players, "sound", lambda *given, **options: "player")
+        monkeypatch.setattr(report.players, "sound", lambda *given, **options: "player")
         study = Study({"profile": "smoke", "corpus": "composed"}, "classes")
-        robustness.show_players(study, ["as rendered", "FluidR3"])
+        report.show_players(study, ["as rendered", "FluidR3"])
         texts = [getattr(part, "data", part) for part in shown]
         assert texts[:2] == ["**as rendered**", "player"]
         assert texts[2].startswith("**FluidR3**: soundfont FluidR3 (FluidR3_GM.sf2) is in none of")
         monkeypatch.setenv("MER_DATA", str(tmp_path))
         shown.clear()
-        robustness.show_players(Study({"profile": "cpu", "compute": False}, "classes"), [])
+        report.show_players(Study({"profile": "cpu", "compute": False}, "classes"), [])
         assert [part.data for part in shown] == [
             "This is a composed clip, since EMOPIA is not on this machine."
         ]
 
     def test_the_transcriber_has_heard_fluid(self) -> None:
-        assert robustness.unseen(robustness.TRANSCRIBED) == "MuseScore General"
-        assert robustness.unseen("Robust-SVM, varied sound") == "FluidR3"
+        assert lineup.unseen(lineup.TRANSCRIBED) == "MuseScore General"
+        assert lineup.unseen("Robust-SVM, varied sound") == "FluidR3"
 
     def test_unknown_sound(self) -> None:
         with pytest.raises(ParameterError, match="unknown sound 'vinyl'; the sounds are: as rend"):
@@ -647,20 +648,20 @@ class TestStoredAnswers:
     def test_they_are_shown_without_soundfonts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(rendering, "_FOLDERS", ("/nowhere",))
         study = Study({"profile": "cpu", "compute": False}, "classes")
-        found = robustness.predictions(study, robustness.specs(study), list(SOUNDS))
+        found = scoring.predictions(study, lineup.specs(study), list(SOUNDS))
         assert set(found["sound"]) == {*SOUNDS}
         assert "Robust-SVM, varied sound" in set(found["system"])
         assert (found.groupby(["system", "sound"]).size() == 86).all()
-        text = robustness.missing_text(study, robustness.specs(study), found, list(SOUNDS))
+        text = report.missing_text(study, lineup.specs(study), found, list(SOUNDS))
         assert text == "Tested on 86 clips of EMOPIA."
-        in_cv = robustness.predictions(study, robustness.cv_specs(study), robustness.CV_SOUNDS)
-        assert set(in_cv["system"]) == {*robustness.IN_CV}
+        in_cv = scoring.predictions(study, lineup.cv_specs(study), lineup.CV_SOUNDS)
+        assert set(in_cv["system"]) == {*lineup.IN_CV}
         assert (in_cv.groupby(["system", "sound"])["id"].nunique() == 1078).all()
 
     def test_goals_on_the_unseen_soundfont_and_codecs(self) -> None:
         study = Study({"profile": "cpu", "compute": False}, "classes")
-        answers = robustness.predictions(study, robustness.specs(study), list(SOUNDS))
-        found = robustness.losses(robustness.scores(answers))
-        network = robustness.varied(robustness.RELATIVE)
-        for name in (robustness.TRANSCRIBED, network):
-            assert found.loc[name, ["unseen", "codecs"]].min() >= -robustness.MARGIN
+        answers = scoring.predictions(study, lineup.specs(study), list(SOUNDS))
+        found = scoring.losses(scoring.scores(answers))
+        network = lineup.varied(lineup.RELATIVE)
+        for name in (lineup.TRANSCRIBED, network):
+            assert found.loc[name, ["unseen", "codecs"]].min() >= -report.MARGIN

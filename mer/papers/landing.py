@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mer.papers import audit, claims, emopia, robustness
+from mer.papers import audit, claims, emopia
+from mer.papers.robustness import lineup, scoring
 from mer.papers.zhao2023 import tables as zhao2023
 from mer.papers.zhu2023 import tables as zhu2023
 from mer.study import plots
@@ -124,16 +125,16 @@ class Landing:
     def sounds(self) -> str:
         """What another piano sound changes; empty if it was not run."""
         study = self.cv.study
-        scored = robustness.scores(
-            robustness.predictions(study, robustness.cv_specs(study), robustness.CV_SOUNDS)
+        scored = scoring.scores(
+            scoring.predictions(study, lineup.cv_specs(study), lineup.CV_SOUNDS)
         )
         if scored.empty:
             return ""
         by_row = scored.set_index(["system", "sound"])["accuracy"]
-        sounds = (robustness.TRAINED_ON, robustness.UNHEARD, robustness.UNSEEN)
+        sounds = (lineup.TRAINED_ON, lineup.UNHEARD, lineup.UNSEEN)
         plain, ours = (
             [number(by_row[system, sound]) for sound in sounds]
-            for system in ("Audio-SVM", robustness.TRANSCRIBED)
+            for system in ("Audio-SVM", lineup.TRANSCRIBED)
         )
         return (
             "**The accuracy of audio systems depends on the synthesizer.** An SVM on acoustic "

@@ -17,9 +17,10 @@ import pandas as pd
 
 from mer.corpora import CORPORA, module_of
 from mer.errors import InvalidDataError
-from mer.papers import emopia, learned, robustness, transposition
+from mer.papers import emopia, learned, transposition
 from mer.papers.deberardinis2020 import tables as deberardinis2020
 from mer.papers.landing import Landing
+from mer.papers.robustness import lineup
 from mer.papers.sun2024 import tables as sun2024
 from mer.papers.zhao2023 import tables as zhao2023
 from mer.papers.zhu2023 import tables as zhu2023
@@ -81,7 +82,7 @@ def write_tables(folder: Path) -> None:
                 classes.run(*tables),
                 classes.run(CLASSES, split="cv"),
                 transposition.run(classes),
-                classes.run(robustness.specs(classes)),
+                classes.run(lineup.specs(classes)),
             ]
         ),
         "environment-regression": _environment([regression.run(REGRESSION, split="nested")]),

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mer.errors import ParameterError
-from mer.papers import emopia, robustness, transposition
+from mer.papers import emopia, transposition
 from mer.papers.deberardinis2020 import tables as deberardinis2020
+from mer.papers.robustness import lineup
 from mer.papers.sun2024 import tables as sun2024
 from mer.papers.zhao2023 import tables as zhao2023
 from mer.papers.zhu2023 import tables as zhu2023
@@ -45,7 +46,7 @@ def planned(parameters: Mapping[str, Any]) -> list[RunSpec]:
         zhao2023.run(classes, table, split="cv")
     classes.run_cv(emopia.CROSS_VALIDATED, "emopia")
     transposition.run(classes)
-    classes.run([*robustness.specs(classes), *robustness.cv_specs(classes)])
+    classes.run([*lineup.specs(classes), *lineup.cv_specs(classes)])
     folds = deberardinis2020.folds(regression)
     regression.run(deberardinis2020.TABLE_1, split="nested", folds=folds)
     regression.run(deberardinis2020.specs(regression, deberardinis2020.UNIFIED, whole=True))

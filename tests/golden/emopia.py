@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from golden.common import Frames, claims, class_scores, mcnemar, study
-from mer.papers import emopia, robustness
+from mer.papers import emopia
 from mer.papers import transposition as page
+from mer.papers.robustness import lineup, scoring
 from mer.sounds import SOUNDS
 from mer.study.scores import OWN_MODEL, implied_predictions, validation
 
@@ -50,15 +51,13 @@ def transposition() -> Frames:
 
 def sound_robustness() -> Frames:
     own = study()
-    specs, in_cv = robustness.specs(own), robustness.cv_specs(own)
-    answers = robustness.predictions(own, specs, list(SOUNDS))
-    moved = robustness.moved_descriptors(own, list(SOUNDS))
+    specs, in_cv = lineup.specs(own), lineup.cv_specs(own)
+    answers = scoring.predictions(own, specs, list(SOUNDS))
+    moved = scoring.moved_descriptors(own, list(SOUNDS))
     shares = moved.assign(over=moved["shift"].abs() > 1).groupby(["sound", "descriptors"])["over"]
     return {
-        "scores": robustness.scores(answers),
-        "cross-validation": robustness.scores(
-            robustness.predictions(own, in_cv, robustness.CV_SOUNDS)
-        ),
+        "scores": scoring.scores(answers),
+        "cross-validation": scoring.scores(scoring.predictions(own, in_cv, lineup.CV_SOUNDS)),
         "moved": shares.mean().reset_index(),
     }
 

@@ -1,0 +1,1 @@
+"""The chapter on sounds: what other soundfonts, codecs and levels cost."""
