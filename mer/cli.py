@@ -171,7 +171,10 @@ def transcribe(
         ),
     ] = None,
     transcriber: Annotated[
-        str, typer.Option(help="onsets-frames, piano-transcription-inference or basic-pitch.")
+        str,
+        typer.Option(
+            help="onsets-frames, onsets-frames-varied, piano-transcription-inference, basic-pitch."
+        ),
     ] = "onsets-frames",
 ) -> None:
     """Write the notes of a piano recording as MIDI."""

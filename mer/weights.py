@@ -89,14 +89,16 @@ def load_weights(name: str) -> tuple[dict[str, Any], dict[str, str]]:
     return tensors, content["metadata"]
 
 
-def write_weights(path: Path, tensors: dict[str, Any], metadata: dict[str, str]) -> str:
-    """Store parameters as float16 (integers as they are), in one step; gives their SHA-256."""
+def write_weights(
+    path: Path, tensors: dict[str, Any], metadata: dict[str, str], *, half: bool = True
+) -> str:
+    """Store parameters in one step, as float16 if `half` (integers as they are); their SHA-256."""
     import torch
 
-    stored = {
-        key: (value.half() if value.is_floating_point() else value).detach().cpu().contiguous()
-        for key, value in tensors.items()
-    }
+    def smaller(value: Any) -> Any:
+        return value.half() if half and value.is_floating_point() else value
+
+    stored = {key: smaller(value).detach().cpu().contiguous() for key, value in tensors.items()}
     with atomic_path(path) as temporary:
         torch.save({"tensors": stored, "metadata": metadata}, temporary)
     return _sha256(path)

@@ -17,6 +17,7 @@ from mer.audio import load_audio
 from mer.errors import InvalidDataError
 from mer.features.notes import read_notes
 from mer.separation import SOURCES
+from mer.transcription import TRANSCRIBERS
 
 Arguments = list[str | Path]
 
@@ -157,7 +158,7 @@ def test_mistakes_end_with_one_sentence(
 @pytest.mark.parametrize(
     ("command", "option", "known"),
     [
-        ("transcribe", "transcriber", "onsets-frames, piano-transcription-inference, basic-pitch"),
+        ("transcribe", "transcriber", ", ".join(TRANSCRIBERS)),
         ("separate", "separator", "small, htdemucs"),
     ],
 )

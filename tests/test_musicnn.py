@@ -1,26 +1,29 @@
-"""MusiCNN: the module, reading the published graph, embeddings, and the system on them."""
+"""MusiCNN: the module, reading the published checkpoint, embeddings, and the system on them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import math
+import struct
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
 from mer.audio import audio_seconds
-from mer.clips import Clip, Corpus, file_digest
+from mer.clips import Clip, Corpus
 from mer.errors import InvalidDataError, MissingDataError
 from mer.features.spectral import mel_spectrogram
-from mer.models.musicnn import FrontEnd, MusiCNN, from_graph_weights, read_graph_weights
+from mer.models.musicnn import FrontEnd, MusiCNN
 from mer.segments import segment_count
+from mer.study import musicnn_weights
+from mer.study.musicnn_weights import network_from, read_checkpoint
 from mer.systems import musicnn as features
 
 
-def constants() -> dict[str, np.ndarray]:
-    """Random weights under the names and shapes of the published graph."""
+def variables() -> dict[str, np.ndarray]:
+    """Random weights under the names and shapes of the published checkpoint."""
     rng = np.random.default_rng(0)
     kernels = [(7, 38), (7, 67), (128, 1), (64, 1), (32, 1), (7, 561), (7, 64), (7, 64)]
     channels = [204, 204, 51, 51, 51, 64, 64, 64]
@@ -28,42 +31,65 @@ def constants() -> dict[str, np.ndarray]:
     for number, (kernel, n) in enumerate(zip(kernels, channels, strict=True)):
         layer = f"conv2d_{number}" if number else "conv2d"
         shapes |= {f"{layer}/kernel": (*kernel, 1, n), f"{layer}/bias": (n,)}
-    for number, n in enumerate([1, *channels]):
-        norm = f"model/batch_normalization{f'_{number}' if number else ''}/FusedBatchNorm"
-        shapes |= {f"{norm}/Scaled": (n,), f"{norm}/Offset": (n,)}
-    for layer, number, n_in, n_out in (("dense", 9, 1506, 200), ("dense_1", 10, 200, 50)):
+    for layer, n_in, n_out in (("dense", 1506, 200), ("dense_1", 200, 50)):
         shapes |= {f"{layer}/kernel": (n_in, n_out), f"{layer}/bias": (n_out,)}
-        norm = f"model/batch_normalization_{number}/batchnorm"
-        shapes |= {f"{norm}/mul": (n_in,), f"{norm}/sub": (n_in,)}
+    for number, n in enumerate([1, *channels, 1506, 200]):
+        norm = f"batch_normalization{f'_{number}' if number else ''}"
+        parts = ("gamma", "beta", "moving_mean", "moving_variance")
+        shapes |= {f"{norm}/{part}": (n,) for part in parts}
     return {
-        name: (0.05 * rng.standard_normal(shape)).astype(np.float32)
+        name: np.abs(0.05 * rng.standard_normal(shape)).astype(np.float32)
         for name, shape in shapes.items()
     }
 
 
-def write_graph(folder: Path, arrays: dict[str, np.ndarray]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    axis = np.array(2, dtype=np.int32)
-    arrays = {"model/concat/axis": axis, **arrays}
-    entries = [
-        {"name": name, "shape": list(array.shape), "dtype": str(array.dtype)}
-        for name, array in arrays.items()
-    ]
-    manifest = [{"paths": [features.SHARD], "weights": entries}]
-    (folder / "model.json").write_text(json.dumps({"weightsManifest": manifest}))
-    (folder / features.SHARD).write_bytes(b"".join(array.tobytes() for array in arrays.values()))
-    return folder
+def varint(value: int) -> bytes:
+    head, rest = value & 127, value >> 7
+    return bytes([head | 128]) + varint(rest) if rest else bytes([head])
 
 
-@pytest.fixture
-def graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A graph with random weights below a data folder, taken for the published one."""
-    monkeypatch.setenv("MER_DATA", str(tmp_path))
-    folder = write_graph(tmp_path / "weights" / "msd-musicnn-1", constants())
-    monkeypatch.setattr(features, "SHA256", file_digest(folder / features.SHARD))
-    features._network.cache_clear()
-    yield folder
-    features._network.cache_clear()
+def masked_crc32c(data: bytes) -> bytes:
+    """By long division of polynomials, bit by bit."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    masked = (((crc >> 15) | (crc << 17 & 0xFFFFFFFF)) + 0xA282EAD8) & 0xFFFFFFFF
+    return struct.pack("<I", masked)
+
+
+def checkpoint(arrays: dict[str, np.ndarray]) -> tuple[bytes, bytes]:
+    """Index and values as TensorFlow writes them: names share what they begin with."""
+    values, items = b"", {b"": b"header"}
+    for name, array in sorted(arrays.items()):
+        data = array.tobytes()
+        lengths = (b"\x08" + varint(n) for n in array.shape)
+        shape = b"".join(b"\x12" + varint(len(d)) + d for d in lengths)
+        items[name.encode()] = (
+            *(b"\x08\x01\x12" + varint(len(shape)) + shape),
+            *(b"\x20" + varint(len(values)) + b"\x28" + varint(len(data))),
+            *(b"\x35" + masked_crc32c(data)),
+        )
+        values += data
+    first = block({name: bytes(entry) for name, entry in items.items()})
+    handle = varint(0) + varint(len(first) - 5)
+    second = block({b"zzz": handle})
+    footer = varint(0) + varint(0) + varint(len(first)) + varint(len(second) - 5)
+    magic = bytes.fromhex("57fb808b247547db")
+    return first + second + footer.ljust(40, b"\0") + magic, values
+
+
+def block(items: dict[bytes, bytes]) -> bytes:
+    data, before = b"", b""
+    for name, value in items.items():
+        pairs = enumerate(zip(before, name, strict=False))
+        shared = next((i for i, (a, b) in pairs if a != b), min(len(before), len(name)))
+        own, before = name[shared:], name
+        data += varint(shared) + varint(len(own)) + varint(len(value)) + own + value
+    data += struct.pack("<II", 0, 1) + b"\0"
+    return data + masked_crc32c(data)
 
 
 class TestModule:
@@ -84,44 +110,68 @@ class TestModule:
 
 
 class TestReading:
-    def test_round_trip(self, tmp_path: Path) -> None:
-        written = constants()
-        found = read_graph_weights(write_graph(tmp_path, written))
-        assert found["model/concat/axis"] == 2
-        for name, array in written.items():
-            np.testing.assert_array_equal(found[name], array)
-        state = from_graph_weights(found).state_dict()
+    SMALL: ClassVar = {
+        name: np.arange(size, dtype=np.float32).reshape(-1, 2)
+        for name, size in (("dense/bias", 4), ("dense/kernel", 6), ("dense/kernel/Adam", 2))
+    }
+
+    def test_round_trip_without_the_optimiser(self) -> None:
+        found = read_checkpoint(*checkpoint(self.SMALL))
+        assert list(found) == ["dense/bias", "dense/kernel"]
+        for name, array in found.items():
+            np.testing.assert_array_equal(array, self.SMALL[name])
+
+    def test_kernels_and_batch_normalisation(self) -> None:
+        written = variables()
+        state = network_from(written).state_dict()
         kernel = written["conv2d_5/kernel"]
         assert state["middle.0.conv.weight"][3, 100, 2] == kernel[2, 100, 0, 3]
         kernel = written["conv2d_1/kernel"]
         assert state["front.1.conv.weight"][7, 0, 2, 50] == kernel[2, 50, 0, 7]
+        gamma, beta, mean, variance = (
+            float(written[f"batch_normalization_9/{part}"][5])
+            for part in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+        scaled = gamma * (2 - mean) / math.sqrt(variance + 1e-3) + beta
+        found = state["pooled_scale.factor"][5] * 2 + state["pooled_scale.offset"][5]
+        assert float(found) == pytest.approx(scaled, abs=1e-5)
 
-    def test_missing_files(self, tmp_path: Path) -> None:
-        with pytest.raises(MissingDataError, match=r"model\.json does not exist"):
-            read_graph_weights(tmp_path)
-        (write_graph(tmp_path, constants()) / features.SHARD).unlink()
-        with pytest.raises(MissingDataError, match=f"{features.SHARD} does not exist"):
-            read_graph_weights(tmp_path)
+    @pytest.mark.parametrize(
+        ("file", "at", "found"),
+        [
+            ("index", -1, "does not end as one does"),
+            ("index", 30, "a checksum is wrong"),
+            ("values", 9, "a checksum is wrong"),
+        ],
+    )
+    def test_changed_bytes(self, file: str, at: int, found: str) -> None:
+        parts = dict(zip(("index", "values"), map(bytearray, checkpoint(self.SMALL)), strict=True))
+        parts[file][at] ^= 1
+        with pytest.raises(InvalidDataError, match=found):
+            read_checkpoint(*map(bytes, parts.values()))
 
-    @pytest.mark.parametrize("text", ["{}", "no JSON", "[]"])
-    def test_not_a_graph(self, tmp_path: Path, text: str) -> None:
-        (tmp_path / "model.json").write_text(text)
-        with pytest.raises(InvalidDataError, match=r"is not a TensorFlow\.js graph model"):
-            read_graph_weights(tmp_path)
-
-    def test_shard_cut_short(self, tmp_path: Path) -> None:
-        shard = write_graph(tmp_path, constants()) / features.SHARD
-        shard.write_bytes(shard.read_bytes()[:-4])
-        with pytest.raises(InvalidDataError, match=r"the shards have \d+ bytes; model.json says"):
-            read_graph_weights(tmp_path)
+    def test_cut_off(self) -> None:
+        index, values = checkpoint(self.SMALL)
+        for cut in (b"", index[:20], index[20:]):
+            with pytest.raises(InvalidDataError, match="this is not a checkpoint of TensorFlow"):
+                read_checkpoint(cut, values)
+        with pytest.raises(InvalidDataError, match="a variable is cut off"):
+            read_checkpoint(index, values[:12])
 
     def test_weights_of_another_network(self) -> None:
-        lacking = constants()
+        lacking = variables()
         del lacking["dense/kernel"]
-        other = constants() | {"dense/bias": np.zeros(100, dtype=np.float32)}
+        other = variables() | {"dense/bias": np.zeros(100, dtype=np.float32)}
         for arrays in (lacking, other):
-            with pytest.raises(InvalidDataError, match="the weights are not those of MusiCNN"):
-                from_graph_weights(arrays)
+            with pytest.raises(InvalidDataError, match="these are not the variables of MusiCNN"):
+                network_from(arrays)
+
+    def test_no_wheel(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(musicnn_weights, "PACKAGE", "musicnn==9.9.9")
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        with pytest.raises(MissingDataError, match="pip could not download musicnn==9"):
+            musicnn_weights.convert_wheel(tmp_path / "musicnn.pt", (), 0)
+        assert not list(tmp_path.iterdir())
 
 
 class TestFeatures:
@@ -134,7 +184,7 @@ class TestFeatures:
 
     @pytest.mark.parametrize(("frames", "patches"), [(374, 2), (373, 1), (187, 1), (50, 1)])
     def test_whole_patches_or_one_short_one(self, frames: int, patches: int) -> None:
-        network = from_graph_weights(constants())
+        network = network_from(variables())
         bands = np.random.default_rng(0).random((frames, 96), np.float32)
         found = features.embed(network, bands)
         assert found.shape == (patches, 200)
@@ -142,7 +192,7 @@ class TestFeatures:
             last = network(torch.from_numpy(bands[187 * (patches - 1) :][None, :187]))[0]
         np.testing.assert_allclose(found[-1:], last, atol=1e-6)
 
-    def test_statistics_of_a_clip(self, graph: Path, tiny: Corpus) -> None:
+    def test_statistics_of_a_clip(self, tiny: Corpus) -> None:
         found = features.embedding_statistics(tiny[0])
         embeddings = features.embeddings(tiny[0])
         assert (found.shape, embeddings.shape) == ((400,), (1, 200))
@@ -158,22 +208,6 @@ class TestFeatures:
         np.testing.assert_allclose(found[:200], values[:10].mean(axis=0), atol=1e-6)
         assert np.abs(found - features.embedding_statistics(tiny[0])).max() > 0.01
 
-    def test_no_weights(
-        self, tiny: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("MER_DATA", str(tmp_path))
-        with pytest.raises(
-            MissingDataError, match=r"model\.json does not exist; get msd-musicnn-1"
-        ):
-            features.published_network()
-        assert not features.has_weights()
-
-    def test_other_weights(self, graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert features.has_weights()
-        monkeypatch.setattr(features, "SHA256", "0" * 64)
-        with pytest.raises(InvalidDataError, match=r"has SHA-256 .*, expected 000000000000"):
-            features.published_network()
-
 
 @pytest.mark.realdata
 class TestPublished:
@@ -181,12 +215,12 @@ class TestPublished:
     def reference(self, data_folder: Path) -> dict[str, np.ndarray]:
         path = data_folder / "weights" / "msd-musicnn-1" / "reference.npz"
         if not path.is_file():
-            pytest.skip("no published MusiCNN weights below MER_DATA")
+            pytest.skip("no reference of the published MusiCNN below MER_DATA")
         return dict(np.load(path))
 
     def test_the_published_graph_is_met(self, reference: dict[str, np.ndarray]) -> None:
         with torch.inference_mode():
-            embedding, tags = features.published_network()(torch.from_numpy(reference["patches"]))
+            embedding, tags = features.network()(torch.from_numpy(reference["patches"]))
         np.testing.assert_allclose(embedding, reference["embedding"], atol=1e-4, rtol=0)
         np.testing.assert_allclose(tags, reference["tags"], atol=1e-6, rtol=0)
 

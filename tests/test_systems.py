@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,8 @@ from torch import Tensor, nn
 
 from mer.clips import Clip, Corpus, Labels
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
-from mer.models.musicnn import MusiCNN
 from mer.study.executor import run
 from mer.study.specs import plan
-from mer.systems import musicnn
 from mer.systems.base import Context, Fitted, clip_feature
 from mer.systems.classical import DescriptorClassifier, FittedClassifier
 from mer.systems.clip_descriptors import acoustic, symbolic
@@ -38,19 +35,6 @@ from mer.training.windows import window_length, window_starts
 
 pytestmark = pytest.mark.usefixtures("perfect_transcriber")
 NETWORK = "LSTM-Attn + MIDI-like"
-
-
-@pytest.fixture(autouse=True)
-def untrained_tagger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Instead of the published weights, which are not part of the package: random ones."""
-    monkeypatch.setattr(musicnn, "SHA256", "untrained")
-    monkeypatch.setattr(musicnn, "published_network", _random_tagger)
-
-
-@cache
-def _random_tagger() -> MusiCNN:
-    torch.manual_seed(0)
-    return MusiCNN().eval()
 
 
 def fitted(name: str, parts: Parts, **options: Any) -> Fitted:

@@ -29,11 +29,14 @@ from mer.transcription.frames import (
     note_targets,
     spectrogram_blocks,
 )
+from mer.transcription.onsets_frames import WEIGHTS
 from mer.transcription.training import (
     Excerpt,
     TranscriberOptions,
     another_recording,
     head_loss,
+    render_excerpt,
+    render_varied_excerpt,
     train_transcriber,
 )
 
@@ -214,6 +217,23 @@ class TestRendered:
         first = np.flatnonzero(np.abs(samples) > 1e-3)[0] / SAMPLE_RATE
         assert first == pytest.approx(played[0, 0], abs=0.02)
 
+    @pytest.mark.parametrize("start", [0.0, 0.01, 0.02, 0.03])
+    def test_varied_excerpts_keep_their_notes(self, tmp_path: Path, start: float) -> None:
+        """The sound is random, but the same each time, and its onsets are where they were."""
+        notes = np.array([[1.0 + k, 1.4 + k, 60, 110] for k in range(4)])
+        path = write_midi(tmp_path / "four.mid", notes)
+        arguments = (path, Take(start=start, seconds=5.0), [default_soundfont()])
+        plain, varied = render_excerpt(*arguments), render_varied_excerpt(*arguments)
+        np.testing.assert_array_equal(varied.notes, plain.notes)
+        np.testing.assert_array_equal(varied.levels, render_varied_excerpt(*arguments).levels)
+        assert np.abs(varied.levels.astype(int) - plain.levels).mean() > 0.5
+        rises = [
+            np.diff(excerpt.levels[0].astype(float).mean(axis=0)).clip(0)
+            for excerpt in (plain, varied)
+        ]
+        lag = int(np.correlate(*rises, "full").argmax()) - (len(rises[0]) - 1)
+        assert abs(lag) <= 1
+
     def test_pedal_holds_notes(self, tmp_path: Path) -> None:
         import pretty_midi
 
@@ -237,9 +257,10 @@ def clip() -> Clip:
 
 
 class TestPackagedTranscriber:
-    def test_hears_a_clip_that_it_was_not_trained_on(self, clip: Clip) -> None:
+    @pytest.mark.parametrize("name", WEIGHTS)
+    def test_hears_a_clip_that_it_was_not_trained_on(self, name: str, clip: Clip) -> None:
         assert clip.midi is not None
-        found = transcribe_samples(waveform(clip), 22050, get_transcriber())
+        found = transcribe_samples(waveform(clip), 22050, get_transcriber(name))
         scores = note_scores(read_notes(clip.midi, pedal=True), found)
         assert scores["onset_f1"] > 0.9
 

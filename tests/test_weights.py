@@ -64,12 +64,12 @@ class TestPackagedWeights:
             tensors, metadata = weights.load_weights(name)
             assert all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())
             assert entry["train"] == f"mer train {name}"
-            assert metadata["seed"]
+            assert metadata.get("seed") or name == "musicnn"  # whose training is not ours
 
     def test_they_are_small(self) -> None:
         files = weights.weights_folder().glob("*.pt")
         assert max(path.stat().st_size for path in files) < 5e6
-        assert sum(path.stat().st_size for path in files) < 15e6
+        assert sum(path.stat().st_size for path in files) < 27e6
 
     def test_unknown_name(self) -> None:
         with pytest.raises(ParameterError, match="no weights 'nothing'; there are: transcriber"):

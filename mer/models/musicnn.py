@@ -1,16 +1,9 @@
-"""MusiCNN, a music tagger whose embedding serves as audio feature, with published weights."""
+"""MusiCNN, a music tagger whose embedding serves as audio feature."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-
-import numpy as np
 import torch
 from torch import Tensor, nn
-
-from mer.errors import InvalidDataError, MissingDataError
 
 REVISION = 1
 
@@ -18,7 +11,6 @@ N_BANDS, N_EMBEDDING, N_TAGS = 96, 200, 50
 
 _TIMBRAL, _TEMPORAL = ((7, 38), (7, 67)), ((128, 1), (64, 1), (32, 1))
 _TIMBRAL_CHANNELS, _TEMPORAL_CHANNELS, _MIDDLE_CHANNELS = 204, 51, 64
-_DTYPES = {"float32": np.dtype("<f4"), "int32": np.dtype("<i4")}
 
 
 class Scale(nn.Module):
@@ -128,105 +120,3 @@ class MusiCNN(nn.Module):
         embedding = self.embedding(self.pooled_scale(pooled))
         logits = self.tags(self.embedding_scale(torch.relu(embedding)))
         return embedding, torch.sigmoid(logits)
-
-
-def read_graph_weights(folder: Path) -> dict[str, np.ndarray]:
-    """Constants of a TensorFlow.js graph model, by name.
-
-    Parameters
-    ----------
-    folder : Path
-        Holds `model.json` and the shards that it names.
-
-    Raises
-    ------
-    MissingDataError
-        If one of the files is missing.
-    InvalidDataError
-        If `model.json` is not of such a model, or the size of the shards differs from that in it.
-    """
-    path = folder / "model.json"
-    try:
-        manifest = json.loads(path.read_text())["weightsManifest"]
-        entries = [entry for group in manifest for entry in group["weights"]]
-        shards = [folder / name for group in manifest for name in group["paths"]]
-        sizes = [_DTYPES[e["dtype"]].itemsize * int(np.prod(e["shape"])) for e in entries]
-    except FileNotFoundError:
-        raise MissingDataError(f"{path} does not exist") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidDataError(f"{path} is not a TensorFlow.js graph model: {error!r}") from None
-    missing = [shard for shard in shards if not shard.is_file()]
-    if missing:
-        raise MissingDataError(f"{missing[0]} does not exist; {path} names it")
-    content = b"".join(shard.read_bytes() for shard in shards)
-    if len(content) != sum(sizes):
-        raise InvalidDataError(
-            f"{folder}: the shards have {len(content)} bytes; {path.name} says {sum(sizes)}"
-        )
-    ends = np.cumsum(sizes)
-    return {
-        entry["name"]: np.frombuffer(
-            content[end - size : end], dtype=_DTYPES[entry["dtype"]]
-        ).reshape(entry["shape"])
-        for entry, size, end in zip(entries, sizes, ends, strict=True)
-    }
-
-
-def from_graph_weights(constants: Mapping[str, np.ndarray]) -> MusiCNN:
-    """The network with the weights of the published graph, ready for inference.
-
-    Parameters
-    ----------
-    constants : mapping of str to np.ndarray
-        From `read_graph_weights`.
-
-    Raises
-    ------
-    InvalidDataError
-        If a weight is missing or has another shape.
-    """
-    network = MusiCNN()
-    try:
-        state = {name: torch.from_numpy(array.copy()) for name, array in _state(constants)}
-        network.load_state_dict(state)
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise InvalidDataError(f"the weights are not those of MusiCNN: {error}") from None
-    return network.eval()
-
-
-def _state(constants: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    """Parameters of the module from the graph's constants; kernels are (time, bands, in, out)."""
-    pairs = _scales("input_scale", constants, "model/batch_normalization/FusedBatchNorm")
-    for number in range(8):
-        module = f"front.{number}" if number < 5 else f"middle.{number - 5}"
-        layer = f"conv2d_{number}" if number else "conv2d"
-        kernel = constants[f"{layer}/kernel"].transpose(3, 2, 0, 1)
-        weight = kernel if number < 5 else kernel[:, 0].transpose(0, 2, 1)
-        pairs += [(f"{module}.conv.weight", weight)]
-        pairs += [(f"{module}.conv.bias", constants[f"{layer}/bias"])]
-        norm = f"model/batch_normalization_{number + 1}/FusedBatchNorm"
-        pairs += _scales(f"{module}.scale", constants, norm)
-    pairs += _dense("embedding", "pooled_scale", constants, "dense", 9)
-    pairs += _dense("tags", "embedding_scale", constants, "dense_1", 10)
-    return pairs
-
-
-def _dense(
-    name: str, scale: str, constants: Mapping[str, np.ndarray], layer: str, norm: int
-) -> list[tuple[str, np.ndarray]]:
-    batch_norm = f"model/batch_normalization_{norm}/batchnorm"
-    return [
-        (f"{name}.weight", constants[f"{layer}/kernel"].T),
-        (f"{name}.bias", constants[f"{layer}/bias"]),
-        (f"{scale}.factor", constants[f"{batch_norm}/mul"]),
-        (f"{scale}.offset", constants[f"{batch_norm}/sub"]),
-    ]
-
-
-def _scales(
-    name: str, constants: Mapping[str, np.ndarray], norm: str
-) -> list[tuple[str, np.ndarray]]:
-    return [
-        (f"{name}.factor", constants[f"{norm}/Scaled"]),
-        (f"{name}.offset", constants[f"{norm}/Offset"]),
-    ]

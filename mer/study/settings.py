@@ -37,7 +37,9 @@ CorpusName = Literal[
     "emotion_in_music",
     "four_quadrants",
 ]
-Transcriber = Literal["onsets-frames", "piano-transcription-inference", "basic-pitch"]
+Transcriber = Literal[
+    "onsets-frames", "onsets-frames-varied", "piano-transcription-inference", "basic-pitch"
+]
 
 
 class Settings(BaseModel):

@@ -7,7 +7,7 @@ separator. The encoders are pre-trained on performances without labels.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +25,8 @@ from mer.paths import cache_folder, data_folder
 from mer.rendering import find_soundfont, soundfont_digests
 from mer.separation.demucs import small_network
 from mer.separation.training import SeparatorOptions, train_separator
+from mer.sounds import TRAINING_SOUNDFONTS
+from mer.study.musicnn_weights import convert_wheel
 from mer.study.pretraining import MIDIBERT_OBJECTIVES, MIDIBERT_OPTIONS, pretrain_encoder
 from mer.training.rendered import (
     STEM_RATE,
@@ -36,7 +38,12 @@ from mer.training.rendered import (
 )
 from mer.training.supervised import History, TrainingOptions, resolve_device, seed_everything
 from mer.transcription.frames import FRAMES_PER_SECOND
-from mer.transcription.training import TranscriberOptions, render_excerpt, train_transcriber
+from mer.transcription.training import (
+    TranscriberOptions,
+    render_excerpt,
+    render_varied_excerpt,
+    train_transcriber,
+)
 from mer.weights import register, weights_folder, write_weights
 
 PERFORMANCE_SECONDS = 120.0
@@ -129,7 +136,8 @@ class Recipe:
     """How weights are trained on renderings: where `score` is best, on excerpts of `corpus`.
 
     `jobs` gives excerpts to train and to validate on, from the number of soundfonts (which must
-    have the `instruments`) and the seed; `seconds` is the length of a rendered one.
+    have the `instruments`) and the seed; `seconds` is the length of a rendered one. `soundfonts`
+    are those of `mer.rendering.SOUNDFONTS` that play unless others are given.
     """
 
     name: str
@@ -144,10 +152,11 @@ class Recipe:
     network: Callable[[], nn.Module]
     train: Callable[..., History]
     options: TrainingOptions
+    soundfonts: tuple[str, ...] = ("TimGM6mb", "FluidR3")
 
     def __call__(self, path: Path, soundfonts: Sequence[Path], seed: int) -> dict[str, str]:
         """Train and store weights; what is stored with them comes back."""
-        soundfonts = soundfonts or tuple(map(find_soundfont, ("TimGM6mb", "FluidR3")))
+        soundfonts = soundfonts or tuple(map(find_soundfont, self.soundfonts))
         digests = soundfont_digests(soundfonts, self.instruments)
         train, valid = (
             self._rendered(jobs, soundfonts) for jobs in self.jobs(len(soundfonts), seed)
@@ -202,6 +211,12 @@ TRANSCRIBER = Recipe(
     train=train_transcriber,
     options=TranscriberOptions(),
 )
+VARIED_TRANSCRIBER = replace(
+    TRANSCRIBER,
+    name="transcriber-varied",
+    render=render_varied_excerpt,
+    soundfonts=TRAINING_SOUNDFONTS,
+)
 SEPARATOR = Recipe(
     name="separator",
     corpus="composed bands, MIDI songs of the MIREX-like mood dataset",
@@ -230,7 +245,9 @@ def _encoder(objective: str, *corpora: str, size: str = "small") -> Trainer:
 
 TRAINERS: dict[str, Trainer] = {
     "transcriber": TRANSCRIBER,
+    VARIED_TRANSCRIBER.name: VARIED_TRANSCRIBER,
     "separator": SEPARATOR,
+    "musicnn": convert_wheel,
     "encoder-maestro": _encoder("notes", "maestro"),
     "encoder-maestro-pop1k7": _encoder("notes", "maestro", "pop1k7"),
     "encoder-maestro-published": _encoder("notes", "maestro", size="published"),

@@ -19,7 +19,6 @@ from mer.clips import Clip, Corpus
 from mer.errors import ParameterError
 from mer.evaluation.metrics import rmse
 from mer.sounds import lacking_for_copies, varied
-from mer.systems import musicnn
 from mer.systems.base import (
     Context,
     Feature,
@@ -165,10 +164,8 @@ class Descriptors(System):
 
     @property
     def lacks(self) -> str:
-        """The weights of MusiCNN, and soundfonts, where they are needed and not there."""
-        needed = EMBEDDINGS.intersection(self.features)
-        weights = musicnn.OBTAIN if needed and not musicnn.has_weights() else ""
-        return weights or lacking_for_copies(self.sound_copies)
+        """Soundfonts, where they are needed and not there."""
+        return lacking_for_copies(self.sound_copies)
 
     def cache_features(self, clip: Clip) -> None:
         """Those that are descriptors of the package."""

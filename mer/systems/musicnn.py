@@ -1,31 +1,23 @@
 """Embeddings of a network that was trained to tag music, as a feature of audio.
 
-The weights are published by Essentia [1]_ for non-commercial use without derivatives
-(CC BY-NC-ND 4.0): they are fetched by the user and never come with this package.
-
-References
-----------
-.. [1] P. Alonso-Jiménez, D. Bogdanov, J. Pons, X. Serra: TensorFlow audio models in Essentia.
-   ICASSP 2020.
+The weights are those that its authors published (ISC licence), see `mer.study.musicnn_weights`.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mer.audio import waveform
-from mer.clips import Clip, file_digest
-from mer.errors import InvalidDataError, MissingDataError
+from mer.clips import Clip
 from mer.features.cache import cached, source_of
 from mer.features.spectral import REVISION as SPECTRAL_REVISION
 from mer.features.spectral import Floats, mel_spectrogram
-from mer.paths import data_folder
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.segments import LONGEST, segments
+from mer.weights import load_weights, weights_revision
 
 if TYPE_CHECKING:
     from mer.models.musicnn import MusiCNN
@@ -37,17 +29,7 @@ SAMPLE_RATE, N_FFT, HOP_LENGTH, N_BANDS = 16000, 512, 256, 96
 PATCH = 187
 """Frames that the network was trained on: 3 s."""
 
-SHARD = "group1-shard1of1.bin"
-SHA256 = "7ebfb970c7389b6276ffc34f0d7fc80ba2765e5310829f3618ad5b977326667d"
-"""Of the published weights, `msd-musicnn-1`."""
-
-_FILES = ("model.json", SHARD)
-
-OBTAIN = (
-    "get msd-musicnn-1 in TensorFlow.js format (model.json and group1-shard1of1.bin) from "
-    "essentia.upf.edu/models/autotagging/msd, and put both in 'weights/msd-musicnn-1' in the "
-    "folder that MER_DATA names"
-)
+WEIGHTS = "musicnn"
 
 
 def log_bands(y: Floats) -> Floats:
@@ -101,17 +83,17 @@ def embeddings(clip: Clip) -> np.ndarray:
     Raises
     ------
     MissingDataError
-        If the weights are not there, or the clip has no audio and no MIDI file.
+        If the clip has no audio and no MIDI file.
     InvalidDataError
-        If the weights are not the published ones, or the audio cannot be used.
+        If the audio cannot be used.
     """
     revisions = {"spectral": SPECTRAL_REVISION, "rendering": RENDERING_REVISION}
     return cached(
         "musicnn",
         REVISION,
-        {**revisions, "weights": SHA256},
+        {**revisions, "weights": weights_revision(WEIGHTS)},
         source_of(clip, "audio"),
-        lambda: embed(published_network(), log_bands(waveform(clip, SAMPLE_RATE))),
+        lambda: embed(network(), log_bands(waveform(clip, SAMPLE_RATE))),
     )
 
 
@@ -130,39 +112,11 @@ def embedding_statistics_30s(clip: Clip) -> np.ndarray:
     return np.concatenate([values.mean(axis=0), values.std(axis=0)])
 
 
-def has_weights() -> bool:
-    """Whether the weights are below `$MER_DATA`, so that `embeddings` can be computed."""
-    folder = _weights_folder()
-    return all((folder / name).is_file() for name in _FILES)
+@cache
+def network() -> MusiCNN:
+    """MusiCNN with the weights that come with the package; errors as `load_weights`."""
+    from mer.models.musicnn import MusiCNN
 
-
-def published_network() -> MusiCNN:
-    """MusiCNN with the weights below `$MER_DATA/weights/msd-musicnn-1`.
-
-    Raises
-    ------
-    MissingDataError
-        If they are not there.
-    InvalidDataError
-        If they are not the published ones.
-    """
-    return _network(_weights_folder(), SHA256)
-
-
-def _weights_folder() -> Path:
-    return data_folder() / "weights" / "msd-musicnn-1"
-
-
-@lru_cache(maxsize=1)
-def _network(folder: Path, sha256: str) -> MusiCNN:
-    from mer.models.musicnn import from_graph_weights, read_graph_weights
-
-    for name in _FILES:
-        if not (folder / name).is_file():
-            raise MissingDataError(f"{folder / name} does not exist; {OBTAIN}")
-    actual = file_digest(folder / SHARD)
-    if actual != sha256:
-        raise InvalidDataError(
-            f"{folder / SHARD} has SHA-256 {actual[:12]}..., expected {sha256[:12]}...: {OBTAIN}"
-        )
-    return from_graph_weights(read_graph_weights(folder))
+    found = MusiCNN()
+    found.load_state_dict(load_weights(WEIGHTS)[0])
+    return found.eval()

@@ -17,28 +17,44 @@ from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems.clip_descriptors import FEATURE_REVISIONS, SAMPLE_RATE
 from mer.transcription import transcribed_notes, transcriber_revision, write_midi
 
-_REVISIONS = {
-    "rendering": RENDERING_REVISION,
-    "symbolic": descriptors.SYMBOLIC_REVISION,
-    "transcriber": transcriber_revision("onsets-frames"),
-}
+_VARIED = "onsets-frames-varied"
+
+
+def _revisions(transcriber: str) -> dict[str, int]:
+    return {
+        "rendering": RENDERING_REVISION,
+        "symbolic": descriptors.SYMBOLIC_REVISION,
+        "transcriber": transcriber_revision(transcriber),
+    }
+
+
+_REVISIONS = _revisions("onsets-frames")
 _OF_LENGTH = ("n_notes", "rhythm_duration")
 _OF_LEVEL = ("dynamics_mean", "dynamics_sd")
 
 
 def transcribed_symbolic(clip: Clip) -> np.ndarray:
     """`relative_descriptors` of our transcription of a clip, cached; shape (n_descriptors,)."""
+    return _symbolic(clip, "onsets-frames")
 
+
+def transcribed_symbolic_varied(clip: Clip) -> np.ndarray:
+    """The same by the transcriber that was trained on varied sound."""
+    return _symbolic(clip, _VARIED)
+
+
+def _symbolic(clip: Clip, transcriber: str) -> np.ndarray:
     def compute() -> np.ndarray:
-        played = transcribed_notes(clip, sample_rate=SAMPLE_RATE)
+        played = transcribed_notes(clip, transcriber, sample_rate=SAMPLE_RATE)
         return np.asarray(list(relative_descriptors(played).values()))
 
-    audio = source_of(clip, "audio")
-    revision = descriptors.SYMBOLIC_REVISION
-    return cached("transcribed-descriptors", revision, _REVISIONS, audio, compute)
+    parameters = {"name": transcriber, **_revisions(transcriber)}
+    revision, audio = descriptors.SYMBOLIC_REVISION, source_of(clip, "audio")
+    return cached("transcribed-descriptors", revision, parameters, audio, compute)
 
 
 FEATURE_REVISIONS[transcribed_symbolic] = _REVISIONS
+FEATURE_REVISIONS[transcribed_symbolic_varied] = _revisions(_VARIED)
 
 
 def relative_descriptors(played: np.ndarray) -> dict[str, float]:

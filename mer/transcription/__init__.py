@@ -18,7 +18,12 @@ from mer.errors import ParameterError
 from mer.features.cache import cached, source_of
 from mer.files import atomic_path
 
-TRANSCRIBERS = ("onsets-frames", "piano-transcription-inference", "basic-pitch")
+TRANSCRIBERS = (
+    "onsets-frames",
+    "onsets-frames-varied",
+    "piano-transcription-inference",
+    "basic-pitch",
+)
 
 _OFFSET, _OFFSET_SHARE = 0.01, 0.1
 """Mean of the samples, in full scale or in their root mean square, from which on it is removed."""
@@ -59,7 +64,8 @@ class Transcriber(Protocol):
 def get_transcriber(name: str = "onsets-frames") -> Transcriber:
     """One of `TRANSCRIBERS`, loaded once a process.
 
-    "onsets-frames" is ours; the two others need packages that are installed separately.
+    "onsets-frames" and "onsets-frames-varied" are ours; the two others need packages that are
+    installed separately.
 
     Raises
     ------
@@ -70,19 +76,19 @@ def get_transcriber(name: str = "onsets-frames") -> Transcriber:
     InvalidDataError
         If its weights are damaged.
     """
-    if name == "onsets-frames":
-        from mer.transcription.onsets_frames import OnsetsFramesTranscriber
+    from mer.transcription import onsets_frames
 
-        return OnsetsFramesTranscriber()
+    if name in onsets_frames.WEIGHTS:
+        return onsets_frames.OnsetsFramesTranscriber(name)
     return _adapter(name)()
 
 
 def transcriber_revision(name: str) -> int:
     """Revision of a transcriber's notes, known without loading it; errors as `get_transcriber`."""
-    if name == "onsets-frames":
-        from mer.transcription.onsets_frames import revision
+    from mer.transcription import onsets_frames
 
-        return revision()
+    if name in onsets_frames.WEIGHTS:
+        return onsets_frames.revision(name)
     return _adapter(name).revision
 
 

@@ -15,14 +15,17 @@ from mer.weights import load_weights, weights_revision
 CODE_REVISION = 1
 """Raised whenever the notes change for another reason than new weights."""
 
-WEIGHTS = "transcriber"
+WEIGHTS = {"onsets-frames": "transcriber", "onsets-frames-varied": "transcriber-varied"}
+"""By name of the transcriber. The first was trained on two soundfonts, FluidR3 among them; the
+second on two others, through rooms, filters, noise and codecs."""
+
 PIECE = 960
 """Frames that are computed at a time: about 30 s."""
 
 
-def revision() -> int:
+def revision(name: str = "onsets-frames") -> int:
     """Of the notes: raised by new code as by new weights."""
-    return 1000 * CODE_REVISION + weights_revision(WEIGHTS)
+    return 1000 * CODE_REVISION + weights_revision(WEIGHTS[name])
 
 
 class OnsetsFramesTranscriber:
@@ -30,16 +33,21 @@ class OnsetsFramesTranscriber:
 
     Memory does not grow with the length of the audio, and how it is cut makes no difference.
     Errors are those of `mer.weights.load_weights`.
+
+    Parameters
+    ----------
+    name : str
+        Among `WEIGHTS`.
     """
 
-    name = "onsets-frames"
     sample_rate = SAMPLE_RATE
 
-    def __init__(self) -> None:
-        self.revision = revision()
+    def __init__(self, name: str = "onsets-frames") -> None:
+        self.name = name
+        self.revision = revision(name)
         self._device = resolve_device("auto")
         self._network = OnsetsFrames()
-        self._network.load_state_dict(load_weights(WEIGHTS)[0])
+        self._network.load_state_dict(load_weights(WEIGHTS[name])[0])
         self._network.to(self._device).eval()
 
     def transcribe(self, blocks: Iterable[np.ndarray]) -> np.ndarray:

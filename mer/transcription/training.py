@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,9 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mer.audio import resample
 from mer.evaluation.transcription import note_scores
 from mer.features.cache import cached, content_digest
 from mer.models.onsets_frames import HEADS
+from mer.sounds import REVISION as SOUND_REVISION
+from mer.sounds import SAMPLE_RATE as SOUND_RATE
+from mer.sounds import random_variant
 from mer.training import supervised
 from mer.training.rendered import Take, play, played_notes
 from mer.training.supervised import History, Score, TrainingOptions
@@ -51,12 +57,39 @@ class Excerpt(NamedTuple):
 
 def render_excerpt(midi: Path, take: Take, soundfonts: Sequence[Path]) -> Excerpt:
     """Play an excerpt and analyse it; its levels are cached."""
+    return _excerpt(midi, take, soundfonts, {}, lambda: play(midi, take, soundfonts, SAMPLE_RATE))
 
+
+def render_varied_excerpt(midi: Path, take: Take, soundfonts: Sequence[Path]) -> Excerpt:
+    """As `render_excerpt`, through a random room, equaliser, filter, noise or codec.
+
+    Which, `mer.sounds.random_variant` draws from the take: the same in every run.
+    """
+    facts = json.dumps({**asdict(take), "midi": content_digest(midi)}, sort_keys=True)
+    digest = hashlib.sha256(facts.encode()).digest()
+    variant = random_variant(np.random.default_rng(list(digest)))
+
+    def samples() -> np.ndarray:
+        played = variant.applied(play(midi, take, soundfonts, SOUND_RATE))
+        return resample(played, SOUND_RATE, SAMPLE_RATE)
+
+    about = {"variant": asdict(variant), "sounds": SOUND_REVISION}
+    return _excerpt(midi, take, soundfonts, about, samples)
+
+
+def _excerpt(
+    midi: Path,
+    take: Take,
+    soundfonts: Sequence[Path],
+    about: Mapping[str, Any],
+    samples: Callable[[], np.ndarray],
+) -> Excerpt:
     def compute() -> np.ndarray:
-        samples = play(midi, take, soundfonts, SAMPLE_RATE)
-        return log_frequency_spectrogram(samples)[..., : samples.size // HOP_LENGTH]
+        played = samples()
+        return log_frequency_spectrogram(played)[..., : played.size // HOP_LENGTH]
 
-    parameters = {**asdict(take), "soundfont": content_digest(soundfonts[take.soundfont])}
+    soundfont = content_digest(soundfonts[take.soundfont])
+    parameters = {**asdict(take), "soundfont": soundfont, **about}
     levels = cached("transcriber-excerpts", REVISION, parameters, midi, compute)
     return Excerpt(levels, played_notes(midi, take, levels.shape[2] / FRAMES_PER_SECOND))
 
