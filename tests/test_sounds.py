@@ -636,6 +636,7 @@ class TestPage:
 
     def test_the_transcriber_has_heard_fluid(self) -> None:
         assert lineup.unseen(lineup.TRANSCRIBED) == "MuseScore General"
+        assert lineup.unseen(lineup.TRANSCRIBED_VARIED) == "FluidR3"
         assert lineup.unseen("Robust-SVM, varied sound") == "FluidR3"
 
     def test_unknown_sound(self) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 OTHER_SOUNDFONT = "MuseScore General"
-"""One that no weights were trained with."""
+"""One that neither the separator nor the first transcriber was trained with."""
 
 EXAMPLE: dict[str, Any] = {"size": 24, "duration": 10.0}
 """The composed corpus that the examples of the pages are from."""

@@ -116,8 +116,14 @@ TESTS: Mapping[str, Benchmark] = {
         partial(_maestro, soundfont="TimGM6mb"),
     ),
     "MAESTRO, unknown piano": Benchmark(
-        "the same excerpts, played by a piano that took no part in training (MuseScore General)",
+        "the same excerpts, played by a piano that took no part in the training of onsets-frames "
+        "(MuseScore General)",
         partial(_maestro, soundfont=OTHER_SOUNDFONT),
+    ),
+    "MAESTRO, FluidR3": Benchmark(
+        "the same excerpts in a sound that only onsets-frames was trained on: unknown to "
+        "onsets-frames-varied, which knows MuseScore General",
+        partial(_maestro, soundfont="FluidR3"),
     ),
 }
 
