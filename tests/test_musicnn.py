@@ -67,13 +67,11 @@ def checkpoint(arrays: dict[str, np.ndarray]) -> tuple[bytes, bytes]:
         data = array.tobytes()
         lengths = (b"\x08" + varint(n) for n in array.shape)
         shape = b"".join(b"\x12" + varint(len(d)) + d for d in lengths)
-        items[name.encode()] = (
-            *(b"\x08\x01\x12" + varint(len(shape)) + shape),
-            *(b"\x20" + varint(len(values)) + b"\x28" + varint(len(data))),
-            *(b"\x35" + masked_crc32c(data)),
-        )
+        place = b"\x20" + varint(len(values)) + b"\x28" + varint(len(data))
+        head = b"\x08\x01\x12" + varint(len(shape)) + shape
+        items[name.encode()] = head + place + b"\x35" + masked_crc32c(data)
         values += data
-    first = block({name: bytes(entry) for name, entry in items.items()})
+    first = block(items)
     handle = varint(0) + varint(len(first) - 5)
     second = block({b"zzz": handle})
     footer = varint(0) + varint(0) + varint(len(first)) + varint(len(second) - 5)

@@ -153,6 +153,11 @@ def test_unknown_names_are_named() -> None:
 def test_rows_that_cannot_come_from_one_model_count_once() -> None:
     short, n_rows = impossible_rows()
     assert (len(short), n_rows) == (6, 15)
-    assert short.loc["LSTM-Attn+MIDI-like", "tables"] == "zhao2023 I, zhu2023 2"
-    assert short.loc["proposed model", "tables"] == "zhu2023 2, zhu2023 3, zhu2023 4"
+    assert (
+        short.loc["LSTM-Attn+MIDI-like", "tables"]
+        == "Zhao and Yoshii 2023, table I; Zhu et al. 2023, table 2"
+    )
+    assert short.loc["proposed model", "tables"] == (
+        "Zhu et al. 2023, table 2; Zhu et al. 2023, table 3; Zhu et al. 2023, table 4"
+    )
     assert short.loc["proposed model", "A + V - 1"] == pytest.approx(0.743)

@@ -227,11 +227,11 @@ class TestRendered:
         np.testing.assert_array_equal(varied.notes, plain.notes)
         np.testing.assert_array_equal(varied.levels, render_varied_excerpt(*arguments).levels)
         assert np.abs(varied.levels.astype(int) - plain.levels).mean() > 0.5
-        rises = [
+        first, second = (
             np.diff(excerpt.levels[0].astype(float).mean(axis=0)).clip(0)
             for excerpt in (plain, varied)
-        ]
-        lag = int(np.correlate(*rises, "full").argmax()) - (len(rises[0]) - 1)
+        )
+        lag = int(np.correlate(first, second, "full").argmax()) - (len(first) - 1)
         assert abs(lag) <= 1
 
     def test_pedal_holds_notes(self, tmp_path: Path) -> None:

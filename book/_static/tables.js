@@ -2,7 +2,7 @@
 document.addEventListener("DOMContentLoaded", () => {
   const DataTable = window.DataTable;
   const NUMBER = /^[-+]?[\d,]*\.?\d+%?(?=$|\s)/;
-  const plain = (cell) => String(cell).replace(/<[^>]*>/g, "").trim();
+  const plain = (cell) => String(cell).replace(/<[^>]*>/g, "").replace(/&nbsp;/g, " ").trim();
   const isBlank = (text) => text === "" || text === "–";
 
   /* A number, an estimate with its deviation, or a dash where there is none. */

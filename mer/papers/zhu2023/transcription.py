@@ -120,11 +120,6 @@ TESTS: Mapping[str, Benchmark] = {
         "(MuseScore General)",
         partial(_maestro, soundfont=OTHER_SOUNDFONT),
     ),
-    "MAESTRO, FluidR3": Benchmark(
-        "the same excerpts in a sound that only onsets-frames was trained on: unknown to "
-        "onsets-frames-varied, which knows MuseScore General",
-        partial(_maestro, soundfont="FluidR3"),
-    ),
 }
 
 
