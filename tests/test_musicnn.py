@@ -148,6 +148,10 @@ class TestReading:
         with pytest.raises(InvalidDataError, match=found):
             read_checkpoint(*map(bytes, parts.values()))
 
+    def test_a_variable_without_checksum(self) -> None:
+        with pytest.raises(ValueError, match="a variable has no place or no checksum"):
+            musicnn_weights._variable({1: [1]}, b"")
+
     def test_cut_off(self) -> None:
         index, values = checkpoint(self.SMALL)
         for cut in (b"", index[:20], index[20:]):

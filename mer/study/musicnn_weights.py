@@ -160,12 +160,11 @@ def _variable(fields: Mapping[int, Sequence[int | bytes]], values: bytes) -> np.
         return next(iter(fields.get(number, [0])))
 
     shape, offset, size, checksum = map(one, (_SHAPE, _OFFSET, _SIZE, _CHECKSUM))
-    assert isinstance(offset, int)
-    assert isinstance(size, int)
+    if not (isinstance(offset, int) and isinstance(size, int) and isinstance(checksum, bytes)):
+        raise ValueError("a variable has no place or no checksum")
     if one(1) != _FLOAT32 or offset + size > len(values):
         raise ValueError("a variable is cut off, or has no 32-bit floats")
     data = values[offset : offset + size]
-    assert isinstance(checksum, bytes)
     _check(data, struct.unpack("<I", checksum)[0])
     sizes = _fields(shape).get(2, []) if isinstance(shape, bytes) else []
     lengths = [next(iter(_fields(d).get(1, [0]))) for d in sizes if isinstance(d, bytes)]
