@@ -66,16 +66,13 @@ class Middle(nn.Module):
 class MusiCNN(nn.Module):
     """Timbral and temporal convolutions, three dense ones over time, global pooling, two layers.
 
-    The network of Pons and Serra [1]_ as Essentia distributes it [2]_, trained to predict the 50
-    most frequent tags of the Million Song Dataset. Any number of frames is accepted; it was trained
-    on 187 (3 s).
+    The network of Pons and Serra [1]_, trained to predict the 50 most frequent tags of the Million
+    Song Dataset. Any number of frames is accepted; it was trained on 187 (3 s).
 
     References
     ----------
     .. [1] J. Pons and X. Serra: musicnn: Pre-trained convolutional neural networks for music
        audio tagging. ISMIR 2019, late-breaking demo (arXiv:1909.06654).
-    .. [2] P. Alonso-Jiménez, D. Bogdanov, J. Pons, X. Serra: TensorFlow audio models in Essentia.
-       ICASSP 2020.
     """
 
     def __init__(self) -> None:

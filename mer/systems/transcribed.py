@@ -17,7 +17,7 @@ from mer.rendering import REVISION as RENDERING_REVISION
 from mer.systems.clip_descriptors import FEATURE_REVISIONS, SAMPLE_RATE
 from mer.transcription import transcribed_notes, transcriber_revision, write_midi
 
-_VARIED = "onsets-frames-varied"
+_FIRST, _VARIED = "onsets-frames", "onsets-frames-varied"
 
 
 def _revisions(transcriber: str) -> dict[str, int]:
@@ -28,14 +28,14 @@ def _revisions(transcriber: str) -> dict[str, int]:
     }
 
 
-_REVISIONS = _revisions("onsets-frames")
+_REVISIONS = _revisions(_FIRST)
 _OF_LENGTH = ("n_notes", "rhythm_duration")
 _OF_LEVEL = ("dynamics_mean", "dynamics_sd")
 
 
 def transcribed_symbolic(clip: Clip) -> np.ndarray:
     """`relative_descriptors` of our transcription of a clip, cached; shape (n_descriptors,)."""
-    return _symbolic(clip, "onsets-frames")
+    return _symbolic(clip, _FIRST)
 
 
 def transcribed_symbolic_varied(clip: Clip) -> np.ndarray:

@@ -31,19 +31,13 @@ UNSEEN, UNHEARD = "FluidR3", "MuseScore General"
 first transcriber did not have: that had FluidR3."""
 
 COPIES = 2
-
 VARIED = "varied sound"
 
 _EMBEDDING = "Audio Embedding"
-
 _RESNET = "Short-chunk ResNet"
-
 ROBUST, RELATIVE = "Robust-SVM", f"{_RESNET}, relative level"
-
 RELATIVE_COLOR = f"{zhao2023.TONE_COLOR}, relative level"
-
 RELATIVE_NOTES = "Symbolic-only, relative velocities"
-
 TRANSCRIBED = "Transcribed-SVM"
 TRANSCRIBED_VARIED = f"{TRANSCRIBED}, transcriber of varied sound"
 

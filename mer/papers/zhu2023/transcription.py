@@ -117,7 +117,7 @@ TESTS: Mapping[str, Benchmark] = {
     ),
     "MAESTRO, unknown piano": Benchmark(
         "the same excerpts, played by a piano that took no part in the training of onsets-frames "
-        "(MuseScore General)",
+        "(MuseScore General); onsets-frames-varied was trained on it",
         partial(_maestro, soundfont=OTHER_SOUNDFONT),
     ),
 }
