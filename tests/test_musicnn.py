@@ -106,6 +106,15 @@ class TestModule:
         pulse[0, 0, 4] = 1
         assert front(pulse).flatten().tolist() == [0, 0, 4, 3, 2, 1, 0, 0]
 
+    @pytest.mark.parametrize("n_frames", [5, 256, 300, 1000])
+    def test_extremes_come_before_relu_and_scale(self, n_frames: int) -> None:
+        torch.manual_seed(0)
+        front, bands = FrontEnd(6, (7, 38)), torch.randn(2, 1, n_frames, 96)
+        scale = {"factor": torch.tensor([1.0, -1.0, 0.0, 2.0, -0.5, 3.0]), "offset": torch.randn(6)}
+        front.scale.load_state_dict(scale)
+        plain = front.scale(torch.relu(front.conv(front.pad(bands)))).amax(dim=3)
+        torch.testing.assert_close(front(bands), plain, rtol=0, atol=1e-5)
+
 
 class TestReading:
     SMALL: ClassVar = {

@@ -396,6 +396,24 @@ class TestRelativeInputs:
         np.testing.assert_array_equal(found[0], found[1])
         np.testing.assert_array_equal(found[0], found[2])
 
+    def test_notes_are_those_of_the_transcriber_that_is_named(
+        self, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[Any] = []
+
+        def notes(clip: Any, *, name: str, **_: Any) -> np.ndarray:
+            asked.append(name)
+            return np.asarray([[0, 0.5, 60, 40]])
+
+        monkeypatch.setattr(zhu2023, "transcribed_notes", notes)
+        options: dict[str, Any] = {"branches": ("symbolic",), "pretraining": "none", "width": 8}
+        SymbolicAcoustic(**options).item(corpus[0])
+        SymbolicAcoustic(**options, transcriber="onsets-frames-varied").item(corpus[0])
+        assert asked == ["onsets-frames", "onsets-frames-varied"]
+        assert "transcriber" not in SymbolicAcoustic(**options).parameters
+        with pytest.raises(ParameterError, match="unknown transcriber 'ear'; the transcribers are"):
+            SymbolicAcoustic(**options, transcriber="ear")
+
     def test_cepstral_coefficients_do_not_hear_the_level(self) -> None:
         frames = {"n_fft": 2048, "hop_length": 512}
         given = tone(440) + tone(3000, 0.02)
@@ -637,6 +655,7 @@ class TestPage:
     def test_the_transcriber_has_heard_fluid(self) -> None:
         assert lineup.unseen(lineup.TRANSCRIBED) == "MuseScore General"
         assert lineup.unseen(lineup.TRANSCRIBED_VARIED) == "FluidR3"
+        assert lineup.unseen(lineup.RELATIVE_NOTES_VARIED) == "FluidR3"
         assert lineup.unseen("Robust-SVM, varied sound") == "FluidR3"
 
     def test_unknown_sound(self) -> None:

@@ -22,8 +22,7 @@ from mer.systems.code import name_of
 from mer.systems.network import FittedNetwork, FramedNetwork, padded
 from mer.tasks import TASKS
 from mer.training.windows import Piece, stack_pieces, window_length
-from mer.transcription import transcribed_notes
-from mer.transcription.onsets_frames import revision as transcriber_revision
+from mer.transcription import transcribed_notes, transcriber_revision
 from mer.weights import is_registered, load_weights, weights_revision
 
 _N_MFCC = 20
@@ -110,6 +109,8 @@ class SymbolicAcoustic(FramedNetwork):
     relative_velocities : bool
         Whether velocities are relative to the clip's own, see `mer.features.notes`: those of a
         transcription follow the level of the recording.
+    transcriber : str
+        Of transcribed notes, one of `mer.transcription.TRANSCRIBERS`.
     """
 
     family: ClassVar[str] = "Symbolic & Acoustic"
@@ -136,6 +137,7 @@ class SymbolicAcoustic(FramedNetwork):
     heads: int = 8
     dropout: float = 0.1
     relative_velocities: bool = added(False)
+    transcriber: str = added("onsets-frames")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -144,6 +146,7 @@ class SymbolicAcoustic(FramedNetwork):
                 f"branches are {self.branches}; expected 'acoustic', 'symbolic' or both, in this "
                 "order"
             )
+        transcriber_revision(self.transcriber)  # raises if there is no such transcriber
         if self.heads < 1 or self.width % self.heads:
             raise ParameterError(f"width {self.width} is no multiple of {self.heads} heads")
         if self._hears_notes and self.pretraining != "none" and self._encoder_size is None:
@@ -210,7 +213,10 @@ class SymbolicAcoustic(FramedNetwork):
 
     @property
     def _symbolic_revisions(self) -> dict[str, int]:
-        source = {"rendering": RENDERING_REVISION, "transcriber": transcriber_revision()}
+        source = {
+            "rendering": RENDERING_REVISION,
+            "transcriber": transcriber_revision(self.transcriber),
+        }
         if self.notes == "released":
             source = {"notes": notes.REVISION}
         encoder = {"symbolic_encoder": symbolic_encoder.REVISION}
@@ -265,7 +271,7 @@ class SymbolicAcoustic(FramedNetwork):
         if self.notes == "released":
             played = notes.read_notes(source_of(clip, "midi"), pedal=True)
         else:
-            played = transcribed_notes(clip, sample_rate=self.sample_rate)
+            played = transcribed_notes(clip, name=self.transcriber, sample_rate=self.sample_rate)
         if self.relative_velocities:
             played = notes.relative_velocities(played)
             played[:, 3] = played[:, 3].clip(1, 127)
