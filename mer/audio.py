@@ -301,6 +301,8 @@ def _check_samples(path: Path, block: np.ndarray, rate: int, start: int) -> None
 def _unreadable(path: Path, error: Any) -> InvalidDataError:
     # A FLAC file that is cut short gives a number without words
     reason = error.error_string or f"libsndfile error {error.code}"
+    if path.is_file() and reason.startswith("File does not exist"):
+        reason = "libsndfile does not know its content as audio"  # what it says of some damaged MP3
     return InvalidDataError(f"{path} is not readable audio: {reason}")
 
 

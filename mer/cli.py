@@ -1,4 +1,4 @@
-"""Command line: mer study, mer book, mer data, mer transcribe, mer separate, mer train."""
+"""Command line: mer predict, study, book, data, transcribe, separate, train."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from mer import __version__
 from mer.errors import DataWarning, MerError, MissingDataError, ParameterError
@@ -22,8 +23,8 @@ from mer.files import told
 from mer.paths import data_folder
 
 app = typer.Typer(
-    help="Music emotion recognition: rerun the study, build the book, look at the data, "
-    "transcribe and separate audio.",
+    help="Music emotion recognition: predict the emotion of music, rerun the study, build the "
+    "book, look at the data, transcribe and separate audio.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -31,6 +32,11 @@ app = typer.Typer(
 data = typer.Typer(help="Datasets: what is here, and downloading.", no_args_is_help=True)
 app.add_typer(data, name="data")
 _INTERRUPTED = 130
+_WIDE = 160
+"""Characters of a table that goes to a file."""
+
+_SHOWN = 20
+"""Most songs, and most errors, that are shown."""
 
 
 def _version(value: bool) -> None:
@@ -157,6 +163,111 @@ def readme() -> None:
 
     path = project_root() / "README.md"
     typer.echo(f"{path}: {'changed' if update_readme(path) else 'unchanged'}")
+
+
+class _Format(StrEnum):
+    csv = "csv"
+    json = "json"
+    html = "html"
+
+
+@app.command()
+def predict(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Audio and MIDI files, and folders of them.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder for the tables; the same command goes on there after an interruption. "
+            "If left out, the answers are only shown.",
+        ),
+    ] = None,
+    formats: Annotated[
+        list[_Format] | None,
+        typer.Option(
+            "--format",
+            help="csv (tables; always), json (everything in one file), html (a page a song); may "
+            "stand more than once.",
+        ),
+    ] = None,
+    segments: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="Also over time: segments of 3 s or more, a second apart."
+        ),
+    ] = None,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Also of vocals, bass, drums and the rest alone.")
+    ] = False,
+    notes: Annotated[
+        bool, typer.Option("--notes", help="Also of the notes, for piano music: transcribed.")
+    ] = False,
+    collection: Annotated[
+        bool,
+        typer.Option(
+            "--collection",
+            help="Standardise by these files (20 or more of mixed moods): for a sound that the "
+            "model does not know.",
+        ),
+    ] = False,
+    n_jobs: Annotated[
+        int | None, typer.Option("--n-jobs", "--jobs", min=1, help="Processes; one a core at most.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Dask scheduler, such as tcp://scheduler:8786.")
+    ] = None,
+    about: Annotated[bool, typer.Option("--about", help="Say what the model is, and end.")] = False,
+) -> None:
+    """Predict valence, arousal, quadrant and mood cluster of music."""
+    from mer.prediction.batch import run
+    from mer.prediction.model import about_model
+    from mer.prediction.songs import Options
+
+    if about:
+        typer.echo(about_model())
+        return
+    kinds = {kind.value for kind in formats or ()}
+    if not paths:
+        raise ParameterError("no file is named; expected audio files, MIDI files or folders")
+    if output is None and kinds:
+        raise ParameterError(f"--format {min(kinds)} needs a folder to write in: add -o FOLDER")
+    options = Options(segments=segments, sources=sources, notes=notes)
+    form: dict[str, Any] = {"n_jobs": n_jobs, "cluster": cluster}
+    found = run(paths, options, output, kinds=kinds, collection=collection, **form)
+    width = None if sys.stdout.isatty() else _WIDE
+    Console(markup=False, emoji=False, highlight=False, width=width).print(_summary(found.songs))
+    for path in found.written:
+        typer.echo(f"wrote {path}")
+    for song in found.errors[:_SHOWN]:
+        print(f"mer: {song['error']}", file=sys.stderr)
+    if len(found.errors) > _SHOWN:
+        print(f"mer: {len(found.errors) - _SHOWN} more files have no answer", file=sys.stderr)
+    if not found.songs:
+        raise MerError("no file has an answer")
+
+
+def _summary(songs: list[dict[str, Any]]) -> Table:
+    """Of the first songs, for people."""
+    from mer.prediction.songs import CLUSTERS
+
+    table = Table(Column("file", overflow="fold"), *("valence", "arousal", "quadrant", "mood", ""))
+    names = [Path(song["file"]).name for song in songs[:_SHOWN]]
+    for song in songs[:_SHOWN]:
+        values = [
+            f"{song[n]:+.2f} [{song[f'{n}_low']:+.2f}, {song[f'{n}_high']:+.2f}]"
+            for n in ("valence", "arousal")
+        ]
+        quadrant = f"Q{song['quadrant']} ({song['q{}'.format(song['quadrant'])]:.0%})"
+        odd = "outside what the model knows" if song["outside"] else ""
+        file = song["file"] if len(set(names)) < len(names) else Path(song["file"]).name
+        shown = file.encode("utf-8", "backslashreplace").decode()
+        table.add_row(shown, *values, quadrant, CLUSTERS[song["cluster"] - 1], odd)
+    if len(songs) > _SHOWN:
+        table.caption = f"{len(songs) - _SHOWN} more; the tables have all"
+    return table
 
 
 @app.command()

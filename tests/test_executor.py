@@ -22,6 +22,7 @@ from conftest import PARTS
 from joblib import cpu_count
 from rows import ROWS, small
 
+from mer import cluster
 from mer.clips import Corpus
 from mer.corpora import emopia
 from mer.corpora.folds import cross_validation
@@ -345,14 +346,14 @@ class TestCluster:
     def test_no_scheduler_there(
         self, corpus: Corpus, runs: RunStore, address: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(executor, "_SCHEDULER_SECONDS", 1)
+        monkeypatch.setattr(cluster, "_SCHEDULER_SECONDS", 1)
         with pytest.raises(ParameterError, match=f"no dask scheduler answers at '{address}': ."):
             execute(planned(corpus, ["Constant"]), corpus, runs, cluster=address)
 
     def test_something_else_that_is_silent(
         self, corpus: Corpus, runs: RunStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(executor, "_SCHEDULER_SECONDS", 1)
+        monkeypatch.setattr(cluster, "_SCHEDULER_SECONDS", 1)
         with socket.create_server(("127.0.0.1", 0)) as server:
             address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
             with pytest.raises(ParameterError, match=f"answers at '{address}': nothing came back"):

@@ -98,7 +98,7 @@ class TestReadSettings:
         assert read_settings({**session, "read_settings": read_settings}) == Settings()
 
     def test_unknown_name_lists_the_known_ones(self) -> None:
-        message = r"unknown parameter 'profle'; the parameters are: profile, corpus, .*sounds$"
+        message = r"unknown parameter 'profle'; the parameters are: profile, corpus, .*folder$"
         with pytest.raises(ParameterError, match=message) as caught:
             read_settings({"profle": "smoke"})
         # In a notebook it stands alone

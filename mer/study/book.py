@@ -40,6 +40,8 @@ NOTEBOOKS = (
     "zhao2023_attention",
     "transposition",
     "sound_robustness",
+    "across_corpora",
+    "your_music",
     "separation",
     "deberardinis2020_sources",
     "deberardinis2020_fusion",

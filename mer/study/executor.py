@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import resource
@@ -10,13 +9,13 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pandas as pd
 
 from mer.audio import audio_source
 from mer.clips import Corpus, Fold
+from mer.cluster import on_cluster
 from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.evaluation.metrics import classification_report, regression_report
 from mer.files import atomic_folder
@@ -89,7 +88,7 @@ def in_parallel(
     parent = None if cluster else os.getpid()
     threads = max(cores // n_jobs, 1)
     calls = (delayed(_in_worker)(parent, function, *job, threads=threads) for job in jobs)
-    with _backend(cluster), kept_memory():
+    with on_cluster(cluster), kept_memory():
         yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
 
 
@@ -98,9 +97,6 @@ def _in_worker(parent: int | None, function: Callable[..., Any], *job: Any, thre
         end_with(parent)
     return function(*job, threads=threads)
 
-
-_SCHEDULER_SECONDS = 20
-"""After which a dask scheduler is taken to be absent."""
 
 _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
@@ -124,34 +120,6 @@ def kept_memory() -> Iterator[None]:
     finally:
         for name in added:
             del os.environ[name]
-
-
-@contextlib.contextmanager
-def _backend(cluster: str | None) -> Iterator[None]:
-    if cluster is None:
-        yield
-        return
-    from dask.distributed import Client
-    from joblib import parallel_config
-
-    try:
-        with ThreadPoolExecutor(1) as thread:  # this one may run a loop of its own, in Jupyter
-            greeting = asyncio.wait_for(_greet(cluster), _SCHEDULER_SECONDS)
-            thread.submit(asyncio.run, greeting).result()
-    except (OSError, ValueError, TypeError, TimeoutError) as error:
-        reason = str(error) or f"nothing came back within {_SCHEDULER_SECONDS} s"
-        raise ParameterError(f"no dask scheduler answers at {cluster!r}: {reason}") from None
-    client = Client(cluster)
-    with client, parallel_config(backend="dask"):
-        yield
-
-
-async def _greet(address: str) -> None:
-    """Shake hands with a scheduler; `Client` waits for one that is silent without a limit."""
-    from distributed.comm import connect
-
-    comm = await connect(address, timeout=_SCHEDULER_SECONDS)
-    await comm.close()
 
 
 def _with_progress(results: Any, total: int, progress: bool) -> Iterator[Run]:

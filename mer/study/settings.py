@@ -73,6 +73,8 @@ class Settings(BaseModel):
         Of transcribers; None takes those of the profile.
     sounds : list of str or None
         Names in `mer.sounds.SOUNDS`; None takes those of the profile.
+    folder : str or None
+        Of one's own music; None takes composed examples.
 
     Raises
     ------
@@ -95,6 +97,7 @@ class Settings(BaseModel):
     tests: list[Literal["composed", "EMOPIA", "MAESTRO", "MAESTRO, unknown piano"]] | None = None
     separators: list[Literal["small", "htdemucs"]] = Field(default=["small"], min_length=1)
     sounds: list[str] | None = Field(default=None, min_length=1)
+    folder: str | None = None
 
     def __init__(self, **values: Any) -> None:
         try:

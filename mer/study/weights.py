@@ -22,6 +22,7 @@ from mer.errors import InvalidDataError, MissingDataError, ParameterError
 from mer.files import clear
 from mer.models.onsets_frames import OnsetsFrames
 from mer.paths import cache_folder, data_folder
+from mer.prediction.training import train_song_model
 from mer.rendering import find_soundfont, soundfont_digests
 from mer.separation.demucs import small_network
 from mer.separation.training import SeparatorOptions, train_separator
@@ -248,6 +249,7 @@ TRAINERS: dict[str, Trainer] = {
     VARIED_TRANSCRIBER.name: VARIED_TRANSCRIBER,
     "separator": SEPARATOR,
     "musicnn": convert_wheel,
+    "song-emotion": train_song_model,
     "encoder-maestro": _encoder("notes", "maestro"),
     "encoder-maestro-pop1k7": _encoder("notes", "maestro", "pop1k7"),
     "encoder-maestro-published": _encoder("notes", "maestro", size="published"),

@@ -13,8 +13,8 @@ from functools import lru_cache
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from mer.errors import InvalidDataError
 from mer.features.spectral import power_spectrogram
+from mer.features.streaming import frame_blocks, with_context
 
 REVISION = 1
 """Raised whenever the values change."""
@@ -90,10 +90,7 @@ def _levels(samples: np.ndarray, n_fft: int) -> np.ndarray:
 
 
 def spectrogram_blocks(blocks: Iterable[np.ndarray], n_frames: int) -> Iterator[np.ndarray]:
-    """The spectrogram of audio that comes in pieces, in pieces of `n_frames` frames.
-
-    Put together, the pieces are exactly `log_frequency_spectrogram` of the whole; no more than
-    about two pieces are held in memory.
+    """`log_frequency_spectrogram` of audio in pieces, see `mer.features.streaming.frame_blocks`.
 
     Parameters
     ----------
@@ -106,29 +103,9 @@ def spectrogram_blocks(blocks: Iterable[np.ndarray], n_frames: int) -> Iterator[
     ------
     np.ndarray, shape (len(WINDOWS), N_BANDS, n_frames), uint8
     """
-    held = np.zeros(_HALF, dtype=np.float32)
-    total = 0
-    needed = (n_frames - 1) * HOP_LENGTH + 2 * _HALF
-    done = 0
-    for block in blocks:
-        total += len(block)
-        held = np.concatenate([held, block.astype(np.float32, copy=False)])
-        while len(held) >= needed:
-            yield _middle(held[:needed], n_frames)
-            held = held[n_frames * HOP_LENGTH :]
-            done += n_frames
-    if not total:
-        raise InvalidDataError("there are no samples to transcribe")
-    left = 1 + total // HOP_LENGTH - done
-    if left:
-        end = (left - 1) * HOP_LENGTH + 2 * _HALF
-        yield _middle(np.pad(held, (0, max(end - len(held), 0)))[:end], left)
-
-
-def _middle(samples: np.ndarray, n_frames: int) -> np.ndarray:
-    """Frames whose windows lie within `samples`, the first centred on sample `_HALF`."""
-    first = _HALF // HOP_LENGTH
-    return log_frequency_spectrogram(samples)[..., first : first + n_frames]
+    return frame_blocks(
+        blocks, n_frames, log_frequency_spectrogram, half=_HALF, hop_length=HOP_LENGTH
+    )
 
 
 def note_targets(notes: np.ndarray, n_frames: int) -> np.ndarray:
@@ -232,28 +209,6 @@ def _windows(pieces: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
         # The frame behind the last one is an inner one too: notes that still sound end there.
         yield np.pad(piece, ((0, 0), (0, 0), (1 - before, 2 if is_last else 0))), first
         first += length
-
-
-def with_context(pieces: Iterable[np.ndarray], reach: int) -> Iterator[tuple[np.ndarray, int, int]]:
-    """Pieces with up to `reach` frames of their neighbours.
-
-    Yields
-    ------
-    levels : np.ndarray
-    before, length : int
-        Frames of context in front, and frames of the piece itself.
-    """
-    current: np.ndarray | None = None
-    past = np.empty(0)
-    for following in pieces:
-        if current is None:
-            current, past = following, following[..., :0]
-            continue
-        levels = np.concatenate([past, current, following[..., :reach]], axis=-1)
-        yield levels, past.shape[-1], current.shape[-1]
-        past, current = np.concatenate([past, current], axis=-1)[..., -reach:], following
-    if current is not None:
-        yield np.concatenate([past, current], axis=-1), past.shape[-1], current.shape[-1]
 
 
 def _events(window: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

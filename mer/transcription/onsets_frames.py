@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import torch
 
+from mer.features.streaming import with_context
 from mer.models.onsets_frames import REACH, OnsetsFrames
 from mer.training.supervised import autocast, resolve_device
-from mer.transcription.frames import SAMPLE_RATE, decode, spectrogram_blocks, with_context
+from mer.transcription.frames import SAMPLE_RATE, decode, spectrogram_blocks
 from mer.weights import load_weights, weights_revision
 
 CODE_REVISION = 1

@@ -16,11 +16,20 @@ import pandas as pd
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from golden import converters, deberardinis2020, emopia, overview, sun2024, zhao2023, zhu2023
+from golden import (
+    converters,
+    deberardinis2020,
+    emopia,
+    overview,
+    prediction,
+    sun2024,
+    zhao2023,
+    zhu2023,
+)
 from golden.common import Frames
 
 FOLDER = Path(__file__).parent
-MODULES = (emopia, zhu2023, zhao2023, deberardinis2020, sun2024, converters, overview)
+MODULES = (emopia, zhu2023, zhao2023, deberardinis2020, sun2024, converters, overview, prediction)
 PAGES: dict[str, Callable[[], Frames]] = {
     page.__name__: page for module in MODULES for page in module.PAGES
 }

@@ -25,6 +25,8 @@ PLACES = (
     *("mer/transcription", "mer/separation", "mer/systems"),
     *(f"mer/papers/{name}/systems.py" for name in PAPERS),
     *("mer/papers/zhao2023/midibert.py", "mer/papers/sun2024/two_stage.py"),
+    *(f"mer/prediction/{name}.py" for name in ("embeddings", "heads", "model", "training")),
+    "mer/papers/across_corpora/predictions.py",
     *("mer/study/executor.py", "mer/study/specs.py", "mer/study/store.py"),
 )
 """Modules, and folders of them, that predictions or their keys come from."""

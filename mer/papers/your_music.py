@@ -1,0 +1,102 @@
+"""Examples for the page on your own music: composed songs, and files that have no answer."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mer.audio import waveform
+from mer.corpora import load
+from mer.files import temporary_folder
+from mer.prediction.batch import run
+from mer.prediction.songs import Options
+from mer.study import plots
+from mer.study.text import number
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+    from matplotlib.figure import Figure
+
+_SAMPLE_RATE = 22050
+_SIZE, _SECONDS = 24, 15.0
+SHOWN = ("file", "valence", "valence_low", "valence_high", "arousal", "quadrant", "outside")
+
+
+def example_folder(folder: Path) -> Path:
+    """Write composed songs of several quadrants, noise and a damaged file; which folder it is.
+
+    The songs are played by this project's synthesizer: nobody else has rights in them.
+    """
+    import soundfile
+
+    folder.mkdir(parents=True, exist_ok=True)
+    seen: set[Any] = set()
+    for clip in load("composed_band", size=_SIZE, duration=_SECONDS):
+        if clip.labels.quadrant not in seen:
+            seen.add(clip.labels.quadrant)
+            name = f"composed for quadrant {clip.labels.quadrant}.flac"
+            soundfile.write(folder / name, waveform(clip, _SAMPLE_RATE), _SAMPLE_RATE)
+    noise = np.random.default_rng(0).normal(scale=0.1, size=10 * _SAMPLE_RATE)
+    soundfile.write(folder / "noise.flac", noise, _SAMPLE_RATE)
+    (folder / "damaged.mp3").write_bytes(b"no music")
+    return folder
+
+
+def answers(folder: str | Path | None, output: Path) -> list[dict[str, Any]]:
+    """Answers for a folder, or for the examples if None; tables and pages are in `output`."""
+    paths = [example_folder(output / "examples") if folder is None else Path(folder)]
+    options = Options(segments=5.0, sources=True)
+    found = run(paths, options, output, kinds=("json", "html"))
+    return [*found.songs, *found.errors]
+
+
+def table(found: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Some columns of the answers, and the errors."""
+    frame = pd.DataFrame(found).reindex(columns=[*SHOWN, "error"])
+    frame["file"] = [Path(name).name for name in frame["file"]]
+    return frame.set_index("file").dropna(axis=1, how="all").fillna("")
+
+
+def figure(found: Sequence[dict[str, Any]]) -> Figure:
+    """The songs in the plane of valence and arousal, with their intervals."""
+    songs = [song for song in found if "error" not in song]
+    drawn, axes = plots.panels(1, 1, 4.2)
+    axis = axes[0, 0]
+    for song, colour in zip(songs, cycle(plots.PALETTE)):
+        ends = [
+            [[song[n] - song[f"{n}_low"]], [song[f"{n}_high"] - song[n]]]
+            for n in ("valence", "arousal")
+        ]
+        style = {"marker": "X" if song["outside"] else "o", "ms": 7, "lw": 1, "color": colour}
+        name = plots.verbatim(Path(song["file"]).name)
+        axis.errorbar(song["valence"], song["arousal"], ends[1], ends[0], label=name, **style)
+    axis.set(xlabel="Valence", ylabel="Arousal", xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
+    if songs:
+        axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+    told = ", ".join(
+        f"{Path(s['file']).name} {number(s['valence'], 2, signed=True)} and "
+        f"{number(s['arousal'], 2, signed=True)}"
+        for s in songs
+    )
+    return plots.describe(drawn, f"Valence and arousal of songs, with 90 % intervals: {told}.")
+
+
+def page(found: Sequence[dict[str, Any]]) -> HTML:
+    """The page of the first song, in a frame."""
+    from IPython.display import HTML
+
+    from mer.prediction.pages import write_pages
+
+    with temporary_folder() as folder:
+        text = write_pages(found[:1], folder)[0].read_text(encoding="utf-8")
+    title = html.escape(f"Page of {Path(found[0]['file']).name}", quote=True)
+    return HTML(
+        f'<iframe title="{title}" style="width: 100%; height: 60rem; border: 1px solid #ccc" '
+        f'srcdoc="{html.escape(text, quote=True)}"></iframe>'
+    )

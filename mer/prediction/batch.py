@@ -1,0 +1,367 @@
+"""Predictions for many files: found in folders, made in processes, kept as they are made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mer.cluster import on_cluster
+from mer.errors import MerError, MissingDataError, ParameterError
+from mer.files import atomic_path, read_json, told, write_json
+from mer.prediction.model import load_model, model_name
+from mer.prediction.pages import SEGMENT_SECONDS, write_pages
+from mer.prediction.songs import (
+    AUDIO_SUFFIXES,
+    MIDI_SUFFIXES,
+    Options,
+    answers,
+    predict_file,
+)
+
+COLUMNS = (
+    *("file", "seconds", "sound"),
+    *(f"{name}{end}" for name in ("valence", "arousal") for end in ("", "_low", "_high")),
+    *("valence_1_9", "arousal_1_9", "quadrant", "q1", "q2", "q3", "q4"),
+    *("cluster", *(f"cluster_{k}" for k in range(1, 6))),
+    *("outside", "distance", "level", "nearest", "standardised_by", "warnings", "model"),
+)
+"""Of the table, one row a file."""
+
+_FILES_PER_PROCESS = 4
+"""Below this, starting a process takes longer than it saves."""
+
+
+def find_songs(paths: Iterable[Path]) -> list[Path]:
+    """Files, and the audio and MIDI files in folders and those below, each once.
+
+    Raises
+    ------
+    MissingDataError
+        If a path does not exist, or there is no such file in a folder.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            own = list(_in_folder(path))
+            if not own:
+                kinds = ", ".join((*AUDIO_SUFFIXES[:5], MIDI_SUFFIXES[0]))
+                raise MissingDataError(f"{path} has no audio or MIDI files; expected {kinds} ...")
+            found |= dict.fromkeys(own)
+        elif path.exists():
+            found[path] = None
+        else:
+            raise MissingDataError(f"{path} does not exist; expected a file or a folder")
+    by_file = {path.resolve(): path for path in reversed(found)}
+    return [path for path in found if by_file[path.resolve()] is path]
+
+
+def _in_folder(folder: Path) -> Iterator[Path]:
+    suffixes = {*AUDIO_SUFFIXES, *MIDI_SUFFIXES}
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(n for n in folders if not n.startswith((".", "__MACOSX")))
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
+                yield Path(place, name)
+
+
+def predictions(
+    files: Sequence[Path],
+    options: Options,
+    *,
+    n_jobs: int | None = None,
+    cluster: str | None = None,
+    folder: Path | None = None,
+) -> Iterator[dict[str, Any]]:
+    """What the model says of each file, in their order.
+
+    Parameters
+    ----------
+    files : sequence of Path
+    options : Options
+    n_jobs : int, optional
+        Processes; as many as there are cores, or fewer for few files, if None.
+    cluster : str, optional
+        Address of a dask scheduler whose workers see the same files.
+    folder : Path, optional
+        Keeps each answer as JSON, and is looked into first. Answers for files that have changed,
+        and those of other options or another model, do not count.
+
+    Yields
+    ------
+    dict
+        As of `predict_file`, with "file", and "warnings" (what is odd about the file) where there
+        are some; or with "file" and "error" alone.
+    """
+    from joblib import Parallel, cpu_count, delayed
+
+    at_most = n_jobs or max(1, min(cpu_count(), len(files) // _FILES_PER_PROCESS))
+    work = partial(_kept, options=options, folder=folder)
+    if cluster is None and (at_most == 1 or len(files) < 2):
+        yield from map(work, files)
+        return
+    calls = (delayed(_alone)(work, path) for path in files)
+    with on_cluster(cluster):
+        yield from Parallel(n_jobs=at_most, return_as="generator")(calls)
+
+
+def _alone(work: Any, path: Path) -> dict[str, Any]:
+    """In a process of several, each of which has one core."""
+    import torch
+
+    torch.set_num_threads(1)
+    return dict(work(path))
+
+
+def _kept(path: Path, *, options: Options, folder: Path | None) -> dict[str, Any]:
+    file = {"file": str(path)}
+    try:
+        place = folder and folder / _name(path, options)
+        if place is not None and place.is_file():
+            try:
+                return read_json(place)
+            except ValueError:
+                pass  # damaged: made again
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = {**file, **predict_file(path, options)}
+    except MerError as error:
+        return {**file, "error": str(error)}
+    except OSError as error:
+        return {**file, "error": told(error)}
+    except MemoryError:
+        return {**file, "error": f"{path} does not fit in memory"}
+    if odd := [str(warning.message) for warning in caught]:
+        found["warnings"] = odd
+    if place is not None:
+        with atomic_path(place) as temporary:
+            write_json(temporary, found)
+    return found
+
+
+def _name(path: Path, options: Options) -> str:
+    """Of the file that keeps an answer: other content, options or model give another name."""
+    state = path.stat()
+    facts = [str(path.resolve()), state.st_size, state.st_mtime_ns, model_name(), asdict(options)]
+    digest = hashlib.sha256(json.dumps(facts).encode("utf-8", "surrogateescape")).hexdigest()
+    readable = re.sub(r"[^\w-]+", "-", path.stem, flags=re.ASCII).strip("-")[:60]
+    return f"{readable or 'song'}-{digest[:12]}.json"
+
+
+FEWEST_OF_COLLECTION = 20
+
+
+def as_collection(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Answers for songs that are standardised together, see `SongModel.as_collection`.
+
+    It helps where all are recorded in one sound that training lacks. Where they share one mood it
+    harms.
+
+    Raises
+    ------
+    ParameterError
+        If fewer than `FEWEST_OF_COLLECTION` have answers.
+    """
+    model = load_model()
+    heard = [song for song in found if "error" not in song]
+    if len(heard) < FEWEST_OF_COLLECTION:
+        raise ParameterError(
+            f"the collection has {len(heard)} songs with an answer; expected "
+            f"{FEWEST_OF_COLLECTION} or more"
+        )
+    moved = model.as_collection(np.array([song["features"] for song in heard]))
+    by_file = {
+        song["file"]: {**song, **answers(row, model), "standardised_by": f"{len(heard)} songs"}
+        for song, row in zip(heard, moved, strict=True)
+    }
+    return [by_file.get(song["file"], song) for song in found]
+
+
+def table(found: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """One row a file with the `COLUMNS`; files with errors have no row.
+
+    The columns `valence_1_9` and `arousal_1_9` are the same values on the scale of DEAM.
+    """
+    rows = []
+    for song in found:
+        if "error" in song:
+            continue
+        scaled = {f"{name}_1_9": round(5 + 4 * song[name], 3) for name in ("valence", "arousal")}
+        text = {name: "; ".join(song.get(name, ())) for name in ("nearest", "warnings")}
+        row = {"standardised_by": "training songs", **song, **scaled, **text}
+        rows.append({name: row[name] for name in COLUMNS})
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def write_tables(found: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
+    """Write songs.csv and, where there is something for them, the other tables; which comes back.
+
+    Others are errors.csv (file, error), segments.csv (file, start, end, valence, arousal),
+    sources.csv (file, source, level, valence, arousal, valence_without, arousal_without) and
+    notes.csv (file, n_notes, quadrant, q1 to q4, both_quadrant, both_q1 to both_q4). Those of an
+    earlier call that have nothing more to say are removed.
+    """
+    listed = [
+        {"file": song["file"], **segment} for song in found for segment in song.get("segments", ())
+    ]
+    by_source = [
+        {"file": song["file"], "source": name, **values}
+        for song in map(_without_players, found)
+        for name, values in song.get("sources", {}).items()
+    ]
+    of_notes = [{"file": song["file"], **song["notes"]} for song in found if "notes" in song]
+    errors = [song for song in found if "error" in song]
+    tables = {"songs": table(found), "errors": pd.DataFrame(errors)}
+    tables |= {"segments": pd.DataFrame(listed), "sources": pd.DataFrame(by_source)}
+    tables["notes"] = pd.DataFrame(of_notes).drop(columns="notes", errors="ignore")
+    written = []
+    for name, frame in tables.items():
+        path = folder / f"{name}.csv"
+        if not len(frame) and name != "songs":
+            path.unlink(missing_ok=True)
+            continue
+        with atomic_path(path) as temporary:
+            text = frame.to_csv(index=False, lineterminator="\n")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+        written.append(path)
+    return written
+
+
+def _without_players(song: dict[str, Any]) -> dict[str, Any]:
+    sources = {
+        name: {key: value for key, value in values.items() if key != "mp3"}
+        for name, values in song.get("sources", {}).items()
+    }
+    return {**song, "sources": sources} if sources else song
+
+
+class Batch(NamedTuple):
+    """Answers, files without one (with "error"), and the files that were written."""
+
+    songs: list[dict[str, Any]]
+    errors: list[dict[str, Any]]
+    written: list[Path]
+
+
+def run(
+    paths: Sequence[Path],
+    options: Options,
+    output: Path | None = None,
+    *,
+    kinds: Collection[str] = (),
+    collection: bool = False,
+    n_jobs: int | None = None,
+    cluster: str | None = None,
+) -> Batch:
+    """Predict for files and folders with a progress bar, and write what is asked for.
+
+    Each answer is kept in the folder `answers` of the output as soon as it is there, so that the
+    same call goes on where it was interrupted.
+
+    Parameters
+    ----------
+    output : Path, optional
+        Made where it does not exist; nothing is written if None.
+    kinds : collection of str
+        "json" (songs.json) and "html" (a page a song, in the folder `pages`) beside the tables.
+    collection : bool
+        See `as_collection`.
+    n_jobs, cluster
+        As in `predictions`.
+
+    Raises
+    ------
+    MissingDataError
+        If a path does not exist.
+    ParameterError
+        If the output is a file, or the songs are too few for a collection.
+    """
+    from tqdm import tqdm
+
+    files = find_songs(paths)
+    if "html" in kinds:
+        length = options.segments or SEGMENT_SECONDS
+        options = replace(options, segments=length, players=options.sources)
+    answers_folder = None
+    if output is not None:
+        if output.exists() and not output.is_dir():
+            raise ParameterError(f"output is {output}, a file; expected a folder")
+        answers_folder = output / "answers"
+        answers_folder.mkdir(parents=True, exist_ok=True)
+    form: dict[str, Any] = {"n_jobs": n_jobs, "cluster": cluster, "folder": answers_folder}
+    answered = predictions(files, options, **form)
+    found = list(tqdm(answered, total=len(files), unit="file", delay=2, leave=False, disable=None))
+    found = as_collection(found) if collection else found
+    songs = [song for song in found if "error" not in song]
+    written = []
+    if output is not None:
+        written = write_tables(found, output)
+        if "json" in kinds:
+            written.append(output / "songs.json")
+            with atomic_path(written[-1]) as temporary:
+                write_json(temporary, {"songs": list(map(_without_players, songs))})
+        if "html" in kinds:
+            written += write_pages(songs, output / "pages")
+    return Batch(songs, [song for song in found if "error" in song], written)
+
+
+def predict(
+    paths: str | Path | Iterable[str | Path],
+    *,
+    segments: float | None = None,
+    sources: bool = False,
+    notes: bool = False,
+    collection: bool = False,
+    n_jobs: int | None = None,
+) -> pd.DataFrame:
+    """The emotion of music: one row a file.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        Audio and MIDI files, and folders of them.
+    segments : float, optional
+        Length of segments in seconds; their valence and arousal over time are then in the column
+        "segments".
+    sources : bool
+        Whether the column "sources" says what each source says alone and what is lost without it.
+    notes : bool
+        Whether the column "notes" has the transcription, for piano music, and what it says.
+    collection : bool
+        Whether features are standardised by these songs, see `as_collection`.
+    n_jobs : int, optional
+        Processes; as many as there are cores if None.
+
+    Returns
+    -------
+    DataFrame
+        With `COLUMNS`, and "error", which says why a file has no answer.
+
+    Raises
+    ------
+    MissingDataError
+        If a path does not exist.
+    ParameterError
+        If the length of segments is out of range, or the songs are too few for a collection.
+    """
+    given = [paths] if isinstance(paths, str | Path) else paths
+    options = Options(segments=segments, sources=sources, notes=notes)
+    found = list(predictions(find_songs(map(Path, given)), options, n_jobs=n_jobs))
+    rows = table(as_collection(found) if collection else found)
+    for name in ("segments", "sources", "notes"):
+        if getattr(options, name):
+            rows[name] = [song[name] for song in found if "error" not in song]
+    errors = [song for song in found if "error" in song]
+    rows = pd.concat([rows, pd.DataFrame(errors, columns=["file", "error"])])
+    order = {song["file"]: index for index, song in enumerate(found)}
+    return rows.sort_values("file", key=lambda names: names.map(order), ignore_index=True)
