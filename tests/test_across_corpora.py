@@ -138,13 +138,25 @@ class TestReport:
 
     def test_tables(self, found: dict[str, pd.DataFrame]) -> None:
         scored = report.all_scores(found)
-        home = table(report.home_table(scored))
-        assert list(home.index) == [EMBEDDINGS, BOTH, NOTES, report.WITH_NOTES, report.CHOSEN]
-        assert "EMOPIA: 4Q" in home
-        assert "Emotify: R² of arousal" in home
-        assert "EMOPIA: 4Q, FluidR3" in table(report.sounds_table(scored)).index
-        across = table(report.across_table(scored))
-        assert "Emotify → EMOPIA: AUC of valence" in across.index
+        at_home = scored[scored["at_home"] & scored["sound"].eq(OWN)]
+        home = report.value_table(at_home.assign(row=at_home["what"]))
+        assert list(home) == [EMBEDDINGS, BOTH, NOTES, report.WITH_NOTES, report.CHOSEN]
+        assert "EMOPIA: 4Q" in home.index
+        assert str(home.loc["EMOPIA: 4Q", BOTH]).startswith(".")
         assert "EMOPIA: calibration error of 4Q" in table(report.sure_table(scored)).index
         assert report.summary(scored).startswith(f"From {BOTH}: R² of valence .8")
         assert report.reliability_figure(found[BOTH]).axes
+
+    def test_what_is_shown(
+        self, found: dict[str, pd.DataFrame], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shown: list[Any] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("IPython.display.display", shown.append)
+            scored = report.all_scores(found)
+            for show in (report.show_home, report.show_sounds, report.show_across):
+                show(scored)
+        frames = [part.data for part in shown if isinstance(part.data, pd.DataFrame)]
+        tables = [frame for frame in frames if EMBEDDINGS in frame]
+        assert "EMOPIA: 4Q, FluidR3" in tables[1].index
+        assert "Emotify → EMOPIA: AUC of valence" in tables[2].index

@@ -15,7 +15,8 @@ from mer.audio import waveform
 from mer.corpora import load
 from mer.files import temporary_folder
 from mer.prediction.batch import run
-from mer.prediction.songs import Options
+from mer.prediction.model import load_model, model_name
+from mer.prediction.songs import CLUSTERS, Options
 from mer.study import plots
 from mer.study.text import number
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _SAMPLE_RATE = 22050
 _SIZE, _SECONDS = 24, 15.0
-SHOWN = ("file", "valence", "valence_low", "valence_high", "arousal", "quadrant", "outside")
 
 
 def example_folder(folder: Path) -> Path:
@@ -44,7 +44,7 @@ def example_folder(folder: Path) -> Path:
             soundfile.write(folder / name, waveform(clip, _SAMPLE_RATE), _SAMPLE_RATE)
     noise = np.random.default_rng(0).normal(scale=0.1, size=10 * _SAMPLE_RATE)
     soundfile.write(folder / "noise.flac", noise, _SAMPLE_RATE)
-    (folder / "damaged.mp3").write_bytes(b"no music")
+    (folder / "damaged.flac").write_bytes(b"no music")
     return folder
 
 
@@ -57,10 +57,42 @@ def answers(folder: str | Path | None, output: Path) -> list[dict[str, Any]]:
 
 
 def table(found: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Some columns of the answers, and the errors."""
-    frame = pd.DataFrame(found).reindex(columns=[*SHOWN, "error"])
-    frame["file"] = [Path(name).name for name in frame["file"]]
-    return frame.set_index("file").dropna(axis=1, how="all").fillna("")
+    """Some of the answers as text, a row a song."""
+    rows = {}
+    for song in found:
+        if "error" in song:
+            continue
+        values: dict[str, str] = {}
+        for name in ("valence", "arousal"):
+            low, value, high = (
+                number(song[f"{name}{end}"], 2, signed=True) for end in ("_low", "", "_high")
+            )
+            values |= {name: value, f"90 % interval of {name}": f"{low} to {high}"}
+        quadrant, cluster = song["quadrant"], song["cluster"]
+        share = number(song[f"q{quadrant}"], percent=True)
+        rows[Path(song["file"]).name] = {
+            **values,
+            "quadrant": f"Q{quadrant} ({share})",
+            "mood": CLUSTERS[cluster - 1],
+            "outside": "yes" if song["outside"] else "no",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def errors(found: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Files without an answer, and why, without their folder."""
+    rows = {}
+    for song in found:
+        if "error" in song:
+            path = Path(song["file"])
+            rows[path.name] = {"reason": song["error"].replace(str(path), path.name)}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def about() -> pd.DataFrame:
+    """What the model was trained on, and its licence."""
+    facts = {"model": model_name(), **load_model().facts}
+    return pd.DataFrame({"": pd.Series(facts)})
 
 
 def figure(found: Sequence[dict[str, Any]]) -> Figure:

@@ -12,7 +12,7 @@ from mer.papers.across_corpora.predictions import BOTH, NOTES, OWN
 from mer.papers.across_corpora.scores import chosen_by_others, probabilities, reliability, scores
 from mer.prediction.heads import COVERAGE
 from mer.study import plots
-from mer.study.text import captioned, corpus_title, estimate, estimate_table, number
+from mer.study.text import captioned, corpus_title, estimate, estimate_table, fold, number
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -71,38 +71,46 @@ def with_notes(first: pd.DataFrame, notes: pd.DataFrame) -> pd.DataFrame:
     return both
 
 
-def home_table(scored: pd.DataFrame) -> Styler:
-    """Songs like those of training: a row a feature."""
+def show_home(scored: pd.DataFrame) -> None:
+    """Display what features are worth for songs like those of training."""
     measures = ["R2 valence", "R2 arousal", "accuracy", "A", "V"]
     part = scored[scored["at_home"] & scored["sound"].eq(OWN) & scored["measure"].isin(measures)]
-    return captioned(
-        estimate_table(part, "feature", "what", "value"),
-        "Songs whose group is in no training: R², or accuracy [95 % interval]",
-    )
+    _show(part.assign(row=part["what"]), "Songs whose group is in no training: R², or accuracy")
 
 
-def sounds_table(scored: pd.DataFrame) -> Styler:
-    """The same songs in other sounds: a row a sound, a column a feature."""
+def show_sounds(scored: pd.DataFrame) -> None:
+    """Display the same for songs in other sounds."""
     measures = ["R2 valence", "R2 arousal", "accuracy"]
     part = scored[scored["at_home"] & scored["measure"].isin(measures)]
     moved = set(part.loc[part["sound"].ne(OWN), "what"])
     part = part[part["what"].isin(moved)].sort_values("what", kind="stable")
-    return captioned(
-        estimate_table(
-            part.assign(row=part["what"] + ", " + part["sound"]), "row", "feature", "value"
-        ),
-        "Other sounds: R², or accuracy [95 % interval]",
-    )
+    rows = part["what"] + ", " + part["sound"]
+    _show(part.assign(row=rows), "Other sounds: R², or accuracy")
 
 
-def across_table(scored: pd.DataFrame) -> Styler:
-    """Trained on one corpus and tested on another: whether the order of songs is right."""
+def show_across(scored: pd.DataFrame) -> None:
+    """Display whether songs of a corpus that is not in training are in the right order."""
     part = scored[~scored["at_home"] & scored["measure"].str.contains("AUC|rank")]
     rows = part["trained_on"].map(corpus_title) + " → " + part["what"]
-    return captioned(
-        estimate_table(part.assign(row=rows), "row", "feature", "value"),
-        "Trained on one corpus, tested on another: AUC, or rank correlation with weak labels "
-        "[95 % interval]",
+    caption = "Trained on one corpus, tested on another: AUC, or rank correlation with weak labels"
+    _show(part.assign(row=rows), caption)
+
+
+def _show(part: pd.DataFrame, caption: str) -> None:
+    """A row for each value of `row`, a column a feature; with intervals where it is unfolded."""
+    from IPython.display import display
+
+    if part.empty:
+        return
+    display(captioned(value_table(part), caption))
+    intervals = estimate_table(part, "row", "feature", "value")
+    fold("With 95 % intervals", captioned(intervals, f"{caption} [95 % interval]"))
+
+
+def value_table(part: pd.DataFrame) -> pd.DataFrame:
+    """Values as text: a row for each value of `row`, a column a feature."""
+    return estimate_table(
+        part.assign(low=float("nan"), high=float("nan")), "row", "feature", "value"
     )
 
 
