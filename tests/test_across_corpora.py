@@ -143,7 +143,7 @@ class TestReport:
         assert list(home) == [EMBEDDINGS, BOTH, NOTES, report.WITH_NOTES, report.CHOSEN]
         assert "EMOPIA: 4Q" in home.index
         assert str(home.loc["EMOPIA: 4Q", BOTH]).startswith(".")
-        assert "EMOPIA: calibration error of 4Q" in table(report.sure_table(scored)).index
+        assert "EMOPIA: 4Q, FluidR3" in table(report.sure_table(scored)).index
         assert report.summary(scored).startswith(f"From {BOTH}: R² of valence .8")
         assert report.reliability_figure(found[BOTH]).axes
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mer.papers.across_corpora.predictions import BOTH, NOTES, OWN
+from mer.papers.across_corpora.predictions import BOTH, DESCRIPTORS, NOTES, OWN
 from mer.papers.across_corpora.scores import chosen_by_others, probabilities, reliability, scores
 from mer.prediction.heads import COVERAGE
 from mer.study import plots
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 USED = BOTH
 """Feature of the model of `mer predict`."""
 
-CHOSEN, WITH_NOTES = "chosen on other groups", f"{BOTH}, and {NOTES}: mean"
+CHOSEN, WITH_NOTES = "chosen", "with notes"
+_SHORT = {BOTH: "both", DESCRIPTORS: "descriptors", NOTES: "notes"}
+"""Names of features in tables."""
 
 _MEASURES = {
     "R2 valence": "R² of valence",
@@ -102,6 +104,7 @@ def _show(part: pd.DataFrame, caption: str) -> None:
 
     if part.empty:
         return
+    part = part.replace({"feature": _SHORT})
     display(captioned(value_table(part), caption))
     intervals = estimate_table(part, "row", "feature", "value")
     fold("With 95 % intervals", captioned(intervals, f"{caption} [95 % interval]"))
@@ -118,15 +121,17 @@ def sure_table(scored: pd.DataFrame) -> Styler:
     """Coverage of the intervals, and errors of the probabilities, of the feature that is used."""
     measures = ["coverage valence", "coverage arousal", "calibration error"]
     part = scored[scored["feature"].eq(USED) & scored["measure"].isin(measures)]
-    part = part[part["at_home"]].sort_values("what", kind="stable")
-    heads = part["what"].where(
-        part["measure"].ne("calibration error"),
-        part["corpus"].map(corpus_title) + ": calibration error of " + part["head"].map(_CLASSES),
-    )
+    part = part[part["at_home"]]
+    is_share = part["measure"].ne("calibration error")
+    names = part["measure"].str.removeprefix("coverage ")
+    names = names.where(is_share, part["head"].map(_CLASSES))
+    rows = part["corpus"].map(corpus_title) + ": " + names + ", " + part["sound"]
+    columns = is_share.map({True: "share inside", False: "calibration error"})
+    table = part.assign(row=rows, column=columns).sort_values("row", kind="stable")
     return captioned(
-        estimate_table(part.assign(row=heads), "row", "sound", "value"),
-        f"Share of songs inside their {number(COVERAGE, percent=True)} interval [95 % interval], "
-        "and expected calibration error of the most probable class",
+        estimate_table(table, "row", "column", "value"),
+        f"Share of songs inside their {number(COVERAGE, percent=True)} interval, and expected "
+        "calibration error of the most probable class",
     )
 
 
