@@ -232,15 +232,25 @@ def predict(
     kinds = {kind.value for kind in formats or ()}
     if not paths:
         raise ParameterError("no file is named; expected audio files, MIDI files or folders")
-    if output is None and kinds:
-        raise ParameterError(f"--format {min(kinds)} needs a folder to write in: add -o FOLDER")
+    asked = {f"--format {kind}": True for kind in sorted(kinds)}
+    asked |= {"--segments": segments is not None, "--sources": sources, "--notes": notes}
+    if output is None and any(asked.values()):
+        first = next(name for name, wanted in asked.items() if wanted)
+        raise ParameterError(f"{first} needs a folder to write in: add -o FOLDER")
     options = Options(segments=segments, sources=sources, notes=notes)
     form: dict[str, Any] = {"n_jobs": n_jobs, "cluster": cluster}
     found = run(paths, options, output, kinds=kinds, collection=collection, **form)
     width = None if sys.stdout.isatty() else _WIDE
-    Console(markup=False, emoji=False, highlight=False, width=width).print(_summary(found.songs))
+    if found.songs:
+        console = Console(markup=False, emoji=False, highlight=False, width=width)
+        console.print(_summary(found.songs))
     for path in found.written:
         typer.echo(f"wrote {path}")
+    told_of = [text for song in found.songs for text in song.get("warnings", ())]
+    for text in told_of[:_SHOWN]:
+        print(f"mer: {text}", file=sys.stderr)
+    if len(told_of) > _SHOWN:
+        print(f"mer: {len(told_of) - _SHOWN} more warnings are in the table", file=sys.stderr)
     for song in found.errors[:_SHOWN]:
         print(f"mer: {song['error']}", file=sys.stderr)
     if len(found.errors) > _SHOWN:
@@ -251,9 +261,11 @@ def predict(
 
 def _summary(songs: list[dict[str, Any]]) -> Table:
     """Of the first songs, for people."""
-    from mer.prediction.songs import CLUSTERS
+    from mer.prediction.model import load_model
 
-    table = Table(Column("file", overflow="fold"), *("valence", "arousal", "quadrant", "mood", ""))
+    table = Table(
+        Column("file", overflow="fold"), *("valence", "arousal", "quadrant", "mood", "note")
+    )
     names = [Path(song["file"]).name for song in songs[:_SHOWN]]
     for song in songs[:_SHOWN]:
         values = [
@@ -262,11 +274,18 @@ def _summary(songs: list[dict[str, Any]]) -> Table:
         ]
         quadrant = f"Q{song['quadrant']} ({song['q{}'.format(song['quadrant'])]:.0%})"
         odd = "outside what the model knows" if song["outside"] else ""
+        odd = "in training" if song["in_training"] else odd
+        mood = f"{song['mood']} ({song['cluster_{}'.format(song['cluster'])]:.0%})"
         file = song["file"] if len(set(names)) < len(names) else Path(song["file"]).name
         shown = file.encode("utf-8", "backslashreplace").decode()
-        table.add_row(shown, *values, quadrant, CLUSTERS[song["cluster"] - 1], odd)
+        table.add_row(shown, *values, quadrant, mood, odd)
+    valence, arousal = load_model().mean_rating
+    table.caption = (
+        f"90 % intervals. Rated songs have a mean valence of {valence:+.2f} and arousal of "
+        f"{arousal:+.2f}; quadrants are high and low against the songs of their corpus, not 0."
+    )
     if len(songs) > _SHOWN:
-        table.caption = f"{len(songs) - _SHOWN} more; the tables have all"
+        table.caption += f" {len(songs) - _SHOWN} more songs are not shown."
     return table
 
 

@@ -218,8 +218,9 @@ class TestModel:
 
     def test_far_songs_are_outside_and_their_intervals_wider(self, model: SongModel) -> None:
         test = toy_songs(seed=1)
-        distance, nearest = model.distances(np.concatenate([test.x, 8 + test.x]))
+        distance, nearest, least = model.distances(np.concatenate([test.x, 8 + test.x]))
         assert (distance[:300] > 1).mean() < 0.1
+        assert (least <= distance).all()
         assert (distance[300:] > 1).all()
         assert nearest.max() < len(model.names)
         widths = model.intervals(8 + test.x)
@@ -339,6 +340,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         x = np.random.default_rng(path.stat().st_size).normal(size=350)
         found = {"seconds": 1.0, "level": -20.0, "sound": "recording", "model": "toy"}
         found |= {"distance": 0.5, "outside": False, "nearest": ["a/1"], "tags": {"pop": 0.5}}
+        found |= {"in_training": False, "standardised_by": "training songs"}
         model = load_model()
         x = model.heads.mean + model.heads.scale * x
         found |= songs.answers(x, model) | {"features": x.tolist()}
@@ -474,7 +476,11 @@ class TestCommand:
             ((), "no file is named; expected audio files, MIDI files or folders"),
             (("none.wav",), "none.wav does not exist; expected a file or a folder"),
             (("song.wav", "--format", "json"), "--format json needs a folder to write in"),
-            (("song.wav", "--segments", "1"), "segments is 1.0; expected seconds from 3 to 300"),
+            (("song.wav", "--notes"), "--notes needs a folder to write in: add -o FOLDER"),
+            (
+                ("song.wav", "--segments", "1", "-o", "out"),
+                "segments is 1.0; expected seconds from 3 to 300",
+            ),
             (("song.wav", "-o", "song.wav"), "output is song.wav, a file; expected a folder"),
             (("song.wav", "--collection"), "the collection has 1 songs with an answer"),
         ],
@@ -488,6 +494,22 @@ class TestCommand:
         assert (status, out) == (1, "")
         assert err.startswith(f"mer: {said}")
         assert err.count("\n") == 1
+
+    def test_songs_that_leave_the_tables(self, mer: Run, tmp_path: Path, calls: list[str]) -> None:
+        paths, out = files(tmp_path / "in", 3), tmp_path / "out"
+        assert mer("predict", *paths, "-o", out, "--jobs", "1")[0] == 0
+        err = mer("predict", paths[0], "-o", out, "--jobs", "1")[2]
+        assert "songs.csv had 2 songs of an earlier call that are not in this one" in err
+        assert len(pd.read_csv(out / "songs.csv")) == 1
+        assert mer("predict", *paths, "-o", out, "--jobs", "1")[2].count("earlier") == 0
+        assert len(calls) == 3
+
+    def test_a_training_song_is_told(self, tmp_path: Path) -> None:
+        model = load_model()
+        heads = model.heads
+        x = heads.mean + heads.scale * (np.linalg.pinv(model.basis.T) @ model.points[7])
+        assert model.distances(x[None])[2][0] < 1e-6
+        assert model.distances(heads.mean[None])[2][0] > 0.05
 
     def test_about(self, mer: Run) -> None:
         status, out, _ = mer("predict", "--about")

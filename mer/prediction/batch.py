@@ -7,7 +7,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from mer.cluster import on_cluster
-from mer.errors import MerError, MissingDataError, ParameterError
+from mer.errors import DataWarning, MerError, MissingDataError, ParameterError
 from mer.files import atomic_path, read_json, told, write_json
 from mer.prediction.model import load_model, model_name
 from mer.prediction.pages import SEGMENT_SECONDS, write_pages
@@ -33,10 +33,21 @@ COLUMNS = (
     *("file", "seconds", "sound"),
     *(f"{name}{end}" for name in ("valence", "arousal") for end in ("", "_low", "_high")),
     *("valence_1_9", "arousal_1_9", "quadrant", "q1", "q2", "q3", "q4"),
-    *("cluster", *(f"cluster_{k}" for k in range(1, 6))),
-    *("outside", "distance", "level", "nearest", "standardised_by", "warnings", "model"),
+    *("cluster", "mood", *(f"cluster_{k}" for k in range(1, 6))),
+    *("outside", "in_training", "distance", "level", "nearest", "standardised_by", "warnings"),
+    "model",
 )
 """Of the table, one row a file."""
+
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "segments": ("start", "end", "valence", "arousal"),
+    "sources": ("source", "level", "valence", "arousal", "valence_without", "arousal_without"),
+    "notes": (
+        *("n_notes", "quadrant", *(f"q{k}" for k in range(1, 5))),
+        *("both_quadrant", *(f"both_q{k}" for k in range(1, 5))),
+    ),
+}
+"""Columns of the other tables, after the file."""
 
 _FILES_PER_PROCESS = 4
 """Below this, starting a process takes longer than it saves."""
@@ -188,18 +199,13 @@ def as_collection(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def table(found: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """One row a file with the `COLUMNS`; files with errors have no row.
-
-    The columns `valence_1_9` and `arousal_1_9` are the same values on the scale of DEAM.
-    """
+    """One row a file with the `COLUMNS`; files with errors have no row."""
     rows = []
     for song in found:
         if "error" in song:
             continue
-        scaled = {f"{name}_1_9": round(5 + 4 * song[name], 3) for name in ("valence", "arousal")}
         text = {name: "; ".join(song.get(name, ())) for name in ("nearest", "warnings")}
-        row = {"standardised_by": "training songs", **song, **scaled, **text}
-        rows.append({name: row[name] for name in COLUMNS})
+        rows.append({name: {**song, **text}[name] for name in COLUMNS})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -211,19 +217,17 @@ def write_tables(found: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
     notes.csv (file, n_notes, quadrant, q1 to q4, both_quadrant, both_q1 to both_q4). Those of an
     earlier call that have nothing more to say are removed.
     """
-    listed = [
-        {"file": song["file"], **segment} for song in found for segment in song.get("segments", ())
-    ]
-    by_source = [
-        {"file": song["file"], "source": name, **values}
-        for song in map(_without_players, found)
-        for name, values in song.get("sources", {}).items()
-    ]
-    of_notes = [{"file": song["file"], **song["notes"]} for song in found if "notes" in song]
+    lines: dict[str, list[dict[str, Any]]] = {name: [] for name in _PARTS}
+    for song in found:
+        file = {"file": song["file"]}
+        lines["segments"] += [{**file, **segment} for segment in song.get("segments", ())]
+        by_source = song.get("sources", {}).items()
+        lines["sources"] += [{**file, "source": name, **values} for name, values in by_source]
+        lines["notes"] += [{**file, **song["notes"]}] if "notes" in song else []
     errors = [song for song in found if "error" in song]
     tables = {"songs": table(found), "errors": pd.DataFrame(errors)}
-    tables |= {"segments": pd.DataFrame(listed), "sources": pd.DataFrame(by_source)}
-    tables["notes"] = pd.DataFrame(of_notes).drop(columns="notes", errors="ignore")
+    tables |= {n: pd.DataFrame(rows, columns=["file", *_PARTS[n]]) for n, rows in lines.items()}
+    _warn_of_replaced(folder / "songs.csv", {song["file"] for song in found})
     written = []
     for name, frame in tables.items():
         path = folder / f"{name}.csv"
@@ -235,6 +239,22 @@ def write_tables(found: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
         written.append(path)
     return written
+
+
+def _warn_of_replaced(path: Path, files: Collection[str]) -> None:
+    """Say so where an earlier table has songs that this one has not."""
+    try:
+        earlier = pd.read_csv(path, usecols=["file"], encoding_errors="backslashreplace")["file"]
+    except (OSError, ValueError):
+        return
+    gone = sum(file not in files for file in earlier)
+    if gone:
+        warnings.warn(
+            f"{path} had {gone} songs of an earlier call that are not in this one: the tables are "
+            f"replaced; their answers stay in {path.parent / 'answers'}",
+            DataWarning,
+            stacklevel=2,
+        )
 
 
 def _without_players(song: dict[str, Any]) -> dict[str, Any]:
@@ -300,7 +320,7 @@ def run(
         answers_folder.mkdir(parents=True, exist_ok=True)
     form: dict[str, Any] = {"n_jobs": n_jobs, "cluster": cluster, "folder": answers_folder}
     answered = predictions(files, options, **form)
-    found = list(tqdm(answered, total=len(files), unit="file", delay=2, leave=False, disable=None))
+    found = list(tqdm(answered, total=len(files), unit="file", leave=False, disable=None))
     found = as_collection(found) if collection else found
     songs = [song for song in found if "error" not in song]
     written = []
@@ -309,7 +329,12 @@ def run(
         if "json" in kinds:
             written.append(output / "songs.json")
             with atomic_path(written[-1]) as temporary:
-                write_json(temporary, {"songs": list(map(_without_players, songs))})
+                errors = [song for song in found if "error" in song]
+                told_songs = [
+                    {n: v for n, v in _without_players(song).items() if n != "features"}
+                    for song in songs
+                ]
+                write_json(temporary, {"songs": told_songs, "errors": errors})
         if "html" in kinds:
             written += write_pages(songs, output / "pages")
     return Batch(songs, [song for song in found if "error" in song], written)
@@ -364,4 +389,11 @@ def predict(
     errors = [song for song in found if "error" in song]
     rows = pd.concat([rows, pd.DataFrame(errors, columns=["file", "error"])])
     order = {song["file"]: index for index, song in enumerate(found)}
-    return rows.sort_values("file", key=lambda names: names.map(order), ignore_index=True)
+    kinds = {
+        "quadrant": "Int64",
+        "cluster": "Int64",
+        "outside": "boolean",
+        "in_training": "boolean",
+    }
+    ordered = rows.astype(kinds).sort_values("file", key=lambda names: names.map(order))
+    return ordered.reset_index(drop=True)

@@ -71,7 +71,7 @@ class SongModel:
     names: list[str]
     facts: Mapping[str, str]
 
-    def distances(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def distances(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Distance of songs, shape (n, n_features), to those of training, and which are nearest.
 
         Returns
@@ -80,12 +80,14 @@ class SongModel:
             Mean over the nearest, relative to `limit`: above 1 a song is outside.
         nearest : np.ndarray, shape (n, N_NEIGHBOURS)
             Indices of training songs.
+        least : np.ndarray, shape (n,)
+            Distance to the nearest one alone, relative to `limit`.
         """
         points = ((x - self.heads.mean) / self.heads.scale) @ self.basis
         apart = np.linalg.norm(points[:, None] - self.points[None], axis=2)
         nearest = np.argsort(apart, axis=1, kind="stable")[:, :N_NEIGHBOURS]
-        mean = np.take_along_axis(apart, nearest, axis=1).mean(axis=1)
-        return mean / self.limit, nearest
+        near = np.take_along_axis(apart, nearest, axis=1) / self.limit
+        return near.mean(axis=1), nearest, near[:, 0]
 
     def as_collection(self, x: np.ndarray) -> np.ndarray:
         """Features of songs, shape (n, n_features), moved to the training songs most like them.
@@ -100,7 +102,7 @@ class SongModel:
 
     def intervals(self, x: np.ndarray) -> np.ndarray:
         """Half-widths of the intervals, shape (n, 2): wider outside of what is known."""
-        distance, _ = self.distances(x)
+        distance = self.distances(x)[0]
         return self.heads.half_widths * np.clip(distance, 1, _WIDEST)[:, None]
 
 

@@ -73,6 +73,9 @@ def page_parts(song: Mapping[str, Any]) -> dict[str, str]:
     notes = [
         "This song is outside of what the model was trained on: its answers may mean little.",
     ] * bool(song["outside"])
+    notes += [
+        "This song is one of the training songs: others are not predicted as well.",
+    ] * bool(song["in_training"])
     notes += song.get("warnings", [])
     if len(samples) < int((song["seconds"] - 1) * SAMPLE_RATE):
         notes.append(f"The player has the first {len(samples) / SAMPLE_RATE:.0f} s.")
@@ -125,8 +128,9 @@ def summary(song: Mapping[str, Any]) -> str:
     ]
     quadrant = song["quadrant"]
     return (
-        f"{' and '.join(parts)} on scales from -1 to 1; most likely {QUADRANTS[quadrant - 1]} "
-        f"({song[f'q{quadrant}']:.0%}); mood: {CLUSTERS[song['cluster'] - 1]} "
+        f"{' and '.join(parts)} on scales from -1 to 1; compared with other songs most "
+        f"likely {QUADRANTS[quadrant - 1]} "
+        f"({song[f'q{quadrant}']:.0%}); mood: {song['mood']} "
         f"({song['cluster_{}'.format(song['cluster'])]:.0%})."
     ).capitalize()
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mer.audio import audio_blocks, audio_channels, audio_seconds
-from mer.errors import InvalidDataError, ParameterError
+from mer.errors import DataWarning, InvalidDataError, ParameterError
 from mer.files import temporary_folder
 from mer.models.musicnn import TAGS
 from mer.prediction.embeddings import (
@@ -48,6 +48,8 @@ CLUSTERS = (
 
 _LONG_WINDOW, _PIANO = 300.0, "emopia/"
 _VALUES = ("valence", "arousal")
+_SAME = 0.05
+"""Distance below which two songs are taken for the same music."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +108,13 @@ def predict_file(path: Path, options: Options | None = None) -> dict[str, Any]:
         raise InvalidDataError(_with_name(path, str(error))) from None
     found = describe(song, model)
     found |= {"sound": "synthesizer" if is_midi else "recording", "model": model_name()}
+    found["standardised_by"] = "training songs"
     if options.segments is not None:
         found["segments"] = segments(song, model, options.segments)
     if options.sources and is_midi:
-        warnings.warn(f"{path} is a MIDI file: it has no sources to separate", stacklevel=2)
+        warnings.warn(
+            f"{path} is a MIDI file: it has no sources to separate", DataWarning, stacklevel=2
+        )
     elif options.sources:
         found["sources"] = sources(path, model, players=options.players)
     if options.notes:
@@ -135,17 +140,19 @@ def describe(song: Embedded, model: SongModel) -> dict[str, Any]:
     -------
     dict
         seconds, level (dB relative to full scale), valence and arousal in [-1, 1], each with
-        `_low` and `_high` of an interval that holds nine of ten songs, quadrant and probabilities
-        q1 to q4, cluster (1 to 5) and cluster_1 to cluster_5, distance (from the training songs;
-        above 1 the song is outside of them), outside, nearest (training songs), features (the
-        input of the heads), and tags (the five most likely of MusiCNN).
+        `_low` and `_high` of an interval that holds nine of ten songs, and `_1_9` on the scale of
+        DEAM, quadrant and probabilities q1 to q4, cluster (1 to 5), its words (mood) and cluster_1
+        to cluster_5, distance (from the training songs; above 1 the song is outside of them),
+        outside, in_training (whether the nearest one is the same music), nearest (training songs),
+        features (the input of the heads), and tags (the five most likely of MusiCNN).
     """
     x = song_vector(song)
-    distance, nearest = (found[0] for found in model.distances(x[None]))
+    distance, nearest, least = (found[0] for found in model.distances(x[None]))
     found: dict[str, Any] = {"seconds": round(song.seconds, 3), "level": round(song.level, 2)}
     found |= answers(x, model)
     found["distance"] = round(float(distance), 3)
     found["outside"] = bool(distance > 1)
+    found["in_training"] = bool(least < _SAME)
     found["features"] = [round(float(value), 4) for value in x]
     found["nearest"] = [model.names[int(index)] for index in nearest]
     tags = song.tags.mean(axis=0)
@@ -162,10 +169,12 @@ def answers(x: np.ndarray, model: SongModel) -> dict[str, Any]:
         found[name] = _in_range(value)
         found[f"{name}_low"] = _in_range(value - width)
         found[f"{name}_high"] = _in_range(value + width)
+        found[f"{name}_1_9"] = round(5 + 4 * found[name], 3)
     for head, prefix in (("quadrant", "q"), ("cluster", "cluster_")):
         shares = model.heads.probabilities(head, x)
         found[head] = int(shares.argmax()) + 1
         found |= {f"{prefix}{k + 1}": round(float(share), 4) for k, share in enumerate(shares)}
+    found["mood"] = CLUSTERS[found["cluster"] - 1]
     return found
 
 
@@ -221,6 +230,7 @@ def of_notes(path: Path, song: Mapping[str, Any], model: SongModel) -> dict[str,
     if not any(name.startswith(_PIANO) for name in song["nearest"]):
         warnings.warn(
             f"{path} does not sound like the piano music of training: its notes may be wrong",
+            DataWarning,
             stacklevel=2,
         )
     x = np.array(list(relative_descriptors(played).values()))
