@@ -56,7 +56,8 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write JSON with a digest of its own content, under the name "digest"."""
     sealed = {**values, _DIGEST: _json_digest(values)}
     text = json.dumps(sealed, indent=1, sort_keys=True, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    # A surrogate, of a file name that is no UTF-8, becomes an escape that JSON reads back
+    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path) -> dict[str, Any]:

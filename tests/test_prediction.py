@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +23,14 @@ from conftest import Run
 import mer as package
 from mer.audio import waveform
 from mer.corpora import load
-from mer.errors import InvalidDataError, MissingDataError, ParameterError
+from mer.errors import (
+    DataWarning,
+    InvalidDataError,
+    MerError,
+    MissingDataError,
+    ParameterError,
+)
+from mer.files import read_json
 from mer.papers.across_corpora.predictions import held_out
 from mer.prediction import batch, songs
 from mer.prediction.batch import COLUMNS, as_collection, find_songs, predictions, write_tables
@@ -452,6 +461,88 @@ class TestBatch:
         assert found["segments"][1][0]["valence"] == 0.1
 
 
+class TestOddFiles:
+    @pytest.mark.skipif(sys.platform == "darwin", reason="names are UTF-8 there")
+    def test_a_name_that_is_no_utf8(self, mer: Run, tmp_path: Path, calls: list[str]) -> None:
+        (path,) = files(tmp_path / "in", 1)
+        odd = path.with_name("caf\udce9.wav")
+        path.rename(odd)
+        out = tmp_path / "out"
+        for _ in range(2):
+            assert mer("predict", tmp_path / "in", "-o", out, "--format", "json")[0] == 0
+        assert len(calls) == 1
+        assert len(pd.read_csv(out / "songs.csv")) == 1
+        assert read_json(out / "songs.json")["songs"][0]["file"] == str(odd)
+
+    def test_an_answer_has_the_path_of_this_call(
+        self, tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (path,) = files(tmp_path / "in", 1)
+        kept = tmp_path / "kept"
+        kept.mkdir()
+        monkeypatch.chdir(tmp_path / "in")
+        list(predictions([Path(path.name)], Options(), folder=kept))
+        (found,) = predictions([path], Options(), folder=kept)
+        assert len(calls) == 1
+        assert found["file"] == str(path)
+
+    def test_links_to_themselves_and_pipes(self, tmp_path: Path) -> None:
+        (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+        os.mkfifo(tmp_path / "pipe.wav")
+        found = {Path(s["file"]).name: s for s in predictions(find_songs([tmp_path]), Options())}
+        assert "pipe.wav is no regular file" in found["pipe.wav"]["error"]
+        assert "loop.wav" in found["loop.wav"]["error"]
+
+    def test_a_page_that_fails_does_not_stop_the_others(
+        self, tmp_path: Path, song: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = {**predict_file(song, Options(segments=5)), "file": str(song)}
+        gone = {**found, "file": str(tmp_path / "gone.wav")}
+        with pytest.warns(DataWarning, match=r"gone\.wav has no page: .* does not exist"):
+            (page,) = write_pages([gone, found], tmp_path / "pages")
+        assert page.name == "song.html"
+
+    def test_far_beyond_full_scale(self, tmp_path: Path) -> None:
+        path = tmp_path / "loud.wav"
+        soundfile.write(path, 900 * np.clip(20 * music(4), -1, 1), SAMPLE_RATE, subtype="FLOAT")
+        found = {**predict_file(path, Options(segments=3)), "file": str(path)}
+        assert len(write_pages([found], tmp_path / "pages")) == 1
+
+    def test_a_killed_process(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(batch, "_kept", _end)
+        with pytest.raises(MerError, match=r"ended from outside, .* fewer --jobs"):
+            list(predictions(files(tmp_path / "in", 2), Options(), n_jobs=2))
+
+
+def _end(path: Path, **_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class TestPython:
+    @pytest.mark.parametrize("paths", [None, 5])
+    def test_paths(self, paths: Any) -> None:
+        with pytest.raises(ParameterError, match=rf"paths is {paths}; expected a path or several"):
+            package.predict(paths)
+
+    def test_numbers(self, song: Path) -> None:
+        with pytest.raises(ParameterError, match="segments is '5'; expected seconds"):
+            package.predict(song, segments="5")  # type: ignore[arg-type]
+        with pytest.raises(ParameterError, match="n_jobs is 0; expected 1 or more"):
+            package.predict(song, n_jobs=0)
+
+    def test_collections(self, tmp_path: Path, calls: list[str]) -> None:
+        paths = files(tmp_path / "in", 19)
+        with pytest.raises(ParameterError, match="has 19 files; expected 20 or more"):
+            package.predict(paths, collection=True)
+        assert not calls
+        same = tmp_path / "same"
+        same.mkdir()
+        for k in range(20):
+            (same / f"{k}.wav").write_bytes(b"same")
+        with pytest.raises(ParameterError, match="20 songs of the collection are all alike"):
+            package.predict(same, collection=True, n_jobs=1)
+
+
 class TestCommand:
     def test_tables_json_and_pages(self, mer: Run, tmp_path: Path, song: Path) -> None:
         (tmp_path / "bad.wav").write_bytes(b"")
@@ -482,7 +573,7 @@ class TestCommand:
                 "segments is 1.0; expected seconds from 3 to 300",
             ),
             (("song.wav", "-o", "song.wav"), "output is song.wav, a file; expected a folder"),
-            (("song.wav", "--collection"), "the collection has 1 songs with an answer"),
+            (("song.wav", "--collection"), "the collection has 1 files; expected 20 or more"),
         ],
     )
     def test_mistakes(

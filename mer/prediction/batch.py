@@ -73,8 +73,9 @@ def find_songs(paths: Iterable[Path]) -> list[Path]:
             found[path] = None
         else:
             raise MissingDataError(f"{path} does not exist; expected a file or a folder")
-    by_file = {path.resolve(): path for path in reversed(found)}
-    return [path for path in found if by_file[path.resolve()] is path]
+    # Unlike Path.resolve, realpath takes links that lead to themselves
+    by_file = {os.path.realpath(path): path for path in reversed(found)}
+    return [path for path in found if by_file[os.path.realpath(path)] is path]
 
 
 def _in_folder(folder: Path) -> Iterator[Path]:
@@ -115,15 +116,24 @@ def predictions(
         are some; or with "file" and "error" alone.
     """
     from joblib import Parallel, cpu_count, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+    if n_jobs is not None and n_jobs < 1:
+        raise ParameterError(f"n_jobs is {n_jobs}; expected 1 or more")
     at_most = n_jobs or max(1, min(cpu_count(), len(files) // _FILES_PER_PROCESS))
     work = partial(_kept, options=options, folder=folder)
     if cluster is None and (at_most == 1 or len(files) < 2):
         yield from map(work, files)
         return
     calls = (delayed(_alone)(work, path) for path in files)
-    with on_cluster(cluster):
-        yield from Parallel(n_jobs=at_most, return_as="generator")(calls)
+    try:
+        with on_cluster(cluster):
+            yield from Parallel(n_jobs=at_most, return_as="generator")(calls)
+    except TerminatedWorkerError:
+        raise MerError(
+            "a process was ended from outside, as when memory is short; run it again with fewer "
+            "--jobs: answers that are in the output folder are kept"
+        ) from None
 
 
 def _alone(work: Any, path: Path) -> dict[str, Any]:
@@ -140,7 +150,7 @@ def _kept(path: Path, *, options: Options, folder: Path | None) -> dict[str, Any
         place = folder and folder / _name(path, options)
         if place is not None and place.is_file():
             try:
-                return read_json(place)
+                return {**read_json(place), **file}
             except ValueError:
                 pass  # damaged: made again
         with warnings.catch_warnings(record=True) as caught:
@@ -152,7 +162,7 @@ def _kept(path: Path, *, options: Options, folder: Path | None) -> dict[str, Any
         return {**file, "error": told(error)}
     except MemoryError:
         return {**file, "error": f"{path} does not fit in memory"}
-    if odd := [str(warning.message) for warning in caught]:
+    if odd := list(dict.fromkeys(str(warning.message) for warning in caught)):
         found["warnings"] = odd
     if place is not None:
         with atomic_path(place) as temporary:
@@ -163,13 +173,27 @@ def _kept(path: Path, *, options: Options, folder: Path | None) -> dict[str, Any
 def _name(path: Path, options: Options) -> str:
     """Of the file that keeps an answer: other content, options or model give another name."""
     state = path.stat()
-    facts = [str(path.resolve()), state.st_size, state.st_mtime_ns, model_name(), asdict(options)]
+    facts = [
+        os.path.realpath(path),
+        state.st_size,
+        state.st_mtime_ns,
+        model_name(),
+        asdict(options),
+    ]
     digest = hashlib.sha256(json.dumps(facts).encode("utf-8", "surrogateescape")).hexdigest()
     readable = re.sub(r"[^\w-]+", "-", path.stem, flags=re.ASCII).strip("-")[:60]
     return f"{readable or 'song'}-{digest[:12]}.json"
 
 
-FEWEST_OF_COLLECTION = 20
+FEWEST_OF_COLLECTION, _SAME = 20, 0.01
+"""Songs of a collection, and how far their features spread at least, in those of training."""
+
+
+def _check_size(n: int, what: str) -> None:
+    if n < FEWEST_OF_COLLECTION:
+        raise ParameterError(
+            f"the collection has {n} {what}; expected {FEWEST_OF_COLLECTION} or more"
+        )
 
 
 def as_collection(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -181,16 +205,17 @@ def as_collection(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     Raises
     ------
     ParameterError
-        If fewer than `FEWEST_OF_COLLECTION` have answers.
+        If fewer than `FEWEST_OF_COLLECTION` have answers, or they are all alike.
     """
     model = load_model()
     heard = [song for song in found if "error" not in song]
-    if len(heard) < FEWEST_OF_COLLECTION:
+    _check_size(len(heard), "songs with an answer")
+    x = np.array([song["features"] for song in heard])
+    if np.median(x.std(axis=0) / model.heads.scale) < _SAME:
         raise ParameterError(
-            f"the collection has {len(heard)} songs with an answer; expected "
-            f"{FEWEST_OF_COLLECTION} or more"
+            f"the {len(heard)} songs of the collection are all alike; expected mixed moods"
         )
-    moved = model.as_collection(np.array([song["features"] for song in heard]))
+    moved = model.as_collection(x)
     by_file = {
         song["file"]: {**song, **answers(row, model), "standardised_by": f"{len(heard)} songs"}
         for song, row in zip(heard, moved, strict=True)
@@ -309,6 +334,8 @@ def run(
     from tqdm import tqdm
 
     files = find_songs(paths)
+    if collection:
+        _check_size(len(files), "files")
     if "html" in kinds:
         length = options.segments or SEGMENT_SECONDS
         options = replace(options, segments=length, players=options.sources)
@@ -379,9 +406,15 @@ def predict(
     ParameterError
         If the length of segments is out of range, or the songs are too few for a collection.
     """
-    given = [paths] if isinstance(paths, str | Path) else paths
+    try:
+        given = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    except TypeError:
+        raise ParameterError(f"paths is {paths!r}; expected a path or several paths") from None
     options = Options(segments=segments, sources=sources, notes=notes)
-    found = list(predictions(find_songs(map(Path, given)), options, n_jobs=n_jobs))
+    files = find_songs(given)
+    if collection:
+        _check_size(len(files), "files")
+    found = list(predictions(files, options, n_jobs=n_jobs))
     rows = table(as_collection(found) if collection else found)
     for name in ("segments", "sources", "notes"):
         if getattr(options, name):

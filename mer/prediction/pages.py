@@ -7,6 +7,7 @@ import html
 import io
 import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from mer.audio import audio_blocks
+from mer.errors import DataWarning, MerError
 from mer.files import atomic_path
 from mer.prediction.embeddings import SAMPLE_RATE
 from mer.prediction.model import load_model
@@ -37,6 +39,8 @@ QUADRANTS = (
 def write_pages(songs: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Write a page for each song; which, in the order of the songs.
 
+    A song whose file can no longer be read gets a warning instead.
+
     Parameters
     ----------
     songs : sequence of mapping
@@ -50,7 +54,11 @@ def write_pages(songs: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
         name = next(n for n in _numbered(stem or "song") if n not in taken)
         taken.add(name)
         path = folder / f"{name}.html"
-        text = template.substitute(page_parts(song))
+        try:
+            text = template.substitute(page_parts(song))
+        except MerError as error:
+            warnings.warn(f"{song['file']} has no page: {error}", DataWarning, stacklevel=2)
+            continue
         with atomic_path(path) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         written.append(path)
@@ -157,7 +165,8 @@ def _spectrogram(samples: np.ndarray) -> str:
 
     from mer.features.spectral import log_mel
 
-    levels = log_mel(samples, SAMPLE_RATE, n_fft=1024, hop_length=512, n_mels=96)
+    scaled = (samples / max(float(np.abs(samples).max(initial=0)), 1.0)).astype(np.float32)
+    levels = log_mel(scaled, SAMPLE_RATE, n_fft=1024, hop_length=512, n_mels=96)
     width = min(levels.shape[1], _COLUMNS)
     edges = np.linspace(0, levels.shape[1], width + 1).astype(int)
     columns = np.maximum.reduceat(levels, edges[:-1], axis=1)[::-1]

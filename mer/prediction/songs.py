@@ -7,6 +7,7 @@ import io
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,12 @@ class Options:
     players: bool = False
 
     def __post_init__(self) -> None:
-        if self.segments is not None and not WINDOW_SECONDS <= self.segments <= _LONG_WINDOW:
+        if self.segments is None:
+            return
+        number = isinstance(self.segments, Real) and not isinstance(self.segments, bool)
+        if not number or not WINDOW_SECONDS <= self.segments <= _LONG_WINDOW:
             raise ParameterError(
-                f"segments is {self.segments}; expected seconds from {WINDOW_SECONDS:g} to "
+                f"segments is {self.segments!r}; expected seconds from {WINDOW_SECONDS:g} to "
                 f"{_LONG_WINDOW:g}"
             )
 
@@ -102,6 +106,8 @@ def predict_file(path: Path, options: Options | None = None) -> dict[str, Any]:
     """
     options, model = options or Options(), load_model()
     is_midi = path.suffix.lower() in MIDI_SUFFIXES
+    if path.exists() and not path.is_file():
+        raise InvalidDataError(f"{path} is no regular file; expected audio or MIDI")
     try:
         song = _embed_midi(path) if is_midi else embed_file(path)
     except InvalidDataError as error:
