@@ -34,7 +34,7 @@ def load_librosa() -> Any:
     lock = Path(tempfile.gettempdir()) / f"mer-librosa-{user}.lock"
     whole = lock.with_suffix(".whole")
     if whole.is_file() and whole.read_text(encoding="utf-8") == _compiled_files():
-        return _import()
+        return import_module("librosa")  # its modules are loaded as they are used: that is faster
     with FileLock(lock):
         library = _import()
         whole.write_text(_compiled_files() or "none", encoding="utf-8")
