@@ -147,7 +147,7 @@ def perfect_transcriber(monkeypatch: pytest.MonkeyPatch) -> None:
     from mer.features.notes import read_notes
     from mer.papers.zhu2023 import systems
 
-    def notes_of(clip: Clip, *, sample_rate: int) -> np.ndarray:
+    def notes_of(clip: Clip, *, name: str, sample_rate: int) -> np.ndarray:
         return np.empty((0, 4)) if clip.midi is None else read_notes(clip.midi)
 
     monkeypatch.setattr(systems, "transcribed_notes", notes_of)

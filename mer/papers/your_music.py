@@ -14,11 +14,12 @@ import pandas as pd
 from mer.audio import waveform
 from mer.corpora import load
 from mer.files import temporary_folder
+from mer.prediction import pages
 from mer.prediction.batch import run
 from mer.prediction.model import load_model, model_name
 from mer.prediction.songs import CLUSTERS, Options
 from mer.study import plots
-from mer.study.text import number
+from mer.study.text import markdown, number
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -79,6 +80,17 @@ def table(found: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def summary(found: Sequence[dict[str, Any]]) -> str:
+    """How many files have an answer, and what the first song's is, in Markdown."""
+    songs = [song for song in found if "error" not in song]
+    outside = sum(song["outside"] for song in songs)
+    text = f"{len(songs)} of {len(found)} files have an answer; {outside} outside of what is known."
+    if songs:
+        name = markdown(Path(songs[0]["file"]).name)
+        text += f" {name}: {pages.summary(songs[0])}"
+    return text
+
+
 def errors(found: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Files without an answer, and why, without their folder."""
     rows = {}
@@ -123,10 +135,8 @@ def page(found: Sequence[dict[str, Any]]) -> HTML:
     """The page of the first song, in a frame."""
     from IPython.display import HTML
 
-    from mer.prediction.pages import write_pages
-
     with temporary_folder() as folder:
-        text = write_pages(found[:1], folder)[0].read_text(encoding="utf-8")
+        text = pages.write_pages(found[:1], folder)[0].read_text(encoding="utf-8")
     title = html.escape(f"Page of {Path(found[0]['file']).name}", quote=True)
     return HTML(
         f'<iframe title="{title}" style="width: 100%; height: 60rem; border: 1px solid #ccc" '

@@ -95,11 +95,16 @@ def transcriber_revision(name: str) -> int:
 def _adapter(name: str) -> Any:
     from mer.transcription.adapters import ADAPTERS
 
-    if name not in ADAPTERS:
+    check_transcriber(name)
+    return ADAPTERS[name]
+
+
+def check_transcriber(name: str) -> None:
+    """Raise ParameterError if the name is not among `TRANSCRIBERS`."""
+    if name not in TRANSCRIBERS:
         raise ParameterError(
             f"unknown transcriber {name!r}; the transcribers are: {', '.join(TRANSCRIBERS)}"
         )
-    return ADAPTERS[name]
 
 
 def transcribe_samples(

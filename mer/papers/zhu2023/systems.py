@@ -22,7 +22,7 @@ from mer.systems.code import name_of
 from mer.systems.network import FittedNetwork, FramedNetwork, padded
 from mer.tasks import TASKS
 from mer.training.windows import Piece, stack_pieces, window_length
-from mer.transcription import transcribed_notes, transcriber_revision
+from mer.transcription import check_transcriber, transcribed_notes, transcriber_revision
 from mer.weights import is_registered, load_weights, weights_revision
 
 _N_MFCC = 20
@@ -146,7 +146,7 @@ class SymbolicAcoustic(FramedNetwork):
                 f"branches are {self.branches}; expected 'acoustic', 'symbolic' or both, in this "
                 "order"
             )
-        transcriber_revision(self.transcriber)  # raises if there is no such transcriber
+        check_transcriber(self.transcriber)
         if self.heads < 1 or self.width % self.heads:
             raise ParameterError(f"width {self.width} is no multiple of {self.heads} heads")
         if self._hears_notes and self.pretraining != "none" and self._encoder_size is None:
