@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -327,3 +328,28 @@ def count_of_known_groups(corpus: Corpus, split: str) -> int:
         for fold, known in zip(folds, trained, strict=True)
         for clip in fold.test
     )
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[str]:
+    """Address of a dask scheduler with two workers, started from the command line."""
+    file = tmp_path / "scheduler.json"
+    shared = [sys.executable, "-m", "dask"]
+    where = ["--scheduler-file", str(file)]
+    local = ["--host", "127.0.0.1", "--no-dashboard"]
+    commands = [[*shared, "scheduler", *local, "--port", "0", *where]]
+    commands += [[*shared, "worker", *local, "--nworkers", "1", "--nthreads", "1", *where]] * 2
+    processes = []
+    for command in commands:
+        processes.append(subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL))
+        for _ in range(300):
+            if file.is_file():
+                break
+            time.sleep(0.1)
+    address = re.search(r"tcp://127\.0\.0\.1:\d+", file.read_text())
+    assert address is not None
+    yield address[0]
+    for process in reversed(processes):
+        process.terminate()
+    for process in processes:
+        process.wait(timeout=30)

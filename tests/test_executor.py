@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -297,31 +297,6 @@ class TestNetworkInterrupted:
         """
         run_until_killed(program, emopia_folder, runs)
         self.check_resumes(spec, corpus, runs, whole)
-
-
-@pytest.fixture
-def scheduler(tmp_path: Path) -> Iterator[str]:
-    """Address of a dask scheduler with two workers, started from the command line."""
-    file = tmp_path / "scheduler.json"
-    shared = [sys.executable, "-m", "dask"]
-    where = ["--scheduler-file", str(file)]
-    local = ["--host", "127.0.0.1", "--no-dashboard"]
-    commands = [[*shared, "scheduler", *local, "--port", "0", *where]]
-    commands += [[*shared, "worker", *local, "--nworkers", "1", "--nthreads", "1", *where]] * 2
-    processes = []
-    for command in commands:
-        processes.append(subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL))
-        for _ in range(300):
-            if file.is_file():
-                break
-            time.sleep(0.1)
-    address = re.search(r"tcp://127\.0\.0\.1:\d+", file.read_text())
-    assert address is not None
-    yield address[0]
-    for process in reversed(processes):
-        process.terminate()
-    for process in processes:
-        process.wait(timeout=30)
 
 
 class TestCluster:

@@ -518,6 +518,23 @@ def _end(path: Path, **_: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
+def test_on_a_cluster(tmp_path: Path, scheduler: str) -> None:
+    from dask.distributed import Client
+
+    for k in range(3):
+        soundfile.write(tmp_path / f"{k}.wav", music(4, seed=k), SAMPLE_RATE)
+    paths = find_songs([tmp_path])
+    (tmp_path / "kept").mkdir()
+    with Client(scheduler) as client:
+        client.wait_for_workers(2, timeout=60)
+    there = list(predictions(paths, Options(), cluster=scheduler, folder=tmp_path / "kept"))
+    assert len(list((tmp_path / "kept").iterdir())) == 3
+    for one, other in zip(there, predictions(paths, Options(), n_jobs=1), strict=True):
+        assert one["file"] == other["file"]
+        assert one["valence"] == pytest.approx(other["valence"], abs=1e-3)
+
+
 class TestPython:
     @pytest.mark.parametrize("paths", [None, 5])
     def test_paths(self, paths: Any) -> None:
