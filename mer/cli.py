@@ -282,7 +282,7 @@ def _summary(songs: list[dict[str, Any]]) -> Table:
     valence, arousal = load_model().mean_rating
     table.caption = (
         f"90 % intervals. Rated songs have a mean valence of {valence:+.2f} and arousal of "
-        f"{arousal:+.2f}; quadrants are high and low against the songs of their corpus, not 0."
+        f"{arousal:+.2f}; quadrants are predicted on their own, not from the signs of these values."
     )
     if len(songs) > _SHOWN:
         table.caption += f" {len(songs) - _SHOWN} more songs are not shown."

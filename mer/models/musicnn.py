@@ -24,8 +24,8 @@ REACH = 73
 """Frames on either side that a frame depends on before pooling."""
 
 _PIECE = 256
-"""Frames of the first convolutions at a time: what fits into a processor's cache takes half as
-long."""
+"""Frames of the first convolutions at a time: arrays that a processor's cache holds take less
+time."""
 
 _TIMBRAL, _TEMPORAL = ((7, 38), (7, 67)), ((128, 1), (64, 1), (32, 1))
 _TIMBRAL_CHANNELS, _TEMPORAL_CHANNELS, _MIDDLE_CHANNELS = 204, 51, 64

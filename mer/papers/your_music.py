@@ -17,7 +17,7 @@ from mer.files import temporary_folder
 from mer.prediction import pages
 from mer.prediction.batch import run
 from mer.prediction.model import load_model, model_name
-from mer.prediction.songs import CLUSTERS, Options
+from mer.prediction.songs import Options
 from mer.study import plots
 from mer.study.text import markdown, number
 
@@ -69,12 +69,12 @@ def table(found: Sequence[dict[str, Any]]) -> pd.DataFrame:
                 number(song[f"{name}{end}"], 2, signed=True) for end in ("_low", "", "_high")
             )
             values |= {name: value, f"90 % interval of {name}": f"{low} to {high}"}
-        quadrant, cluster = song["quadrant"], song["cluster"]
+        quadrant = song["quadrant"]
         share = number(song[f"q{quadrant}"], percent=True)
         rows[Path(song["file"]).name] = {
             **values,
             "quadrant": f"Q{quadrant} ({share})",
-            "mood": CLUSTERS[cluster - 1],
+            "mood": song["mood"],
             "outside": "yes" if song["outside"] else "no",
         }
     return pd.DataFrame.from_dict(rows, orient="index")

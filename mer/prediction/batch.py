@@ -199,8 +199,8 @@ def _check_size(n: int, what: str) -> None:
 def as_collection(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Answers for songs that are standardised together, see `SongModel.as_collection`.
 
-    It helps where all are recorded in one sound that training lacks. Where they share one mood it
-    harms.
+    It is for songs that are recorded in one sound which training lacks. It removes what they have
+    in common, so also a mood that they share.
 
     Raises
     ------

@@ -30,8 +30,7 @@ REVISION = 1
 """Raised whenever the values change."""
 
 LEVEL = -16.0
-"""Root mean square that audio is brought to, in dB relative to full scale: that of recordings
-which are mastered for release, as those that the network was trained on."""
+"""Root mean square that audio is brought to, in dB relative to full scale."""
 
 SHORTEST = 1.0
 """Seconds of music below which there is no answer."""

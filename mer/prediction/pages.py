@@ -136,8 +136,8 @@ def summary(song: Mapping[str, Any]) -> str:
     ]
     quadrant = song["quadrant"]
     return (
-        f"{' and '.join(parts)} on scales from -1 to 1; compared with other songs most "
-        f"likely {QUADRANTS[quadrant - 1]} "
+        f"{' and '.join(parts)} on scales from -1 to 1; the quadrant, predicted on its "
+        f"own, is most likely {QUADRANTS[quadrant - 1]} "
         f"({song[f'q{quadrant}']:.0%}); mood: {song['mood']} "
         f"({song['cluster_{}'.format(song['cluster'])]:.0%})."
     ).capitalize()
