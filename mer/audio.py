@@ -163,7 +163,7 @@ def audio_blocks(
         with soundfile.SoundFile(native(path)) as file:
             _check_header(file, path)
             decoded = _blocks(file, path, max(1, round(block_seconds * file.samplerate)), mono)
-            yield from _resampled_blocks(decoded, file.samplerate, sample_rate)
+            yield from resampled_blocks(decoded, file.samplerate, sample_rate)
     except soundfile.LibsndfileError as error:
         raise _unreadable(path, error) from None
 
@@ -215,10 +215,13 @@ def _promised(path: Path) -> float:
     return 1.0
 
 
-def _resampled_blocks(
+def resampled_blocks(
     blocks: Iterable[np.ndarray], from_rate: int, to_rate: int
 ) -> Iterator[np.ndarray]:
-    """What `resample` makes of the blocks in a row."""
+    """What `resample` makes of the blocks in a row, shape (n_samples,) or (n_samples, n_channels).
+
+    Rates are in Hz.
+    """
     if from_rate == to_rate:
         yield from blocks
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 REVISION = 1
 
@@ -65,16 +66,44 @@ class FrontEnd(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (batch, 1, frames, bands) to (batch, channels, frames)."""
-        padded, rising = self.pad(x), self.scale.factor.view(-1, 1) >= 0
-        n, more = x.shape[2], self.conv.kernel_size[0] - 1
-        found = []
-        for start in range(0, n, _PIECE):
-            length = min(_PIECE, n - start)
-            levels = self.conv(padded.narrow(2, start, length + more))
-            # ReLU and scale are monotone: after the extremes they give the same in less time
-            low, high = torch.aminmax(levels, dim=3)
-            found.append(self.scale(torch.relu(torch.where(rising, high, low))))
-        return torch.cat(found, dim=2)
+        # ReLU and scale are monotone, so they can come after the maximum over the bands, where a
+        # channel with a negative factor has a minimum: the maximum with its sign changed
+        sign = torch.where(self.scale.factor >= 0, 1.0, -1.0)
+        assert self.conv.bias is not None
+        weights, bias = self.conv.weight * sign.view(-1, 1, 1, 1), self.conv.bias * sign
+        largest = _largest_of_products if weights.shape[3] > 1 else _largest_of_convolution
+        padded, n, more = self.pad(x), x.shape[2], weights.shape[2] - 1
+        found = torch.cat(
+            [
+                largest(padded[:, :, start : start + _PIECE + more], weights)
+                for start in range(0, n, _PIECE)
+            ],
+            dim=2,
+        )
+        return self.scale(torch.relu((found + bias.view(-1, 1)) * sign.view(-1, 1)))
+
+
+def _largest_of_convolution(x: Tensor, weights: Tensor) -> Tensor:
+    return conv2d(x, weights).amax(dim=3)
+
+
+def _largest_of_products(x: Tensor, weights: Tensor) -> Tensor:
+    """The same, a matrix product a band: faster where a kernel has many bands.
+
+    Shapes are (batch, 1, frames, bands) and (channels, 1, n_frames, n_bands).
+    """
+    n_frames, n_bands = weights.shape[2:]
+    matrix = weights[:, 0].permute(2, 1, 0).flatten(0, 1).contiguous()
+    width, found = len(matrix), []
+    for item in x[:, 0]:
+        # The frames of a kernel side by side: the bands of a kernel are columns that are adjacent
+        side_by_side = item.unfold(0, n_frames, 1).flatten(1)
+        largest = side_by_side[:, :width] @ matrix
+        for band in range(1, item.shape[1] - n_bands + 1):
+            columns = side_by_side[:, band * n_frames : band * n_frames + width]
+            largest = torch.maximum(largest, columns @ matrix)
+        found.append(largest.T)
+    return torch.stack(found)
 
 
 class Middle(nn.Module):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mer.audio import audio_blocks, audio_channels, audio_seconds
+from mer.audio import audio_blocks, audio_seconds, resampled_blocks
 from mer.errors import DataWarning, InvalidDataError, ParameterError
 from mer.files import temporary_folder
 from mer.models.musicnn import TAGS
@@ -271,11 +271,12 @@ def sources(path: Path, model: SongModel, *, players: bool = False) -> dict[str,
     from mer.separation import SOURCES, get_separator, separate_file, stem_files, stem_paths
 
     splitter = get_separator("small")
-    form: dict[str, Any] = {"sample_rate": splitter.sample_rate, "channels": audio_channels(path)}
+    form: dict[str, Any] = {"sample_rate": SAMPLE_RATE, "channels": 1, "separator": "small"}
     with temporary_folder() as folder:
-        with stem_files(folder, separator="small", seconds=audio_seconds(path), **form) as write:
-            for stems in separate_file(path, splitter):
-                write(stems)
+        with stem_files(folder, seconds=audio_seconds(path), **form) as write:
+            together = (stems.mean(axis=1).T for stems in separate_file(path, splitter))
+            for block in resampled_blocks(together, splitter.sample_rate, SAMPLE_RATE):
+                write(block.T[:, None])
         files = dict(zip(SOURCES, stem_paths(folder), strict=False))
         found = {}
         for name in SOURCES:
