@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from mer import rendering
 from mer.clips import Clip, file_digest
 from mer.errors import DataWarning, InvalidDataError, MissingDataError, ParameterError
+from mer.ffmpeg import ffmpeg_file, kind_of
 from mer.files import atomic_path, require_file
 from mer.libraries import load_librosa
 from mer.paths import cache_folder, native
@@ -50,7 +51,7 @@ def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, 
     Parameters
     ----------
     path : Path
-        Any format that libsndfile reads.
+        Any format that libsndfile reads; MP4, WebM and others where ffmpeg is installed.
     sample_rate : int, optional
         Rate to resample to, in Hz, from 1,000 to 768,000; None keeps the rate of the file.
 
@@ -71,19 +72,13 @@ def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, 
     ParameterError
         If `sample_rate` is out of that range.
     """
-    import soundfile
-
-    _check_kind(path)
     if sample_rate is not None:
         check_rate(sample_rate, *_RATES)
     try:
-        with soundfile.SoundFile(native(path)) as file:
-            _check_header(file, path)
+        with _opened(path) as file:
             blocks = list(_blocks(file, path, -1, True))  # several only where one is damaged
             mono = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
             rate = file.samplerate
-    except soundfile.LibsndfileError as error:
-        raise _unreadable(path, error) from None
     except MemoryError:
         raise InvalidDataError(f"{path} does not fit in memory; cut it into pieces") from None
     if sample_rate is None or sample_rate == rate:
@@ -101,24 +96,28 @@ def audio_seconds(path: Path) -> float:
     InvalidDataError
         If it is not audio, or has a sample rate or a length that no recording has.
     """
-    return float(_header(path).duration)
+    with _opened(path) as file:
+        return float(getattr(file, "duration", file.frames / file.samplerate))
 
 
 def audio_channels(path: Path) -> int:
     """Number of channels of a file; errors as `audio_seconds`."""
-    return int(_header(path).channels)
+    with _opened(path) as file:
+        return int(file.channels)
 
 
-def _header(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A file to read from: a `soundfile.SoundFile`, or an `FfmpegFile` where it takes ffmpeg."""
     import soundfile
 
-    _check_kind(path)
+    kind = _check_kind(path)
     try:
-        header = soundfile.info(native(path))
+        with ffmpeg_file(path, kind) if kind else soundfile.SoundFile(native(path)) as file:
+            _check_header(file, path)
+            yield file
     except soundfile.LibsndfileError as error:
         raise _unreadable(path, error) from None
-    _check_header(header, path)
-    return header
 
 
 def audio_blocks(
@@ -132,7 +131,7 @@ def audio_blocks(
     Parameters
     ----------
     path : Path
-        Any format that libsndfile reads.
+        Any format that libsndfile reads; MP4, WebM and others where ffmpeg is installed.
     sample_rate : int
         Rate to resample to, in Hz.
     block_seconds : float
@@ -153,19 +152,12 @@ def audio_blocks(
     ParameterError
         If `block_seconds` is not positive, or `sample_rate` as there.
     """
-    import soundfile
-
     check_rate(sample_rate, *_RATES)
     if block_seconds <= 0:
         raise ParameterError(f"block_seconds is {block_seconds}; expected a positive number")
-    _check_kind(path)
-    try:
-        with soundfile.SoundFile(native(path)) as file:
-            _check_header(file, path)
-            decoded = _blocks(file, path, max(1, round(block_seconds * file.samplerate)), mono)
-            yield from resampled_blocks(decoded, file.samplerate, sample_rate)
-    except soundfile.LibsndfileError as error:
-        raise _unreadable(path, error) from None
+    with _opened(path) as file:
+        decoded = _blocks(file, path, max(1, round(block_seconds * file.samplerate)), mono)
+        yield from resampled_blocks(decoded, file.samplerate, sample_rate)
 
 
 def _blocks(file: Any, path: Path, length: int, mono: bool) -> Iterator[np.ndarray]:
@@ -246,8 +238,8 @@ def resampled_blocks(
         yield padded
 
 
-def _check_kind(path: Path) -> None:
-    """Say what a file is, where people often take it for audio that can be read."""
+def _check_kind(path: Path) -> str | None:
+    """Say what a file is, where people often take it for audio; what it is if it takes ffmpeg."""
     require_file(path, _EXPECTED)
     with path.open("rb") as file:
         head = file.read(512)
@@ -262,11 +254,7 @@ def _check_kind(path: Path) -> None:
             f"{path} has raw samples without a header that tells their rate; convert it to WAV or "
             "FLAC"
         )
-    if head[4:8] == b"ftyp":
-        raise InvalidDataError(
-            f"{path} is an MP4 file (m4a, AAC), which cannot be read; convert it to WAV or FLAC, "
-            "for example with ffmpeg"
-        )
+    return kind_of(head)
 
 
 def _check_header(file: Any, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from conftest import write_midi
 from mer import libraries, rendering
 from mer.audio import (
     audio_blocks,
+    audio_channels,
     audio_seconds,
     audio_source,
     crop,
@@ -78,7 +80,6 @@ class TestLoad:
             (b"this is a text file\n" * 20, "is not readable audio: "),
             (b"RIFF\0\0\0\0WAVE", "is not readable audio: "),
             (b"\n <!DOCTYPE html><html>", r"is not audio but a web page \(HTML\)"),
-            (b"\0\0\0\x20ftypM4A ", r"is an MP4 file \(m4a, AAC\).*convert it to WAV or FLAC"),
         ],
     )
     def test_file_that_is_not_audio(self, tmp_path: Path, content: bytes, message: str) -> None:
@@ -86,6 +87,18 @@ class TestLoad:
         path.write_bytes(content)
         for read in (load_audio, audio_seconds, lambda path: list(audio_blocks(path, RATE))):
             with pytest.raises(InvalidDataError, match=rf"a\.wav {message}"):
+                read(path)
+
+    def test_file_that_takes_ffmpeg(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        path = tmp_path / "a.wav"
+        path.write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+        message = (
+            r"a\.wav is an MP4 file \(m4a, AAC, video\), which cannot be read without ffmpeg; "
+            "install ffmpeg, or convert it to WAV or FLAC"
+        )
+        for read in (load_audio, audio_seconds, lambda path: list(audio_blocks(path, RATE))):
+            with pytest.raises(InvalidDataError, match=message):
                 read(path)
 
     def test_holes(self, tmp_path: Path) -> None:
@@ -394,3 +407,65 @@ def test_librosa_is_locked_only_while_numba_may_compile(
     load()
     load()
     assert len(locks) == 5
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
+class TestFfmpeg:
+    @staticmethod
+    def encode(path: Path, *options: str, seconds: float = 4.0) -> Path:
+        wav = path.with_name("source.wav")
+        left, right = 0.5 * sine(1000, seconds, RATE), 0.25 * sine(3000, seconds, RATE)
+        soundfile.write(wav, np.stack([left, right], axis=1), RATE)
+        command = ["ffmpeg", "-v", "error", "-y", "-i", str(wav), *options, f"file:{path}"]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        return path
+
+    @pytest.mark.parametrize(
+        ("name", "codec"),
+        [("é -b%d:1.m4a", "aac"), ("a.aac", "aac"), ("a.wma", "wmav2"), ("a.webm", "libvorbis")],
+    )
+    def test_lossy(self, tmp_path: Path, name: str, codec: str) -> None:
+        path = self.encode(tmp_path / name, "-c:a", codec)
+        assert (audio_seconds(path), audio_channels(path)) == (pytest.approx(4, abs=0.4), 2)
+        samples, rate = load_audio(path, 16000)
+        assert (rate, len(samples) / rate) == (16000, pytest.approx(4, abs=0.1))
+        assert peak_hertz(samples, rate) == pytest.approx(1000, abs=1)
+        joined = np.concatenate(list(audio_blocks(path, 16000, block_seconds=0.7)))
+        np.testing.assert_allclose(joined, samples, atol=1e-6)
+
+    def test_lossless(self, tmp_path: Path) -> None:
+        path = self.encode(tmp_path / "a.m4a", "-c:a", "alac")
+        wav, _ = soundfile.read(tmp_path / "source.wav", dtype="float32")
+        blocks = list(audio_blocks(path, RATE, block_seconds=1.0, mono=False))
+        np.testing.assert_array_equal(np.concatenate(blocks), wav)
+        np.testing.assert_array_equal(load_audio(path)[0], wav.mean(axis=1))
+
+    def test_only_pictures(self, tmp_path: Path) -> None:
+        path, picture = tmp_path / "a.mp4", "color=duration=1:size=32x32:rate=5"
+        command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", picture, "-c:v", "mpeg4"]
+        subprocess.run([*command, str(path)], check=True, stdin=subprocess.DEVNULL)
+        with pytest.raises(InvalidDataError, match=r"a\.mp4 is an MP4 file .* and has no audio"):
+            load_audio(path)
+
+    def test_cut_short(self, tmp_path: Path) -> None:
+        path = self.encode(tmp_path / "a.m4a", "-c:a", "aac")
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        message = r"a\.m4a is an MP4 file .* that ffmpeg cannot decode: moov atom not found; copy"
+        with pytest.raises(InvalidDataError, match=message):
+            audio_seconds(path)
+        path = self.encode(tmp_path / "a.m4a", "-c:a", "aac", "-movflags", "+faststart")
+        path.write_bytes(path.read_bytes()[: len(content) // 2])
+        with pytest.warns(
+            DataWarning, match=r"a\.m4a ends after [12]\.\d+ s; its header says 4\.0"
+        ):
+            load_audio(path)
+
+    def test_reading_a_part_ends_ffmpeg(self, tmp_path: Path) -> None:
+        path = self.encode(tmp_path / "a.m4a", "-c:a", "aac", seconds=60)
+        blocks = audio_blocks(path, RATE, block_seconds=1.0)
+        next(blocks)
+        del blocks
+        children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+        names = [Path(f"/proc/{child}/comm").read_text().strip() for child in children]
+        assert "ffmpeg" not in names

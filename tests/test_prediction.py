@@ -323,7 +323,10 @@ class TestAnswers:
         for k in range(1, 5):
             assert own[f"both_q{k}"] == pytest.approx((own[f"q{k}"] + found[f"q{k}"]) / 2, abs=1e-3)
 
-    def test_files_that_must_be_converted(self, tmp_path: Path) -> None:
+    def test_files_that_must_be_converted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
         (tmp_path / "phone.m4a").write_bytes(b"\0\0\0 ftypM4A " + bytes(1000))
         with pytest.raises(InvalidDataError, match=r"phone\.m4a .* convert it to WAV or FLAC"):
             predict_file(tmp_path / "phone.m4a")
