@@ -35,9 +35,6 @@ _INTERRUPTED = 130
 _WIDE = 160
 """Characters of a table that goes to a file."""
 
-_SHOWN = 20
-"""Most songs, and most errors, that are shown."""
-
 
 def _version(value: bool) -> None:
     if value:
@@ -169,6 +166,7 @@ class _Format(StrEnum):
     csv = "csv"
     json = "json"
     html = "html"
+    parquet = "parquet"
 
 
 @app.command()
@@ -189,8 +187,8 @@ def predict(
         list[_Format] | None,
         typer.Option(
             "--format",
-            help="csv (tables; always), json (everything in one file), html (a page a song); may "
-            "stand more than once.",
+            help="csv (tables; always), parquet (the same, in parts of 1,000 songs), json "
+            "(everything in one file), html (a page a song); may stand more than once.",
         ),
     ] = None,
     segments: Annotated[
@@ -222,7 +220,7 @@ def predict(
     about: Annotated[bool, typer.Option("--about", help="Say what the model is, and end.")] = False,
 ) -> None:
     """Predict valence, arousal, quadrant and mood cluster of music."""
-    from mer.prediction.batch import run
+    from mer.prediction.batch import SHOWN, run
     from mer.prediction.model import about_model
     from mer.prediction.songs import Options
 
@@ -243,31 +241,29 @@ def predict(
     width = None if sys.stdout.isatty() else _WIDE
     if found.songs:
         console = Console(markup=False, emoji=False, highlight=False, width=width)
-        console.print(_summary(found.songs))
+        console.print(_summary(found.first, found.songs))
     for path in found.written:
         typer.echo(f"wrote {path}")
-    told_of = [text for song in found.songs for text in song.get("warnings", ())]
-    for text in told_of[:_SHOWN]:
-        print(f"mer: {text}", file=sys.stderr)
-    if len(told_of) > _SHOWN:
-        print(f"mer: {len(told_of) - _SHOWN} more warnings are in the table", file=sys.stderr)
-    for song in found.errors[:_SHOWN]:
-        print(f"mer: {song['error']}", file=sys.stderr)
-    if len(found.errors) > _SHOWN:
-        print(f"mer: {len(found.errors) - _SHOWN} more files have no answer", file=sys.stderr)
+    errors = [song["error"] for song in found.errors]
+    told_of = {"warnings are in the table": found.warnings, "files have no answer": errors}
+    for more, texts in told_of.items():
+        for text in texts[:SHOWN]:
+            print(f"mer: {text}", file=sys.stderr)
+        if len(texts) > SHOWN:
+            print(f"mer: {len(texts) - SHOWN} more {more}", file=sys.stderr)
     if not found.songs:
         raise MerError("no file has an answer")
 
 
-def _summary(songs: list[dict[str, Any]]) -> Table:
+def _summary(songs: list[dict[str, Any]], total: int) -> Table:
     """Of the first songs, for people."""
     from mer.prediction.model import load_model
 
     table = Table(
         Column("file", overflow="fold"), *("valence", "arousal", "quadrant", "mood", "note")
     )
-    names = [Path(song["file"]).name for song in songs[:_SHOWN]]
-    for song in songs[:_SHOWN]:
+    names = [Path(song["file"]).name for song in songs]
+    for song in songs:
         values = [
             f"{song[n]:+.2f} [{song[f'{n}_low']:+.2f}, {song[f'{n}_high']:+.2f}]"
             for n in ("valence", "arousal")
@@ -284,8 +280,8 @@ def _summary(songs: list[dict[str, Any]]) -> Table:
         f"90 % intervals. Rated songs have a mean valence of {valence:+.2f} and arousal of "
         f"{arousal:+.2f}; quadrants are predicted on their own, not from the signs of these values."
     )
-    if len(songs) > _SHOWN:
-        table.caption += f" {len(songs) - _SHOWN} more songs are not shown."
+    if total > len(songs):
+        table.caption += f" {total - len(songs)} more songs are not shown."
     return table
 
 

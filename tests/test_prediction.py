@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,14 +30,14 @@ from mer.errors import (
     MissingDataError,
     ParameterError,
 )
-from mer.files import read_json
 from mer.papers.across_corpora.predictions import held_out
 from mer.prediction import batch, songs
-from mer.prediction.batch import COLUMNS, as_collection, find_songs, predictions, write_tables
+from mer.prediction.batch import as_collection, find_songs, predictions
 from mer.prediction.embeddings import LEVEL, SAMPLE_RATE, Embedded, embed_blocks, level_of
 from mer.prediction.heads import Songs, balanced, fit, song_vector, temperature
 from mer.prediction.model import SongModel, fit_model, load_model
-from mer.prediction.pages import page_parts, write_pages
+from mer.prediction.output import COLUMNS, output
+from mer.prediction.pages import Pages, page_parts
 from mer.prediction.songs import Options, predict_file, segments
 from mer.separation import SOURCES
 from mer.systems.musicnn import PATCH, log_bands, network
@@ -389,6 +389,20 @@ class TestFolders:
             find_songs([tmp_path])
 
 
+def write(found: Iterable[dict[str, Any]], folder: Path, *kinds: str) -> list[Path]:
+    with output(folder, kinds) as made:
+        for song in found:
+            made.add(song)
+    return made.written
+
+
+def write_pages(found: Iterable[dict[str, Any]], folder: Path) -> list[Path]:
+    pages = Pages(folder / "pages")
+    for song in found:
+        pages.write(song)
+    return pages.written
+
+
 class TestBatch:
     def test_what_is_there_is_not_made_again(self, tmp_path: Path, calls: list[str]) -> None:
         paths, kept = files(tmp_path / "in", 3), tmp_path / "answers"
@@ -421,7 +435,7 @@ class TestBatch:
         paths = files(tmp_path / "in", 3)
         paths[1].write_bytes(b"")
         found = list(predictions(paths, Options(segments=3), n_jobs=1))
-        written = write_tables(found, tmp_path)
+        written = write(found, tmp_path)
         assert [path.name for path in written] == ["songs.csv", "errors.csv", "segments.csv"]
         table = pd.read_csv(tmp_path / "songs.csv")
         assert list(table.columns) == list(COLUMNS)
@@ -429,8 +443,54 @@ class TestBatch:
         np.testing.assert_allclose(table["valence_1_9"], 5 + 4 * table["valence"], atol=1e-3)
         errors = pd.read_csv(tmp_path / "errors.csv")
         assert errors["error"].tolist() == [f"{paths[1]} is empty"]
-        write_tables([found[0]], tmp_path)
+        write([found[0]], tmp_path)
         assert not (tmp_path / "errors.csv").exists()
+
+    def test_parts(self, tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mer.prediction.output.PART", 4)
+        paths = files(tmp_path / "in", 9)
+        paths[1].write_bytes(b"")
+        odd = paths[2].with_name("caf\udce9.wav")
+        paths[2].rename(odd)
+        paths[2] = odd
+        found = list(predictions(paths, Options(segments=3), n_jobs=1))
+        with output(tmp_path, ["parquet", "json"]) as made:
+            for number, song in enumerate(found, 1):
+                made.add(song)
+                parts = sorted((tmp_path / "songs.parquet").glob("*"))
+                assert [part.name for part in parts] == [
+                    f"part-{k:05}.parquet" for k in range(number // 4)
+                ]
+                assert not (tmp_path / "songs.csv").exists()
+        parquet = [f"{name}.parquet" for name in ("songs", "errors", "segments")]
+        tables = ["songs.csv", "errors.csv", "segments.csv", *parquet, "songs.json"]
+        assert [path.name for path in made.written] == tables
+        for name in ("songs", "errors", "segments"):
+            one = pd.read_csv(tmp_path / f"{name}.csv", na_filter=False)
+            other = pd.read_parquet(tmp_path / f"{name}.parquet")
+            pd.testing.assert_frame_equal(one, other, check_dtype=False)
+        assert len(pd.read_csv(tmp_path / "songs.csv")) == 8
+        told = json.loads((tmp_path / "songs.json").read_text(encoding="utf-8"))
+        assert [song["file"] for song in told["songs"]] == [s["file"] for s in found if "tags" in s]
+        assert told["errors"] == [{"file": str(paths[1]), "error": f"{paths[1]} is empty"}]
+        write(found[:1], tmp_path, "parquet")
+        assert len(pd.read_parquet(tmp_path / "songs.parquet")) == 1
+
+    def test_nothing_is_half_written(self, tmp_path: Path, calls: list[str]) -> None:
+        found = list(predictions(files(tmp_path / "in", 3), Options(segments=3), n_jobs=1))
+        write(found[:2], tmp_path, "json")
+        before = {path: path.read_bytes() for path in tmp_path.glob("*.*")}
+        bad = {**found[2], "features": object(), "seconds": object()}
+        with pytest.raises(TypeError):
+            write([found[2], bad], tmp_path, "json")
+        assert {path: path.read_bytes() for path in tmp_path.glob("*.*")} == before
+
+    def test_parquet_takes_a_library(
+        self, tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mer.prediction.output.find_spec", lambda name: None)
+        with pytest.raises(MissingDataError, match="pip install pyarrow"):
+            write([], tmp_path, "parquet")
 
     def test_a_file_that_may_not_be_read(self, tmp_path: Path, calls: list[str]) -> None:
         (tmp_path / "link.wav").symlink_to(tmp_path / "gone.wav")
@@ -462,6 +522,8 @@ class TestBatch:
         assert found["file"].tolist() == [str(path) for path in paths]
         assert found["error"].isna().tolist() == [False, True, True]
         assert found["segments"][1][0]["valence"] == 0.1
+        assert found["outside"].tolist() == [pd.NA, False, False]
+        assert found["quadrant"].dtype == "Int64"
 
 
 class TestOddFiles:
@@ -475,7 +537,7 @@ class TestOddFiles:
             assert mer("predict", tmp_path / "in", "-o", out, "--format", "json")[0] == 0
         assert len(calls) == 1
         assert len(pd.read_csv(out / "songs.csv")) == 1
-        assert read_json(out / "songs.json")["songs"][0]["file"] == str(odd)
+        assert json.loads((out / "songs.json").read_text())["songs"][0]["file"] == str(odd)
 
     def test_an_answer_has_the_path_of_this_call(
         self, tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch
@@ -502,14 +564,14 @@ class TestOddFiles:
         found = {**predict_file(song, Options(segments=5)), "file": str(song)}
         gone = {**found, "file": str(tmp_path / "gone.wav")}
         with pytest.warns(DataWarning, match=r"gone\.wav has no page: .* does not exist"):
-            (page,) = write_pages([gone, found], tmp_path / "pages")
+            (page,) = write_pages([gone, found], tmp_path)
         assert page.name == "song.html"
 
     def test_far_beyond_full_scale(self, tmp_path: Path) -> None:
         path = tmp_path / "loud.wav"
         soundfile.write(path, 900 * np.clip(20 * music(4), -1, 1), SAMPLE_RATE, subtype="FLOAT")
         found = {**predict_file(path, Options(segments=3)), "file": str(path)}
-        assert len(write_pages([found], tmp_path / "pages")) == 1
+        assert len(write_pages([found], tmp_path)) == 1
 
     def test_a_killed_process(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(batch, "_kept", _end)
@@ -634,7 +696,7 @@ class TestPages:
         found = {**predict_file(song, Options(segments=5)), "file": str(song)}
         other = song.with_name("song.flac")
         soundfile.write(other, music(8), SAMPLE_RATE)
-        pages = write_pages([found, {**found, "file": str(other)}], tmp_path / "pages")
+        pages = write_pages([found, {**found, "file": str(other)}], tmp_path)
         assert [page.name for page in pages] == ["song.html", "song-2.html"]
 
     def test_what_comes_from_outside_is_escaped(self, tmp_path: Path, song: Path) -> None:

@@ -15,7 +15,7 @@ from mer.audio import waveform
 from mer.corpora import load
 from mer.files import temporary_folder
 from mer.prediction import pages
-from mer.prediction.batch import run
+from mer.prediction.batch import find_songs, predictions, run
 from mer.prediction.model import load_model, model_name
 from mer.prediction.songs import Options
 from mer.study import plots
@@ -52,9 +52,10 @@ def example_folder(folder: Path) -> Path:
 def answers(folder: str | Path | None, output: Path) -> list[dict[str, Any]]:
     """Answers for a folder, or for the examples if None; tables and pages are in `output`."""
     paths = [example_folder(output / "examples") if folder is None else Path(folder)]
-    options = Options(segments=5.0, sources=True)
-    found = run(paths, options, output, kinds=("json", "html"))
-    return [*found.songs, *found.errors]
+    options = Options(segments=5.0, sources=True, players=True)
+    run(paths, options, output, kinds=("json", "html"))
+    found = predictions(find_songs(paths), options, folder=output / "answers")
+    return sorted(found, key=lambda song: "error" in song)
 
 
 def table(found: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -136,7 +137,9 @@ def page(found: Sequence[dict[str, Any]]) -> HTML:
     from IPython.display import HTML
 
     with temporary_folder() as folder:
-        text = pages.write_pages(found[:1], folder)[0].read_text(encoding="utf-8")
+        made = pages.Pages(folder)
+        made.write(found[0])
+        text = made.written[0].read_text(encoding="utf-8")
     title = html.escape(f"Page of {Path(found[0]['file']).name}", quote=True)
     return HTML(
         f'<iframe title="{title}" style="width: 100%; height: 60rem; border: 1px solid #ccc" '

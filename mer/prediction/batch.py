@@ -7,20 +7,22 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mer.cluster import on_cluster
-from mer.errors import DataWarning, MerError, MissingDataError, ParameterError
+from mer.errors import MerError, MissingDataError, ParameterError
 from mer.files import atomic_path, read_json, told, write_json
 from mer.prediction.model import load_model, model_name
-from mer.prediction.pages import SEGMENT_SECONDS, write_pages
+from mer.prediction.output import COLUMNS, output, table
+from mer.prediction.pages import SEGMENT_SECONDS
 from mer.prediction.songs import (
     AUDIO_SUFFIXES,
     MIDI_SUFFIXES,
@@ -28,26 +30,6 @@ from mer.prediction.songs import (
     answers,
     predict_file,
 )
-
-COLUMNS = (
-    *("file", "seconds", "sound"),
-    *(f"{name}{end}" for name in ("valence", "arousal") for end in ("", "_low", "_high")),
-    *("valence_1_9", "arousal_1_9", "quadrant", "q1", "q2", "q3", "q4"),
-    *("cluster", "mood", *(f"cluster_{k}" for k in range(1, 6))),
-    *("outside", "in_training", "distance", "level", "nearest", "standardised_by", "warnings"),
-    "model",
-)
-"""Of the table, one row a file."""
-
-_PARTS: Mapping[str, tuple[str, ...]] = {
-    "segments": ("start", "end", "valence", "arousal"),
-    "sources": ("source", "level", "valence", "arousal", "valence_without", "arousal_without"),
-    "notes": (
-        *("n_notes", "quadrant", *(f"q{k}" for k in range(1, 5))),
-        *("both_quadrant", *(f"both_q{k}" for k in range(1, 5))),
-    ),
-}
-"""Columns of the other tables, after the file."""
 
 _FILES_PER_PROCESS = 4
 """Below this, starting a process takes longer than it saves."""
@@ -185,6 +167,9 @@ def _name(path: Path, options: Options) -> str:
     return f"{readable or 'song'}-{digest[:12]}.json"
 
 
+SHOWN = 20
+"""Most answers of a batch that are kept to be shown."""
+
 FEWEST_OF_COLLECTION, _SAME = 20, 0.01
 """Songs of a collection, and how far their features spread at least, in those of training."""
 
@@ -223,85 +208,44 @@ def as_collection(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [by_file.get(song["file"], song) for song in found]
 
 
-def table(found: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """One row a file with the `COLUMNS`; files with errors have no row."""
-    rows = []
-    for song in found:
-        if "error" in song:
-            continue
-        text = {name: "; ".join(song.get(name, ())) for name in ("nearest", "warnings")}
-        rows.append({name: {**song, **text}[name] for name in COLUMNS})
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+@dataclass
+class Batch:
+    """What `run` has done.
 
-
-def write_tables(found: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
-    """Write songs.csv and, where there is something for them, the other tables; which comes back.
-
-    Others are errors.csv (file, error), segments.csv (file, start, end, valence, arousal),
-    sources.csv (file, source, level, valence, arousal, valence_without, arousal_without) and
-    notes.csv (file, n_notes, quadrant, q1 to q4, both_quadrant, both_q1 to both_q4). Those of an
-    earlier call that have nothing more to say are removed.
+    Attributes
+    ----------
+    songs : int
+        With an answer.
+    first : list of dict
+        The first `SHOWN` answers, without what takes much memory.
+    warnings : list of str
+        What is odd about files.
+    errors : list of dict
+        Files without an answer, with "file" and "error".
+    written : list of Path
     """
-    lines: dict[str, list[dict[str, Any]]] = {name: [] for name in _PARTS}
-    for song in found:
-        file = {"file": song["file"]}
-        lines["segments"] += [{**file, **segment} for segment in song.get("segments", ())]
-        by_source = song.get("sources", {}).items()
-        lines["sources"] += [{**file, "source": name, **values} for name, values in by_source]
-        lines["notes"] += [{**file, **song["notes"]}] if "notes" in song else []
-    errors = [song for song in found if "error" in song]
-    tables = {"songs": table(found), "errors": pd.DataFrame(errors)}
-    tables |= {n: pd.DataFrame(rows, columns=["file", *_PARTS[n]]) for n, rows in lines.items()}
-    _warn_of_replaced(folder / "songs.csv", {song["file"] for song in found})
-    written = []
-    for name, frame in tables.items():
-        path = folder / f"{name}.csv"
-        if not len(frame) and name != "songs":
-            path.unlink(missing_ok=True)
-            continue
-        with atomic_path(path) as temporary:
-            text = frame.to_csv(index=False, lineterminator="\n")
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-        written.append(path)
-    return written
 
+    songs: int = 0
+    first: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
 
-def _warn_of_replaced(path: Path, files: Collection[str]) -> None:
-    """Say so where an earlier table has songs that this one has not."""
-    try:
-        earlier = pd.read_csv(path, usecols=["file"], encoding_errors="backslashreplace")["file"]
-    except (OSError, ValueError):
-        return
-    gone = sum(file not in files for file in earlier)
-    if gone:
-        warnings.warn(
-            f"{path} had {gone} songs of an earlier call that are not in this one: the tables are "
-            f"replaced; their answers stay in {path.parent / 'answers'}",
-            DataWarning,
-            stacklevel=2,
-        )
-
-
-def _without_players(song: dict[str, Any]) -> dict[str, Any]:
-    sources = {
-        name: {key: value for key, value in values.items() if key != "mp3"}
-        for name, values in song.get("sources", {}).items()
-    }
-    return {**song, "sources": sources} if sources else song
-
-
-class Batch(NamedTuple):
-    """Answers, files without one (with "error"), and the files that were written."""
-
-    songs: list[dict[str, Any]]
-    errors: list[dict[str, Any]]
-    written: list[Path]
+    def add(self, song: dict[str, Any]) -> None:
+        """Count an answer."""
+        if "error" in song:
+            self.errors.append(song)
+            return
+        self.songs += 1
+        self.warnings += song.get("warnings", ())
+        if len(self.first) < SHOWN:
+            self.first.append({name: song[name] for name in COLUMNS if name in song})
 
 
 def run(
     paths: Sequence[Path],
     options: Options,
-    output: Path | None = None,
+    folder: Path | None = None,
     *,
     kinds: Collection[str] = (),
     collection: bool = False,
@@ -315,12 +259,12 @@ def run(
 
     Parameters
     ----------
-    output : Path, optional
-        Made where it does not exist; nothing is written if None.
+    folder : Path, optional
+        For the output; made where it does not exist. Nothing is written if None.
     kinds : collection of str
-        "json" (songs.json) and "html" (a page a song, in the folder `pages`) beside the tables.
+        Of output beside the tables, see `mer.prediction.output.output`.
     collection : bool
-        See `as_collection`.
+        See `as_collection`; all answers are then in memory.
     n_jobs, cluster
         As in `predictions`.
 
@@ -339,32 +283,22 @@ def run(
     if "html" in kinds:
         length = options.segments or SEGMENT_SECONDS
         options = replace(options, segments=length, players=options.sources)
-    answers_folder = None
-    if output is not None:
-        if output.exists() and not output.is_dir():
-            raise ParameterError(f"output is {output}, a file; expected a folder")
-        answers_folder = output / "answers"
-        answers_folder.mkdir(parents=True, exist_ok=True)
-    form: dict[str, Any] = {"n_jobs": n_jobs, "cluster": cluster, "folder": answers_folder}
-    answered = predictions(files, options, **form)
-    found = list(tqdm(answered, total=len(files), unit="file", leave=False, disable=None))
-    found = as_collection(found) if collection else found
-    songs = [song for song in found if "error" not in song]
-    written = []
-    if output is not None:
-        written = write_tables(found, output)
-        if "json" in kinds:
-            written.append(output / "songs.json")
-            with atomic_path(written[-1]) as temporary:
-                errors = [song for song in found if "error" in song]
-                told_songs = [
-                    {n: v for n, v in _without_players(song).items() if n != "features"}
-                    for song in songs
-                ]
-                write_json(temporary, {"songs": told_songs, "errors": errors})
-        if "html" in kinds:
-            written += write_pages(songs, output / "pages")
-    return Batch(songs, [song for song in found if "error" in song], written)
+    kept = None
+    if folder is not None:
+        if folder.exists() and not folder.is_dir():
+            raise ParameterError(f"output is {folder}, a file; expected a folder")
+        kept = folder / "answers"
+        kept.mkdir(parents=True, exist_ok=True)
+    made = Batch()
+    with nullcontext() if folder is None else output(folder, kinds) as writer:
+        answered = predictions(files, options, n_jobs=n_jobs, cluster=cluster, folder=kept)
+        found = tqdm(answered, total=len(files), unit="file", leave=False, disable=None)
+        for song in as_collection(list(found)) if collection else found:
+            made.add(song)
+            if writer is not None:
+                writer.add(song)
+    made.written += [] if writer is None else writer.written
+    return made
 
 
 def predict(
@@ -415,18 +349,11 @@ def predict(
     if collection:
         _check_size(len(files), "files")
     found = list(predictions(files, options, n_jobs=n_jobs))
-    rows = table(as_collection(found) if collection else found)
+    failed = ["error" in song for song in found]
+    rows, errors = table(as_collection(found) if collection else found), table(found, "errors")
     for name in ("segments", "sources", "notes"):
         if getattr(options, name):
             rows[name] = [song[name] for song in found if "error" not in song]
-    errors = [song for song in found if "error" in song]
-    rows = pd.concat([rows, pd.DataFrame(errors, columns=["file", "error"])])
-    order = {song["file"]: index for index, song in enumerate(found)}
-    kinds = {
-        "quadrant": "Int64",
-        "cluster": "Int64",
-        "outside": "boolean",
-        "in_training": "boolean",
-    }
-    ordered = rows.astype(kinds).sort_values("file", key=lambda names: names.map(order))
-    return ordered.reset_index(drop=True)
+    order = np.arange(len(found))
+    rows.index, errors.index = order[np.invert(failed)], order[failed]
+    return pd.concat([rows, errors]).sort_index()

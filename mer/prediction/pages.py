@@ -36,33 +36,46 @@ QUADRANTS = (
 )
 
 
-def write_pages(songs: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
-    """Write a page for each song; which, in the order of the songs.
-
-    A song whose file can no longer be read gets a warning instead.
+class Pages:
+    """Pages of songs in a folder, each in a file of its own.
 
     Parameters
     ----------
-    songs : sequence of mapping
-        Of `mer.prediction.songs.predict_file` with segments, and "file".
+    folder : Path
+        Made where it does not exist.
+
+    Attributes
+    ----------
+    written : list of Path
     """
-    template = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    folder.mkdir(parents=True, exist_ok=True)
-    written, taken = [], set[str]()
-    for song in songs:
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._taken = folder, set[str]()
+        page = Path(__file__).with_name("page.html")
+        self._template = Template(page.read_text(encoding="utf-8"))
+        self.written: list[Path] = []
+
+    def write(self, song: Mapping[str, Any]) -> None:
+        """Write the page of a song; if its file can no longer be read, it gets a warning instead.
+
+        Parameters
+        ----------
+        song : mapping
+            Of `mer.prediction.songs.predict_file` with segments, and "file".
+        """
         stem = re.sub(r"[^\w-]+", "-", Path(song["file"]).stem, flags=re.ASCII).strip("-")[:80]
-        name = next(n for n in _numbered(stem or "song") if n not in taken)
-        taken.add(name)
-        path = folder / f"{name}.html"
+        name = next(n for n in _numbered(stem or "song") if n not in self._taken)
+        self._taken.add(name)
         try:
-            text = template.substitute(page_parts(song))
+            text = self._template.substitute(page_parts(song))
         except MerError as error:
             warnings.warn(f"{song['file']} has no page: {error}", DataWarning, stacklevel=2)
-            continue
+            return
+        path = self._folder / f"{name}.html"
         with atomic_path(path) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-        written.append(path)
-    return written
+        self.written.append(path)
 
 
 def _numbered(stem: str) -> Iterator[str]:

@@ -31,7 +31,20 @@ from mer.prediction.model import TRANSCRIBER, SongModel, load_model, model_name
 MIDI_SUFFIXES = (".mid", ".midi")
 AUDIO_SUFFIXES = (
     *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf"),
-    *(".w64", ".rf64", ".m4a", ".m4b", ".aac", ".mp4", ".mov", ".wma", ".alac", ".webm", ".mkv"),
+    *(
+        ".w64",
+        ".rf64",
+        ".m4a",
+        ".m4b",
+        ".aac",
+        ".mp4",
+        ".mov",
+        ".wma",
+        ".alac",
+        ".webm",
+        ".mkv",
+        ".wv",
+    ),
 )
 """Of files that are taken from folders; those that cannot be decoded are told as errors."""
 
