@@ -15,7 +15,7 @@ import numpy as np
 from mer import rendering
 from mer.clips import Clip, file_digest
 from mer.errors import DataWarning, InvalidDataError, MissingDataError, ParameterError
-from mer.ffmpeg import ffmpeg_file, kind_of
+from mer.ffmpeg import ffmpeg_file, format_of
 from mer.files import atomic_path, require_file
 from mer.libraries import load_librosa
 from mer.paths import cache_folder, native
@@ -31,6 +31,9 @@ _LOUDEST = 1_000.0
 
 _LONGEST = 24 * 3600.0
 """Seconds."""
+
+_COUNTED = 30
+"""Seconds that are decoded at a time to be counted."""
 
 _STREAMED = 0x7FFFF000
 """From this length of its data on a WAV file does not tell it."""
@@ -97,7 +100,15 @@ def audio_seconds(path: Path) -> float:
         If it is not audio, or has a sample rate or a length that no recording has.
     """
     with _opened(path) as file:
-        return float(getattr(file, "duration", file.frames / file.samplerate))
+        if seconds := _told_seconds(file):
+            return seconds
+        # A recording of a browser, say, does not tell its length
+        blocks = _blocks(file, path, _COUNTED * file.samplerate, False)
+        return float(sum(map(len, blocks)) / file.samplerate)
+
+
+def _told_seconds(file: Any) -> float:
+    return float(getattr(file, "duration", file.frames / file.samplerate))
 
 
 def audio_channels(path: Path) -> int:
@@ -111,9 +122,9 @@ def _opened(path: Path) -> Iterator[Any]:
     """A file to read from: a `soundfile.SoundFile`, or an `FfmpegFile` where it takes ffmpeg."""
     import soundfile
 
-    kind = _check_kind(path)
+    form = _check_kind(path)
     try:
-        with ffmpeg_file(path, kind) if kind else soundfile.SoundFile(native(path)) as file:
+        with ffmpeg_file(path, form) if form else soundfile.SoundFile(native(path)) as file:
             _check_header(file, path)
             yield file
     except soundfile.LibsndfileError as error:
@@ -171,6 +182,8 @@ def _blocks(file: Any, path: Path, length: int, mono: bool) -> Iterator[np.ndarr
             energy_of_mean += float(np.vdot(mean, mean))
         yield mean if mono else block
         start += len(block)
+        if start > _LONGEST * file.samplerate:
+            raise InvalidDataError(f"{path} lasts more than {_LONGEST / 3600:.0f} h; cut it")
     if not start:
         raise InvalidDataError(f"{path} has no samples")
     seconds = start / file.samplerate
@@ -239,7 +252,7 @@ def resampled_blocks(
 
 
 def _check_kind(path: Path) -> str | None:
-    """Say what a file is, where people often take it for audio; what it is if it takes ffmpeg."""
+    """Say what a file is, where people often take it for audio; its format if it takes ffmpeg."""
     require_file(path, _EXPECTED)
     with path.open("rb") as file:
         head = file.read(512)
@@ -254,7 +267,7 @@ def _check_kind(path: Path) -> str | None:
             f"{path} has raw samples without a header that tells their rate; convert it to WAV or "
             "FLAC"
         )
-    return kind_of(head)
+    return format_of(head)
 
 
 def _check_header(file: Any, path: Path) -> None:
@@ -264,7 +277,7 @@ def _check_header(file: Any, path: Path) -> None:
             f"{path} has a sample rate of {file.samplerate:,} Hz; expected {lowest:,} to "
             f"{highest:,} Hz: its header is damaged"
         )
-    if file.frames > _LONGEST * file.samplerate:  # so, too, where a stream left it open
+    if _told_seconds(file) > _LONGEST:  # so, too, where a stream left it open
         raise InvalidDataError(
             f"{path} has a header that says more than {_LONGEST / 3600:.0f} h; the header is "
             "damaged or was never completed: convert the file"

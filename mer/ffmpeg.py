@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -19,55 +20,54 @@ import numpy as np
 
 from mer.errors import DataWarning, InvalidDataError
 
-_KINDS = (
-    (4, b"ftyp", "an MP4 file (m4a, AAC, video)"),
-    (0, b"\x1aE\xdf\xa3", "a Matroska or WebM file"),
-    (0, b"0&\xb2u\x8ef\xcf\x11", "a Windows Media file (WMA)"),
-    (0, b"\xff\xf1", "an AAC file (ADTS)"),
-    (0, b"\xff\xf9", "an AAC file (ADTS)"),
-    (8, b"AVI ", "an AVI file"),
-    (0, b"wvpk", "a WavPack file"),
-    (0, b"MAC ", "a Monkey's Audio file"),
-)
-"""Where in a file which bytes stand, and what it is then."""
+_KINDS = {
+    "mov": (rb".{4}ftyp", "an MP4 file (m4a, AAC, video)"),
+    "matroska": (rb"\x1aE\xdf\xa3", "a Matroska or WebM file"),
+    "asf": (rb"0&\xb2u\x8ef\xcf\x11", "a Windows Media file (WMA)"),
+    "aac": (rb"\xff[\xf0\xf1\xf8\xf9]", "an AAC file (ADTS)"),
+    "avi": (rb"RIFF.{4}AVI ", "an AVI file"),
+    "wv": (rb"wvpk", "a WavPack file"),
+    "ape": (rb"MAC ", "a Monkey's Audio file"),
+}
+"""By ffmpeg's name of a format: how such a file begins, and what it is in words. ffmpeg must not
+find out the format by itself: a list of other files would make it read these."""
 
-_FROM_FILES = ("-protocol_whitelist", "file")
-"""A file may name others to be read; none of them may come from a network."""
-
-_WITHOUT_LENGTH = ("aac",)
-"""Formats whose length ffmpeg takes from their bit rate."""
+_WITHOUT_LENGTH = "aac"
+"""Format whose length ffmpeg takes from its bit rate."""
 
 _BYTES = 4
 """Of a sample."""
 
 
-def kind_of(head: bytes) -> str | None:
-    """What a file is, by its first bytes, if it takes ffmpeg to read it."""
-    return next((what for at, mark, what in _KINDS if head[at : at + len(mark)] == mark), None)
+def format_of(head: bytes) -> str | None:
+    """Ffmpeg's name for the format of a file, by its first bytes, if it takes ffmpeg to read it."""
+    found = (name for name, (mark, _) in _KINDS.items() if re.match(mark, head, re.DOTALL))
+    return next(found, None)
 
 
 @contextmanager
-def ffmpeg_file(path: Path, kind: str) -> Iterator[FfmpegFile]:
+def ffmpeg_file(path: Path, form: str) -> Iterator[FfmpegFile]:
     """The first audio stream of a file, to be read once.
 
     Parameters
     ----------
     path : Path
-    kind : str
-        What it is, for messages.
+    form : str
+        From `format_of`.
 
     Raises
     ------
     InvalidDataError
         If there is no ffmpeg, or if it finds no audio in the file.
     """
+    kind = _KINDS[form][1]
     if not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
         raise InvalidDataError(
             f"{path} is {kind}, which cannot be read without ffmpeg; install ffmpeg, or "
             "convert it to WAV or FLAC"
         )
     with tempfile.TemporaryFile() as log:
-        file = FfmpegFile(path, kind, log)
+        file = FfmpegFile(path, form, log)
         try:
             yield file
         finally:
@@ -87,26 +87,31 @@ class FfmpegFile:
         may be that of its pictures, or if it is a guess.
     """
 
-    def __init__(self, path: Path, kind: str, log: IO[bytes]) -> None:
-        self._path, self._kind, self._log, self._input = path, kind, log, f"file:{path}"
+    def __init__(self, path: Path, form: str, log: IO[bytes]) -> None:
+        self._path, self._kind, self._log = path, _KINDS[form][1], log
+        self._input = ["-f", form, "-protocol_whitelist", "file", "-i", f"file:{path}"]
         self._process: subprocess.Popen[bytes] | None = None
-        entries = "stream=sample_rate,channels,duration:format=format_name,duration"
+        entries = "stream=sample_rate,channels,duration:format=duration"
         what = ["-select_streams", "a:0", "-show_entries", entries, "-of", "json"]
         done = subprocess.run(
-            ["ffprobe", "-v", "error", *_FROM_FILES, *what, self._input],
+            ["ffprobe", "-v", "error", *what, *self._input],
             capture_output=True,
             stdin=subprocess.DEVNULL,
         )
         if done.returncode:
             raise self._unreadable(done.stderr)
-        found = json.loads(done.stdout)
-        if not found.get("streams"):
-            raise InvalidDataError(f"{path} is {kind} and has no audio")
-        stream, whole = found["streams"][0], found.get("format", {})
-        self.samplerate, self.channels = int(stream["sample_rate"]), int(stream["channels"])
+        try:
+            found = json.loads(done.stdout)
+            stream, whole = (found.get("streams") or [None])[0], found.get("format", {})
+            if stream is not None:
+                self.samplerate, self.channels = int(stream["sample_rate"]), int(stream["channels"])
+        except (ValueError, KeyError):
+            raise self._unreadable(b"its sample rate or its channels are not known") from None
+        if stream is None:
+            raise InvalidDataError(f"{path} is {self._kind} and has no audio")
         self.duration = _seconds(stream) or _seconds(whole)
-        guessed = whole.get("format_name") in _WITHOUT_LENGTH
-        self.frames = 0 if guessed else round(_seconds(stream) * self.samplerate)
+        known = 0.0 if form == _WITHOUT_LENGTH else _seconds(stream)
+        self.frames = round(known * self.samplerate)
 
     def end(self) -> None:
         """End ffmpeg, if it runs."""
@@ -124,9 +129,10 @@ class FfmpegFile:
             At the end, if ffmpeg failed. What it complains of otherwise is warned of.
         """
         if self._process is None:
-            form = ["-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "f32le", "-"]
+            form = ["-map", "0:a:0", "-ac", str(self.channels), "-ar", str(self.samplerate)]
+            form += ["-c:a", "pcm_f32le", "-f", "f32le", "-"]
             self._process = subprocess.Popen(
-                ["ffmpeg", "-v", "error", "-nostdin", *_FROM_FILES, "-i", self._input, *form],
+                ["ffmpeg", "-v", "error", "-nostdin", *self._input, *form],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
@@ -159,11 +165,14 @@ class FfmpegFile:
         )
 
     def _reason(self, said: bytes) -> str:
-        lines = said.decode(errors="replace").replace(f"{self._input}: ", "").strip().splitlines()
+        lines = (
+            said.decode(errors="replace").replace(f"{self._input[-1]}: ", "").strip().splitlines()
+        )
         return re.sub(r"^\[[^]]* @ 0x\w+\] ", "", lines[0]) if lines else "no reason"
 
 
 def _seconds(entry: dict[str, Any]) -> float:
     with suppress(KeyError, ValueError):
-        return max(float(entry["duration"]), 0.0)
+        seconds = float(entry["duration"])
+        return seconds if 0 < seconds < math.inf else 0.0
     return 0.0

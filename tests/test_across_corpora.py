@@ -54,6 +54,11 @@ class TestScores:
         assert (found["low"] <= found["value"]).all()
         assert (found["value"] <= found["high"]).all()
 
+    def test_of_spreads(self) -> None:
+        found = measure(values().assign(head="spread"))
+        assert list(found.index) == ["R2 spread of valence", "R2 spread of arousal"]
+        assert found["value"].min() > 0.8
+
     def test_elsewhere_only_the_order_counts(self) -> None:
         plain, moved = values(home=False), values(home=False)
         moved[["predicted_valence", "predicted_arousal"]] *= 0.1

@@ -440,6 +440,37 @@ class TestFfmpeg:
         np.testing.assert_array_equal(np.concatenate(blocks), wav)
         np.testing.assert_array_equal(load_audio(path)[0], wav.mean(axis=1))
 
+    def test_a_length_that_is_not_told(self, tmp_path: Path) -> None:
+        path = self.encode(tmp_path / "a.webm", "-c:a", "libvorbis")
+        command = ["ffmpeg", "-v", "error", "-i", str(path), "-c", "copy", "-f", "webm", "-"]
+        done = subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+        path.write_bytes(done.stdout)
+        assert audio_seconds(path) == pytest.approx(4, abs=0.05)
+
+    @pytest.mark.parametrize("mark", ["AVI ", "MAC "])
+    def test_a_list_of_other_files_is_none(self, tmp_path: Path, mark: str) -> None:
+        self.encode(tmp_path / "other.aac", "-c:a", "aac")
+        lines = ["#EXTM3U", mark, "#EXT-X-TARGETDURATION:1", "#EXTINF:1,", "other.aac"]
+        path = tmp_path / "a.avi"
+        path.write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
+        for text in (path.read_text(), "RIFF1234AVI " + path.read_text()):
+            path.write_text(text)
+            with pytest.raises(InvalidDataError, match=r"a\.avi is "):
+                load_audio(path)
+
+    @pytest.mark.parametrize("answer", ["", "{}", '{"streams": [{"sample_rate": "N/A"}]}'])
+    def test_an_odd_answer_of_ffprobe(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+    ) -> None:
+        for name in ("ffmpeg", "ffprobe"):
+            (tmp_path / name).write_text(f"#!/bin/sh\necho '{answer}'\n")
+            (tmp_path / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        path = tmp_path / "a.m4a"
+        path.write_bytes(b"\0\0\0 ftypM4A ")
+        with pytest.raises(InvalidDataError, match=r"a\.m4a is an MP4 file .*(no audio|not known)"):
+            load_audio(path)
+
     def test_only_pictures(self, tmp_path: Path) -> None:
         path, picture = tmp_path / "a.mp4", "color=duration=1:size=32x32:rate=5"
         command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", picture, "-c:v", "mpeg4"]

@@ -30,16 +30,19 @@ from mer.errors import (
     MissingDataError,
     ParameterError,
 )
-from mer.papers.across_corpora.predictions import held_out
+from mer.papers.across_corpora import predictions as across_corpora
+from mer.papers.across_corpora.scores import scores
 from mer.prediction import batch, songs
 from mer.prediction.batch import as_collection, find_songs, predictions
 from mer.prediction.embeddings import LEVEL, SAMPLE_RATE, Embedded, embed_blocks, level_of
-from mer.prediction.heads import Songs, balanced, fit, song_vector, temperature
+from mer.prediction.heads import RIDGE, Songs, balanced, fit, song_vector, temperature
 from mer.prediction.model import SongModel, fit_model, load_model
 from mer.prediction.output import COLUMNS, output
 from mer.prediction.pages import Pages, page_parts
 from mer.prediction.songs import Options, predict_file, segments
+from mer.prediction.training import figures, held_out
 from mer.separation import SOURCES
+from mer.study.study import Study
 from mer.systems.musicnn import PATCH, log_bands, network
 
 
@@ -132,14 +135,14 @@ def toy_songs(n: int = 300, seed: int = 0, spread: float = 0.3) -> Songs:
     groups = np.array([f"emotify/{k // 2}" for k in range(n)])
     quadrant = 2 * (va[:, 0] > 0) + (va[:, 1] > 0)
     cluster = np.argmax(x[:, 3:8] + spread * rng.normal(size=(n, 5)), axis=1)
-    return Songs(names, groups, x, va, quadrant.astype(int), cluster)
+    return Songs(names, groups, x, va, 0.2 + 0.1 * va, quadrant.astype(int), cluster)
 
 
 class TestHeads:
     def test_what_is_linear_is_found(self) -> None:
         train, test = toy_songs(seed=0), toy_songs(seed=1)
         heads = fit(train)
-        error = heads.outputs("va", test.x) - test.va
+        error = heads.numbers["va"](test.x) - test.va
         assert 1 - error.var(axis=0).max() / test.va.var(axis=0).min() > 0.8
         right = heads.probabilities("cluster", test.x).argmax(axis=1) == test.cluster
         assert right.mean() > 0.7
@@ -151,7 +154,7 @@ class TestHeads:
         x, labels = np.eye(60)[groups], rng.integers(0, 4, 60)[groups]
         names = np.array([f"emopia/{k}" for k in range(120)])
         nan = np.full((120, 2), np.nan)
-        own = Songs(names, groups.astype(str), x, nan, labels, -np.ones(120, int))
+        own = Songs(names, groups.astype(str), x, nan, nan, labels, -np.ones(120, int))
         right, tested = [], []
         for model, held in held_out(own, own, "quadrant"):
             rows = np.isin(own.groups, held)
@@ -160,6 +163,19 @@ class TestHeads:
             tested += held.tolist()
         assert sorted(tested) == sorted(set(own.groups))
         assert np.mean(right) < 0.45
+
+    def test_figures_are_those_of_held_out_groups(self) -> None:
+        songs = toy_songs(150)
+        random = np.random.default_rng(0).permutation(150)
+        told = figures(replace(songs, spread=songs.spread[random]), None).split("; ")
+        words = [text.rsplit(" ", 2)[0] for text in told]
+        found = [float(text.split()[-2]) for text in told]
+        spreads = [f"R2 of the spread of {name}" for name in ("valence", "arousal")]
+        kinds = ["accuracy of quadrants", "accuracy of clusters"]
+        assert words == ["R2 of valence", "R2 of arousal", *spreads, *kinds]
+        assert min(found[:2]) > 0.7
+        assert max(found[2:4]) < 0.1
+        assert min(found[4:]) > 0.5
 
     def test_quadrants_are_those_of_the_corpus_that_a_song_is_like(self) -> None:
         """Two corpora that cut at other places, and that a feature tells apart."""
@@ -192,10 +208,35 @@ class TestHeads:
         assert shares.shape == (300, 4)
         assert shares[:, 2].max() < 0.01
 
+    def test_what_is_bent_is_found(self) -> None:
+        train, test = toy_songs(seed=0, spread=0), toy_songs(seed=1, spread=0)
+        train, test = (
+            replace(songs, x=songs.x[:, :3], va=np.abs(songs.x[:, :2])) for songs in (train, test)
+        )
+        ratings = fit(train, ["va"]).numbers["va"]
+        error = ratings(test.x) - test.va
+        assert 1 - error.var(axis=0).max() / test.va.var(axis=0).min() > 0.8
+        far = ratings(test.x + 100)
+        np.testing.assert_allclose(far, np.tile(train.va.mean(axis=0), (300, 1)), atol=1e-6)
+
+    def test_ratings_are_those_of_kernel_ridge_regression(self) -> None:
+        from sklearn.kernel_ridge import KernelRidge
+
+        train, test = toy_songs(seed=0), toy_songs(seed=1)
+        ratings = fit(train, ["va"]).numbers["va"]
+        z, other = ((songs.x - train.x.mean(0)) / train.x.std(0) for songs in (train, test))
+        for k, target in enumerate(train.va.T):
+            found = []
+            for alpha in RIDGE:
+                own = KernelRidge(alpha=alpha, kernel="rbf", gamma=ratings.widths[k] / 40)
+                found.append(own.fit(z, target - target.mean()).predict(other) + target.mean())
+            error = np.abs(np.array(found) - ratings(test.x)[:, k]).max(axis=1)
+            assert error.min() < 1e-9
+
     def test_songs_without_labels_do_not_count(self) -> None:
         train = toy_songs()
         lacking = replace(train, va=np.where(np.arange(300)[:, None] < 100, np.nan, train.va))
-        error = fit(lacking, ["va"]).outputs("va", train.x[:100]) - train.va[:100]
+        error = fit(lacking, ["va"]).numbers["va"](train.x[:100]) - train.va[:100]
         assert 1 - error.var(axis=0).max() / train.va.var(axis=0).min() > 0.8
 
     def test_each_corpus_and_group_weighs_the_same(self) -> None:
@@ -221,8 +262,8 @@ class TestModel:
         held = []
         for seed in range(1, 6):
             test = toy_songs(seed=seed)
-            error = np.abs(model.heads.outputs("va", test.x) - test.va)
-            held.append(error <= model.heads.half_widths)
+            error = np.abs(model.heads.numbers["va"](test.x) - test.va)
+            held.append(error <= model.heads.numbers["va"].half_widths)
         assert np.concatenate(held).mean(axis=0) == pytest.approx([0.9, 0.9], abs=0.04)
 
     def test_far_songs_are_outside_and_their_intervals_wider(self, model: SongModel) -> None:
@@ -233,7 +274,7 @@ class TestModel:
         assert (distance[300:] > 1).all()
         assert nearest.max() < len(model.names)
         widths = model.intervals(8 + test.x)
-        half_widths = model.heads.half_widths
+        half_widths = model.heads.numbers["va"].half_widths
         assert (widths >= half_widths).all()
         assert widths.max() <= 4 * half_widths.max() + 1e-9
 
@@ -247,6 +288,18 @@ class TestModel:
         assert len(model.names) == len(model.points)
         assert {name.split("/")[0] for name in model.names} == {"emotify", "mirex_mood", "emopia"}
         assert "CC BY-NC-SA" in model.facts["licence"]
+
+    def test_its_figures_are_those_of_the_page(self) -> None:
+        study = Study({"profile": "cpu", "compute": False})
+        scored = scores(across_corpora.predictions(study, across_corpora.BOTH))
+        scored = scored[scored["sound"].eq(across_corpora.OWN)]
+        known = scored.set_index(["corpus", "head", "measure"])["value"]
+        known = known[~known.index.duplicated()]  # those trained on other corpora come later
+        told = load_model().facts["held out"]
+        for name in ("valence", "arousal"):
+            assert f"R2 of {name} {known['emotify', 'va', f'R2 {name}']:.2f} (emotify)" in told
+        for corpus, head in (("emopia", "quadrant"), ("mirex_mood", "cluster")):
+            assert f"{head}s {known[corpus, head, 'accuracy']:.2f} ({corpus})" in told
 
 
 class TestAnswers:
@@ -457,11 +510,9 @@ class TestBatch:
         with output(tmp_path, ["parquet", "json"]) as made:
             for number, song in enumerate(found, 1):
                 made.add(song)
-                parts = sorted((tmp_path / "songs.parquet").glob("*"))
-                assert [part.name for part in parts] == [
-                    f"part-{k:05}.parquet" for k in range(number // 4)
-                ]
+                assert len(list(tmp_path.glob("**/part-*.parquet"))) >= number // 4
                 assert not (tmp_path / "songs.csv").exists()
+                assert not (tmp_path / "songs.parquet").exists()
         parquet = [f"{name}.parquet" for name in ("songs", "errors", "segments")]
         tables = ["songs.csv", "errors.csv", "segments.csv", *parquet, "songs.json"]
         assert [path.name for path in made.written] == tables
@@ -473,8 +524,45 @@ class TestBatch:
         told = json.loads((tmp_path / "songs.json").read_text(encoding="utf-8"))
         assert [song["file"] for song in told["songs"]] == [s["file"] for s in found if "tags" in s]
         assert told["errors"] == [{"file": str(paths[1]), "error": f"{paths[1]} is empty"}]
-        write(found[:1], tmp_path, "parquet")
+        parts = sorted(path.name for path in (tmp_path / "songs.parquet").iterdir())
+        assert parts == [f"part-{k:05}.parquet" for k in range(3)]
+        with pytest.warns(DataWarning, match="had 7 songs .*, and songs.json of that call as they"):
+            write(found[:1], tmp_path, "parquet")
         assert len(pd.read_parquet(tmp_path / "songs.parquet")) == 1
+        assert not (tmp_path / "errors.parquet").exists()
+
+    def test_other_files_stay(self, tmp_path: Path, calls: list[str]) -> None:
+        (tmp_path / "notes.csv").write_text("my notes\n")
+        (tmp_path / "errors.parquet").mkdir()
+        (tmp_path / "errors.parquet" / "part-0000-spark.parquet").touch()
+        found = list(predictions(files(tmp_path / "in", 2), Options(), n_jobs=1))
+        write(found, tmp_path, "parquet")
+        assert (tmp_path / "notes.csv").read_text() == "my notes\n"
+        assert (tmp_path / "errors.parquet" / "part-0000-spark.parquet").exists()
+
+    @pytest.mark.parametrize(
+        ("name", "what"),
+        [("errors.csv", "folder"), ("songs.json", "folder"), ("notes.parquet", "file")],
+    )
+    def test_something_in_the_way(self, tmp_path: Path, name: str, what: str) -> None:
+        if what == "folder":
+            (tmp_path / name).mkdir()
+        else:
+            (tmp_path / name).touch()
+        with pytest.raises(ParameterError, match=f"{name} is a {what}; expected"):
+            write([], tmp_path)
+
+    def test_odd_names(self, tmp_path: Path, calls: list[str]) -> None:
+        names = ["a\rb.wav", "NA", "null", 'c\nd".wav', "caf\udce9.wav"]
+        first = next(predictions(files(tmp_path / "in", 1), Options(), n_jobs=1))
+        found = [{**first, "file": name} for name in names]
+        written = ["a\\rb.wav", "NA", "null", 'c\nd".wav', "caf\\udce9.wav"]
+        with warnings.catch_warnings(action="error"):
+            for _ in range(2):
+                write(found, tmp_path, "parquet")
+        table = pd.read_csv(tmp_path / "songs.csv", keep_default_na=False)
+        assert table["file"].tolist() == written
+        assert pd.read_parquet(tmp_path / "songs.parquet")["file"].tolist() == written
 
     def test_nothing_is_half_written(self, tmp_path: Path, calls: list[str]) -> None:
         found = list(predictions(files(tmp_path / "in", 3), Options(segments=3), n_jobs=1))

@@ -66,7 +66,8 @@ def load(folder: Path | None = None) -> Corpus:
     Corpus
         Ids are genre and number in the genre, such as "rock/17". Each track is a group: artists
         are not published. `meta` has genre, track (1-400), ratings (their number), ratings
-        without emotion, and emotions (share of the ratings in which each was chosen). Splits:
+        without emotion, emotions (share of the ratings in which each was chosen), and spread
+        (standard deviation of valence and of arousal between ratings). Splits:
         "holdout" (70/15/15), "cv10" and "nested5x5" (see `mer.corpora.folds`), stratified by
         genre.
 
@@ -198,5 +199,6 @@ def _clip(track_id: str, rows: pd.DataFrame, audio: Path | None) -> Clip:
             "ratings": len(rows),
             "ratings without emotion": int((~rated).sum()),
             "emotions": {emotion: float(rows[emotion].mean()) for emotion in EMOTIONS},
+            "spread": {name: float(rows[name].std()) for name in ("valence", "arousal")},
         },
     )

@@ -1,4 +1,4 @@
-"""Linear heads on features of songs: fitted, regularised and calibrated by cross-validation.
+"""Heads on features of songs: fitted, regularised and calibrated by cross-validation.
 
 Valence and arousal are those of songs with ratings (Emotify); quadrants those of EMOPIA and of
 Emotify; mood clusters those of the MIREX-like mood dataset.
@@ -15,11 +15,12 @@ import numpy as np
 from mer.clips import Clip, Corpus
 from mer.prediction.embeddings import Embedded, embed_clip
 
-REVISION = 1
-"""Raised whenever fitted heads change for another reason than their features."""
+REVISION, RATINGS_REVISION = 1, 2
+"""Raised whenever fitted heads change for another reason than their features: those of classes,
+and those of valence and arousal."""
 
 HEADS: Mapping[str, Sequence[str]] = {
-    "emotify": ("va", "quadrant"),
+    "emotify": ("va", "spread", "quadrant"),
     "mirex_mood": ("cluster",),
     "emopia": ("quadrant",),
     "composed_band": ("va", "quadrant"),
@@ -28,9 +29,16 @@ HEADS: Mapping[str, Sequence[str]] = {
 """By corpus: what its labels are good for. Valence and arousal from a lexicon of mood words, and
 quadrants from them, are weak labels: no head is fitted on these."""
 
-RIDGE = tuple(float(a) for a in np.logspace(1.5, 4, 6))
+RIDGE = tuple(float(a) for a in np.logspace(-1.5, 1, 6))
+WIDTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 LOGISTIC = tuple(float(c) for c in np.logspace(-4, -1.5, 6))
-"""Grids of the regularisation."""
+"""Grids of the regularisation, and of the kernel's exponent: the smallest is nearly linear."""
+
+ALL = ("va", "spread", "quadrant", "cluster")
+"""All heads."""
+
+DIMENSIONS, VALUES = ("valence", "arousal"), ("va", "spread")
+"""What is rated, and the heads of numbers; the others are of classes."""
 
 N_INNER, N_OUTER = 5, 10
 """Folds over groups: for regularisation and calibration, and for tests."""
@@ -62,8 +70,9 @@ class Songs:
     ids, groups : np.ndarray, shape (n,), of str
         With the name of the corpus in front.
     x : np.ndarray, shape (n, n_features)
-    va : np.ndarray, shape (n, 2)
-        Valence and arousal; NaN where the corpus has none.
+    va, spread : np.ndarray, shape (n, 2)
+        Valence and arousal, and how far listeners' ratings of them differ (standard deviation);
+        NaN where the corpus has none.
     quadrant, cluster : np.ndarray, shape (n,), int
         From 0; -1 where the corpus has none.
     """
@@ -72,6 +81,7 @@ class Songs:
     groups: np.ndarray
     x: np.ndarray
     va: np.ndarray
+    spread: np.ndarray
     quadrant: np.ndarray
     cluster: np.ndarray
 
@@ -94,8 +104,8 @@ class Songs:
 
     def with_labels(self, head: str) -> np.ndarray:
         """Which songs have labels for a head, shape (n,)."""
-        if head == "va":
-            return np.asarray(np.isfinite(self.va).all(axis=1))
+        if head in VALUES:
+            return np.asarray(np.isfinite(getattr(self, head)).all(axis=1))
         return np.asarray(getattr(self, head) >= 0)
 
 
@@ -111,6 +121,7 @@ def songs(corpus: Corpus, feature: Callable[[Clip], np.ndarray] | None = None) -
     heads, labels = HEADS[corpus.name], [clip.labels for clip in corpus]
     nan = float("nan")
     va = [(own.valence, own.arousal) if "va" in heads else (nan, nan) for own in labels]
+    spread = [[clip.meta.get("spread", {}).get(n, nan) for n in DIMENSIONS] for clip in corpus]
     quadrant = [own.quadrant or 0 if "quadrant" in heads else 0 for own in labels]
     cluster = [own.cluster or 0 if "cluster" in heads else 0 for own in labels]
     return Songs(
@@ -118,35 +129,76 @@ def songs(corpus: Corpus, feature: Callable[[Clip], np.ndarray] | None = None) -
         groups=np.array([f"{corpus.name}/{clip.group}" for clip in corpus]),
         x=np.stack([feature(clip) for clip in corpus]),
         va=np.array(va, dtype=np.float64),
+        spread=np.array(spread, dtype=np.float64),
         quadrant=np.array(quadrant) - 1,
         cluster=np.array(cluster) - 1,
     )
 
 
 @dataclass(frozen=True)
+class Ratings:
+    """Numbers for valence and arousal by kernel ridge regression with a Gaussian kernel.
+
+    Attributes
+    ----------
+    mean, scale : np.ndarray, shape (n_features,)
+        Of the songs with ratings.
+    points : np.ndarray, shape (n_songs, n_features)
+        These songs, standardised.
+    widths : np.ndarray, shape (2,)
+        Exponents: a song at a mean squared distance d has the weight exp(-width * d).
+    weights : np.ndarray, shape (2, n_songs)
+    offsets : np.ndarray, shape (2,)
+        Far from all songs the values are these.
+    half_widths : np.ndarray, shape (2,)
+        Of the intervals that hold `COVERAGE` of the songs.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    points: np.ndarray
+    widths: np.ndarray
+    weights: np.ndarray
+    offsets: np.ndarray
+    half_widths: np.ndarray
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Values, shape (n, 2), of features, shape (n, n_features)."""
+        apart = _distances((x - self.mean) / self.scale, self.points)
+        near = np.exp(-self.widths[:, None, None] * apart)
+        return np.asarray(np.einsum("kns,ks->nk", near, self.weights) + self.offsets)
+
+
+def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Mean squared distances of rows, shape (n, m)."""
+    from sklearn.metrics.pairwise import euclidean_distances
+
+    return np.asarray(euclidean_distances(one, other, squared=True) / one.shape[1])
+
+
+@dataclass(frozen=True)
 class Heads:
-    """Linear heads on standardised features.
+    """Linear heads of classes on standardised features, and heads of numbers.
 
     Attributes
     ----------
     mean, scale : np.ndarray, shape (n_features,)
     weights : mapping of str to np.ndarray, shape (n_outputs, n_features)
-        By head: "va", "cluster", "quadrant of CORPUS" for each corpus with quadrants, and "origin"
+        By head: "cluster", "quadrant of CORPUS" for each corpus with quadrants, and "origin"
         for which of these a song is like.
     offsets : mapping of str to np.ndarray, shape (n_outputs,)
-    half_widths : np.ndarray, shape (2,)
-        Of the intervals of valence and arousal that hold `COVERAGE` of the songs; NaN without
-        that head.
+    numbers : mapping of str to Ratings
+        Those of the heads `VALUES` that were fitted.
     """
 
     mean: np.ndarray
     scale: np.ndarray
     weights: Mapping[str, np.ndarray]
     offsets: Mapping[str, np.ndarray]
-    half_widths: np.ndarray
+    numbers: Mapping[str, Ratings]
 
     def outputs(self, head: str, x: np.ndarray) -> np.ndarray:
-        """Values or logits, shape (..., n_outputs), of features, shape (..., n_features)."""
+        """Logits, shape (..., n_outputs), of features, shape (..., n_features)."""
         z = (x - self.mean) / self.scale
         return np.asarray(z @ self.weights[head].T + self.offsets[head])
 
@@ -178,7 +230,7 @@ def balanced(groups: np.ndarray, corpora: np.ndarray) -> np.ndarray:
     return weights * len(weights) / weights.sum()
 
 
-def fit(train: Songs, heads: Sequence[str] = ("va", "quadrant", "cluster")) -> Heads:
+def fit(train: Songs, heads: Sequence[str] = ALL) -> Heads:
     """Fit heads on the songs that have labels for them.
 
     All that is chosen is chosen on songs of groups that an inner fit did not know: the
@@ -196,22 +248,24 @@ def fit(train: Songs, heads: Sequence[str] = ("va", "quadrant", "cluster")) -> H
        74 (2015).
     .. [2] Guo, C. et al.: On Calibration of Modern Neural Networks. Proc. ICML (2017).
     """
-    mean, scale = train.x.mean(axis=0), train.x.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
-    weights, offsets, half_widths = {}, {}, np.full(2, np.nan)
+    mean, scale = _standard(train.x)
+    weights, offsets, numbers = {}, {}, {}
     for head in heads:
         part = train[train.with_labels(head)]
         z = (part.x - mean) / scale
-        if head == "va":
-            fitted = [_fit_values(z, target, part.groups) for target in part.va.T]
-            parts = [np.stack(values) for values in zip(*fitted, strict=True)]
-            weights[head], offsets[head], half_widths = parts
+        if head in VALUES:
+            numbers[head] = _fit_ratings(part, getattr(part, head))
         elif head == "cluster":
             weights[head], offsets[head] = _fit_classes(z, part, part.cluster, N_CLUSTERS)
         else:
             for name, (weight, offset) in _fit_quadrants(z, part).items():
                 weights[name], offsets[name] = weight, offset
-    return Heads(mean, scale, weights, offsets, half_widths)
+    return Heads(mean, scale, weights, offsets, numbers)
+
+
+def _standard(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scale = x.std(axis=0)
+    return x.mean(axis=0), np.where(scale > 0, scale, 1.0)
 
 
 def _inner(groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -221,23 +275,36 @@ def _inner(groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     return list(splitter.split(groups, groups=groups))
 
 
-def _fit_values(
-    z: np.ndarray, target: np.ndarray, groups: np.ndarray
-) -> tuple[np.ndarray, float, float]:
-    """Weights, offset and half-width."""
-    from sklearn.linear_model import Ridge
+def _fit_ratings(part: Songs, target: np.ndarray) -> Ratings:
+    mean, scale = _standard(part.x)
+    points, offsets = (part.x - mean) / scale, target.mean(axis=0)
+    apart, folds = _distances(points, points), _inner(part.groups)
+    fitted = [_fit_kernel(apart, own, folds) for own in (target - offsets).T]
+    widths, weights, half_widths = (np.stack(values) for values in zip(*fitted, strict=True))
+    return Ratings(mean, scale, points, widths, weights, offsets, half_widths)
+
+
+def _fit_kernel(
+    apart: np.ndarray, target: np.ndarray, folds: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> tuple[float, np.ndarray, float]:
+    """Width, weights and half-width."""
+    from sklearn.kernel_ridge import KernelRidge
 
     from mer.evaluation.metrics import r2
 
-    folds, found = _inner(groups), np.empty((len(RIDGE), len(target)))
-    for index, alpha in enumerate(RIDGE):
-        for fitted, held in folds:
-            found[index, held] = Ridge(alpha).fit(z[fitted], target[fitted]).predict(z[held])
+    choices = [(width, alpha) for width in WIDTHS for alpha in RIDGE]
+    found = np.empty((len(choices), len(target)))
+    for index, (width, alpha) in enumerate(choices):
+        near, model = np.exp(-width * apart), KernelRidge(alpha=alpha, kernel="precomputed")
+        for known, held in folds:
+            model.fit(near[np.ix_(known, known)], target[known])
+            found[index, held] = model.predict(near[np.ix_(held, known)])
     best = int(np.argmax([r2(target, values) for values in found]))
-    model = Ridge(RIDGE[best]).fit(z, target)
+    width, alpha = choices[best]
+    model = KernelRidge(alpha=alpha, kernel="precomputed").fit(np.exp(-width * apart), target)
     residuals = np.abs(target - found[best])
     level = min(1.0, np.ceil(COVERAGE * (len(residuals) + 1)) / len(residuals))
-    return model.coef_, model.intercept_, np.quantile(residuals, level, method="higher")
+    return width, model.dual_coef_, float(np.quantile(residuals, level, method="higher"))
 
 
 def _fit_quadrants(z: np.ndarray, part: Songs) -> dict[str, tuple[np.ndarray, np.ndarray]]:

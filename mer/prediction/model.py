@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mer import __version__
-from mer.prediction.heads import Heads, Songs, fit
+from mer.prediction.heads import ALL, VALUES, Heads, Ratings, Songs, fit
 from mer.weights import load_weights, weights_revision, write_weights
 
 WEIGHTS = "song-emotion"
@@ -103,13 +103,13 @@ class SongModel:
     def intervals(self, x: np.ndarray) -> np.ndarray:
         """Half-widths of the intervals, shape (n, 2): wider outside of what is known."""
         distance = self.distances(x)[0]
-        return self.heads.half_widths * np.clip(distance, 1, _WIDEST)[:, None]
+        return self.heads.numbers["va"].half_widths * np.clip(distance, 1, _WIDEST)[:, None]
 
 
 def fit_model(
     train: Songs,
     copies: Songs | None = None,
-    heads: Sequence[str] = ("va", "quadrant", "cluster"),
+    heads: Sequence[str] = ALL,
     *,
     segments: Heads | None = None,
     notes: Heads | None = None,
@@ -170,8 +170,8 @@ def write_model(model: SongModel, path: Path) -> None:
 
 def _arrays(kind: str, heads: Heads) -> dict[str, np.ndarray]:
     found = {"mean": heads.mean, "scale": heads.scale}
-    if "va" in heads.weights:
-        found["half_widths"] = heads.half_widths
+    for head, numbers in heads.numbers.items():
+        found |= {f"{head}.{name}": value for name, value in vars(numbers).items()}
     found |= {f"weights.{name}": value for name, value in heads.weights.items()}
     found |= {f"offsets.{name}": value for name, value in heads.offsets.items()}
     return {f"{kind}.{name}": value for name, value in found.items()}
@@ -182,8 +182,9 @@ def _heads(kind: str, arrays: Mapping[str, np.ndarray]) -> Heads:
         return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
     weights, offsets = below(f"{kind}.weights."), below(f"{kind}.offsets.")
-    half_widths = arrays.get(f"{kind}.half_widths", np.full(2, np.nan))
-    return Heads(arrays[f"{kind}.mean"], arrays[f"{kind}.scale"], weights, offsets, half_widths)
+    parts = {head: below(f"{kind}.{head}.") for head in VALUES}
+    numbers = {head: Ratings(**part) for head, part in parts.items() if part}
+    return Heads(arrays[f"{kind}.mean"], arrays[f"{kind}.scale"], weights, offsets, numbers)
 
 
 @cache

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,14 +14,15 @@ from typing import Any, TextIO
 
 import pandas as pd
 
-from mer.errors import DataWarning, MissingDataError
-from mer.files import atomic_path
+from mer.errors import DataWarning, MissingDataError, ParameterError
+from mer.files import atomic_folder, atomic_path
 from mer.prediction.pages import Pages
 
 COLUMNS = (
     *("file", "seconds", "sound"),
     *(f"{name}{end}" for name in ("valence", "arousal") for end in ("", "_low", "_high")),
-    *("valence_1_9", "arousal_1_9", "quadrant", "q1", "q2", "q3", "q4"),
+    *("valence_1_9", "arousal_1_9", "valence_spread", "arousal_spread"),
+    *("quadrant", "q1", "q2", "q3", "q4"),
     *("cluster", "mood", *(f"cluster_{k}" for k in range(1, 6))),
     *("outside", "in_training", "distance", "level", "nearest", "standardised_by", "warnings"),
     "model",
@@ -46,6 +49,8 @@ _WORDS = {
     *("error", "source"),
 }
 _WHOLE, _TRUE = {"quadrant", "cluster", "n_notes", "both_quadrant"}, {"outside", "in_training"}
+
+_PART_NAME = r"part-\d{5}\.parquet"
 
 PART = 1000
 """Songs whose rows are written together, and of a part of Parquet."""
@@ -96,6 +101,7 @@ class Output:
 
     def __init__(self, folder: Path, kinds: Collection[str], stack: ExitStack) -> None:
         self._folder, self._kinds, self._stack = folder, kinds, stack
+        _check_places(folder)
         self._rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
         self._csv: dict[str, TextIO] = {}
         self._songs = self._parts = 0
@@ -104,10 +110,7 @@ class Output:
         self._json = self._open("songs.json") if "json" in kinds else None
         if self._json is not None:
             self._json.write('{"songs": [')
-        if "parquet" in kinds:
-            for name in TABLES:
-                for path in (folder / f"{name}.parquet").glob("part-*.parquet"):
-                    path.unlink()
+        self._parquet: dict[str, Path] = {}
         self._errors: list[dict[str, Any]] = []
         self.written: list[Path] = []
 
@@ -149,7 +152,7 @@ class Output:
         for name, rows in self._rows.items():
             if not rows:
                 continue
-            frame = _frame(name, rows)
+            frame = _plain(_frame(name, rows))
             rows.clear()
             first = name not in self._csv
             if first:
@@ -160,12 +163,10 @@ class Output:
         self._parts += 1
 
     def _write_part(self, name: str, frame: pd.DataFrame) -> None:
-        folder = self._folder / f"{name}.parquet"
-        folder.mkdir(exist_ok=True)
-        words = frame.columns[frame.dtypes == "object"]
-        plain = frame.assign(**{c: frame[c].map(_without_surrogates) for c in words})
-        with atomic_path(folder / f"part-{self._parts:05}.parquet") as temporary:
-            plain.astype(dict.fromkeys(words, "str")).to_parquet(temporary, index=False)
+        if name not in self._parquet:
+            folder = self._folder / f"{name}.parquet"
+            self._parquet[name] = self._stack.enter_context(atomic_folder(folder))
+        frame.to_parquet(self._parquet[name] / f"part-{self._parts:05}.parquet", index=False)
 
     def end(self) -> None:
         """Write what is left, and say what an earlier call has written that is replaced."""
@@ -177,31 +178,65 @@ class Output:
             self._json.write('\n], "errors": [')
             self._json.write(",\n".join(json.dumps(e, ensure_ascii=False) for e in self._errors))
             self._json.write("]}\n")
-        _warn_of_replaced(self._folder / "songs.csv", self._files)
+        _warn_of_replaced(self._folder, self._files, self._kinds)
         for name in TABLES:
             path = self._folder / f"{name}.csv"
             if name in self._csv:
                 self.written.append(path)
-            else:
-                path.unlink(missing_ok=True)
-        parts = [self._folder / f"{name}.parquet" for name in TABLES if "parquet" in self._kinds]
-        self.written += [folder for folder in parts if folder.exists()]
+            elif _is_own(path, name):
+                path.unlink()
+            if "parquet" in self._kinds and name not in self._parquet:
+                _remove_parts(self._folder / f"{name}.parquet")
+        self.written += [self._folder / f"{name}.parquet" for name in self._parquet]
         if self._json is not None:
             self.written.append(self._folder / "songs.json")
         self.written += [] if self._pages is None else self._pages.written
 
 
-def _without_surrogates(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+def _check_places(folder: Path) -> None:
+    """Say so where something else has the name of what will be written."""
+    for name in ("songs.json", *(f"{name}.csv" for name in TABLES)):
+        if (folder / name).is_dir():
+            raise ParameterError(f"{folder / name} is a folder; expected a file, or nothing")
+    for name in TABLES:
+        path = folder / f"{name}.parquet"
+        if path.exists() and not path.is_dir():
+            raise ParameterError(f"{path} is a file; expected a folder of parts, or nothing")
+
+
+def _is_own(path: Path, name: str) -> bool:
+    """Whether a table was written here, not by somebody else under this name."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.readline() == ",".join(TABLES[name]) + "\n"
+    except (OSError, ValueError):
+        return False
+
+
+def _remove_parts(folder: Path) -> None:
+    if folder.is_dir() and all(re.fullmatch(_PART_NAME, path.name) for path in folder.iterdir()):
+        shutil.rmtree(folder)
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same with strings that CSV and Parquet take."""
+    words = [column for column in frame if column in _WORDS]
+    return frame.assign(**{c: frame[c].map(_escaped) for c in words}).astype(
+        dict.fromkeys(words, "str")
+    )
+
+
+def _escaped(text: str | None) -> str:
+    """Text without what is no UTF-8, and without the carriage returns that CSV readers end at."""
+    return (text or "").encode("utf-8", "backslashreplace").decode().replace("\r", "\\r")
 
 
 @contextmanager
 def output(folder: Path, kinds: Collection[str]) -> Iterator[Output]:
     """Write answers in a folder as they come; see `TABLES`.
 
-    The CSV tables and the JSON take their names when the block ends well; those of an earlier call
-    that have nothing more to say are removed. Parts of Parquet and pages are there as soon as they
-    are written.
+    Tables and JSON take their names when the block ends well; tables of an earlier call that have
+    nothing more to say are removed. Pages are there as soon as they are written.
 
     Parameters
     ----------
@@ -214,6 +249,8 @@ def output(folder: Path, kinds: Collection[str]) -> Iterator[Output]:
     ------
     MissingDataError
         If Parquet is asked for and pyarrow is not installed.
+    ParameterError
+        If a folder or a file is in the way.
     """
     if "parquet" in kinds and find_spec("pyarrow") is None:
         raise MissingDataError(
@@ -225,17 +262,21 @@ def output(folder: Path, kinds: Collection[str]) -> Iterator[Output]:
         made.end()
 
 
-def _warn_of_replaced(path: Path, files: Collection[str]) -> None:
+def _warn_of_replaced(folder: Path, files: Collection[str], kinds: Collection[str]) -> None:
     """Say so where an earlier table has songs that this one has not."""
+    path, known = folder / "songs.csv", {_escaped(file) for file in files}
     try:
-        earlier = pd.read_csv(path, usecols=["file"], encoding_errors="backslashreplace")["file"]
+        earlier = pd.read_csv(path, usecols=["file"], keep_default_na=False)["file"]
     except (OSError, ValueError):
         return
-    gone = sum(file not in files for file in earlier)
-    if gone:
-        warnings.warn(
-            f"{path} had {gone} songs of an earlier call that are not in this one: the tables are "
-            f"replaced; their answers stay in {path.parent / 'answers'}",
-            DataWarning,
-            stacklevel=2,
-        )
+    gone = sum(file not in known for file in earlier)
+    if not gone:
+        return
+    text = (
+        f"{path} had {gone} songs of an earlier call that are not in this one: the tables are "
+        f"replaced; their answers stay in {folder / 'answers'}"
+    )
+    others = [f"songs.{kind}" for kind in ("json", "parquet") if kind not in kinds]
+    if stay := [name for name in others if (folder / name).exists()]:
+        text += f", and {' and '.join(stay)} of that call as they were"
+    warnings.warn(text, DataWarning, stacklevel=2)

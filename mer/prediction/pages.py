@@ -272,6 +272,8 @@ def _why(song: Mapping[str, Any]) -> str:
     tags = ", ".join(f"{name} ({share:.0%})" for name, share in song["tags"].items())
     nearest = "; ".join(song["nearest"])
     sentences = [
+        f"Ratings of different listeners are expected to differ by {song['valence_spread']:.2f} in "
+        f"valence and {song['arousal_spread']:.2f} in arousal (standard deviation).",
         f"The song lies {place} the training songs: its distance to the nearest ones is "
         f"{distance:.2f} of the largest that is usual between them.",
         f"Nearest training songs: {nearest}.",

@@ -25,7 +25,7 @@ from mer.prediction.embeddings import (
     embed_blocks,
     embed_file,
 )
-from mer.prediction.heads import song_vector
+from mer.prediction.heads import DIMENSIONS, song_vector
 from mer.prediction.model import TRANSCRIBER, SongModel, load_model, model_name
 
 MIDI_SUFFIXES = (".mid", ".midi")
@@ -61,7 +61,6 @@ CLUSTERS = (
 """Words of the five mood clusters of MIREX (Hu and Downie, ISMIR 2007)."""
 
 _LONG_WINDOW, _PIANO = 300.0, "emopia/"
-_VALUES = ("valence", "arousal")
 _SAME = 0.05
 """Distance below which two songs are taken for the same music."""
 
@@ -159,8 +158,9 @@ def describe(song: Embedded, model: SongModel) -> dict[str, Any]:
     -------
     dict
         seconds, level (dB relative to full scale), valence and arousal in [-1, 1], each with
-        `_low` and `_high` of an interval that holds nine of ten songs, and `_1_9` on the scale of
-        DEAM, quadrant and probabilities q1 to q4, cluster (1 to 5), its words (mood) and cluster_1
+        `_low` and `_high` of an interval that holds nine of ten songs, `_1_9` on the scale of
+        DEAM, and `_spread`, by how much listeners' ratings of it differ (standard deviation),
+        quadrant and probabilities q1 to q4, cluster (1 to 5), its words (mood) and cluster_1
         to cluster_5, distance (from the training songs; above 1 the song is outside of them),
         outside, in_training (whether the nearest one is the same music), nearest (training songs),
         features (the input of the heads), and tags (the five most likely of MusiCNN).
@@ -181,14 +181,16 @@ def describe(song: Embedded, model: SongModel) -> dict[str, Any]:
 
 def answers(x: np.ndarray, model: SongModel) -> dict[str, Any]:
     """Valence, arousal, quadrant and cluster, as in `describe`, of a song, shape (n_features,)."""
-    values = model.heads.outputs("va", x)
+    values = model.heads.numbers["va"](x[None])[0]
     half = model.intervals(x[None])[0]
     found: dict[str, Any] = {}
-    for name, value, width in zip(_VALUES, values, half, strict=True):
+    for name, value, width in zip(DIMENSIONS, values, half, strict=True):
         found[name] = _in_range(value)
         found[f"{name}_low"] = _in_range(value - width)
         found[f"{name}_high"] = _in_range(value + width)
         found[f"{name}_1_9"] = round(5 + 4 * found[name], 3)
+    for name, value in zip(DIMENSIONS, model.heads.numbers["spread"](x[None])[0], strict=True):
+        found[f"{name}_spread"] = round(float(value), 4)
     for head, prefix in (("quadrant", "q"), ("cluster", "cluster_")):
         shares = model.heads.probabilities(head, x)
         found[head] = int(shares.argmax()) + 1
@@ -210,7 +212,7 @@ def segments(song: Embedded, model: SongModel, seconds: float) -> list[dict[str,
     width = min(n, max(1, round((seconds - WINDOW_SECONDS) / HOP) + 1))
     windows = np.lib.stride_tricks.sliding_window_view(song.embeddings, width, axis=0)
     assert model.segments is not None
-    values = model.segments.outputs("va", windows.mean(axis=-1, dtype=np.float64))
+    values = model.segments.numbers["va"](windows.mean(axis=-1, dtype=np.float64))
     length = min(seconds, song.seconds)
     return [
         {
@@ -297,7 +299,7 @@ def sources(path: Path, model: SongModel, *, players: bool = False) -> dict[str,
             without = _answer(others, model)
             found[name] = {
                 **_answer([files[name]], model),
-                **{f"{key}_without": without[key] for key in _VALUES},
+                **{f"{key}_without": without[key] for key in DIMENSIONS},
             }
             if players:
                 found[name]["mp3"] = as_mp3(beginning(audio_blocks(files[name], SAMPLE_RATE)))
@@ -335,5 +337,5 @@ def _answer(files: Sequence[Path], model: SongModel) -> dict[str, Any]:
     try:
         found = describe(embed_blocks(blocks), model)
     except InvalidDataError:
-        return dict.fromkeys(("level", *_VALUES))
-    return {key: found[key] for key in ("level", *_VALUES)}
+        return dict.fromkeys(("level", *DIMENSIONS))
+    return {key: found[key] for key in ("level", *DIMENSIONS)}

@@ -1,4 +1,4 @@
-"""Predictions of linear heads for songs, corpora and sounds that they were not fitted on."""
+"""Predictions of heads for songs, corpora and sounds that they were not fitted on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mer.prediction import embeddings, heads
 from mer.prediction.embeddings import embed_clip
 from mer.prediction.heads import N_OUTER, Songs, embedding_mean, song_vector
 from mer.prediction.model import SongModel, fit_model
-from mer.prediction.training import COPIES, CORPORA, NOTE_COPIES, varied_copies
+from mer.prediction.training import COPIES, CORPORA, NOTE_COPIES, held_out, varied_copies
 from mer.rendering import REVISION as RENDERING_REVISION
 from mer.sounds import REVISION as SOUNDS_REVISION
 from mer.sounds import SOUNDS, in_sound
@@ -76,8 +76,9 @@ def predictions(study: Study, feature: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row a song: trained_on, corpus, sound, head ("va", "quadrant" or "cluster"), id, group,
-        the targets (valence, arousal, quadrant, cluster; missing where there is none), and the
+        A row a song: trained_on, corpus, sound, head (one of `mer.prediction.heads.ALL`), id,
+        group, the targets (valence, arousal, quadrant, cluster; missing where there is none; for
+        the head "spread" the spreads of valence and arousal), and the
         outputs: predicted_valence and predicted_arousal with half_valence and half_arousal of
         their intervals, or the probabilities p_1 to p_5. Where the corpus of the song is in
         `trained_on`, no song of its group was in training.
@@ -103,13 +104,13 @@ def predictions(study: Study, feature: str) -> pd.DataFrame:
 
 def _revisions(feature: str) -> dict[str, int]:
     found = {"predictions": REVISION, "rendering": RENDERING_REVISION, "sounds": SOUNDS_REVISION}
-    if feature in (EMBEDDINGS, TAGS, BOTH):
-        found |= {"embeddings": embeddings.REVISION, "weights": weights_revision(WEIGHTS)}
-    if feature in (DESCRIPTORS, BOTH):
-        found["robust"] = ROBUST_REVISION
+    found["heads"] = heads.REVISION
     if feature == NOTES:
-        found["transcriber"] = transcriber_revision("onsets-frames-varied")
-    return {**found, "heads": heads.REVISION}
+        return {**found, "transcriber": transcriber_revision("onsets-frames-varied")}
+    found |= {"ratings": heads.RATINGS_REVISION, "embeddings": embeddings.REVISION}
+    if feature != DESCRIPTORS:
+        found["weights"] = weights_revision(WEIGHTS)
+    return found | ({"robust": ROBUST_REVISION} if feature in (DESCRIPTORS, BOTH) else {})
 
 
 def _compute(study: Study, feature: str, clips: int | None) -> pd.DataFrame:
@@ -149,7 +150,7 @@ def _held_out(
 ) -> Iterator[pd.DataFrame]:
     """Trained on all corpora but for the groups that are tested."""
     train, extra = Songs.of(own.values()), Songs.of(copies.values()) if copies else None
-    for head in ("va", "quadrant", "cluster"):
+    for head in heads.ALL:
         known = train.with_labels(head)
         if not known.any():
             continue
@@ -162,21 +163,6 @@ def _held_out(
                     if sound == UNSEEN:
                         moved = replace(part, x=model.as_collection(part.x))
                         yield _rows(model, head, moved[chosen], trained_on, f"{sound}, {TOGETHER}")
-
-
-def held_out(
-    train: Songs, copies: Songs | None, head: str
-) -> Iterator[tuple[SongModel, np.ndarray]]:
-    """Models of a head fitted without some groups, and these groups; each is held out once."""
-    from sklearn.model_selection import GroupKFold
-
-    known = train.groups[train.with_labels(head)]
-    n_folds = min(N_OUTER, len(np.unique(known)))
-    splitter = GroupKFold(n_folds, shuffle=True, random_state=1)
-    for _, held in splitter.split(known, groups=known):
-        groups = np.unique(known[held])
-        kept = None if copies is None else copies[~np.isin(copies.groups, groups)]
-        yield fit_model(train[~np.isin(train.groups, groups)], kept, [head]), groups
 
 
 def _across(
@@ -199,6 +185,7 @@ def _across(
 def _rows(model: SongModel, head: str, part: Songs, trained_on: str, sound: str) -> pd.DataFrame:
     if not len(part):
         return pd.DataFrame()
+    rated = part.spread if head == "spread" else part.va
     frame = pd.DataFrame(
         {
             "trained_on": trained_on,
@@ -207,15 +194,16 @@ def _rows(model: SongModel, head: str, part: Songs, trained_on: str, sound: str)
             "head": head,
             "id": [name.split("/", 1)[1] for name in part.ids],
             "group": [name.split("/", 1)[1] for name in part.groups],
-            "valence": part.va[:, 0],
-            "arousal": part.va[:, 1],
+            "valence": rated[:, 0],
+            "arousal": rated[:, 1],
             "quadrant": part.quadrant + 1,
             "cluster": part.cluster + 1,
         }
     )
-    if head == "va":
-        values, half = model.heads.outputs(head, part.x), model.intervals(part.x)
-        for k, name in enumerate(("valence", "arousal")):
+    if head in heads.VALUES:
+        values = model.heads.numbers[head](part.x)
+        half = model.intervals(part.x) if head == "va" else np.full(part.va.shape, np.nan)
+        for k, name in enumerate(heads.DIMENSIONS):
             frame[f"predicted_{name}"], frame[f"half_{name}"] = values[:, k], half[:, k]
         return frame
     shares = model.heads.probabilities(head, part.x)

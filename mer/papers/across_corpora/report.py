@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mer.papers.across_corpora.predictions import BOTH, DESCRIPTORS, NOTES, OWN
 from mer.papers.across_corpora.scores import chosen_by_others, probabilities, reliability, scores
-from mer.prediction.heads import COVERAGE
+from mer.prediction.heads import COVERAGE, DIMENSIONS, VALUES
 from mer.study import plots
 from mer.study.text import captioned, corpus_title, estimate, estimate_table, fold, number
 
@@ -27,6 +27,8 @@ _SHORT = {BOTH: "both", DESCRIPTORS: "descriptors", NOTES: "notes"}
 _MEASURES = {
     "R2 valence": "R² of valence",
     "R2 arousal": "R² of arousal",
+    "R2 spread of valence": "R² of the spread of valence",
+    "R2 spread of arousal": "R² of the spread of arousal",
     "coverage valence": "coverage of valence",
     "coverage arousal": "coverage of arousal",
     "rank correlation valence": "rank correlation of valence",
@@ -75,7 +77,8 @@ def with_notes(first: pd.DataFrame, notes: pd.DataFrame) -> pd.DataFrame:
 
 def show_home(scored: pd.DataFrame) -> None:
     """Display what features are worth for songs like those of training."""
-    measures = ["R2 valence", "R2 arousal", "accuracy", "A", "V"]
+    spreads = [f"R2 spread of {name}" for name in DIMENSIONS]
+    measures = ["R2 valence", "R2 arousal", *spreads, "accuracy", "A", "V"]
     part = scored[scored["at_home"] & scored["sound"].eq(OWN) & scored["measure"].isin(measures)]
     _show(part.assign(row=part["what"]), "Songs whose group is in no training: R², or accuracy")
 
@@ -137,7 +140,7 @@ def sure_table(scored: pd.DataFrame) -> Styler:
 
 def reliability_figure(predictions: pd.DataFrame) -> Figure:
     """How often the most probable class is right, against its probability."""
-    part = predictions[predictions["head"].ne("va") & _is_home(predictions)]
+    part = predictions[~predictions["head"].isin(VALUES) & _is_home(predictions)]
     rows = []
     for where, own in part.groupby(["corpus", "head", "sound"], sort=False):
         corpus, head, sound = map(str, where)

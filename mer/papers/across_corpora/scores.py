@@ -15,8 +15,8 @@ from mer.evaluation.resampling import (
     interval,
     resampled_regression,
 )
+from mer.prediction.heads import DIMENSIONS, VALUES
 
-VALUES = ("valence", "arousal")
 _RESAMPLES = 1000
 _BINS = 10
 _HIGH: Mapping[str, tuple[int, ...]] = {"valence": (1, 4), "arousal": (1, 2)}
@@ -32,14 +32,15 @@ def scores(predictions: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         A row for each training, corpus, sound, head and measure: value, low and high (95 %, over
-        groups). Measures of values: "R2 valence", "coverage valence", and where the corpus has
-        quadrants but no ratings, "AUC valence"; of classes: "accuracy", "calibration error"; of
-        quadrants also "A" and "V", accuracies of high arousal and valence. The same for arousal.
+        groups). Measures of values: "R2 valence", "coverage valence", "R2 spread of valence" (of
+        the differences between listeners), and where the corpus has quadrants but no ratings,
+        "AUC valence"; of classes: "accuracy", "calibration error"; of quadrants also "A" and "V",
+        accuracies of high arousal and valence. The same for arousal.
     """
     rows = []
     for where, part in predictions.groupby(_WHERE, sort=False):
         facts = dict(zip(_WHERE, where, strict=True))
-        measures = _of_values if facts["head"] == "va" else _of_classes
+        measures = _of_values if facts["head"] in VALUES else _of_classes
         rows += [
             {**facts, "measure": name, "value": value, "low": low, "high": high}
             for name, (value, low, high) in measures(part.reset_index(drop=True))
@@ -53,12 +54,16 @@ Estimate = tuple[float, float, float]
 def _of_values(part: pd.DataFrame) -> Iterator[tuple[str, Estimate]]:
     group, first = part["group"], part.iloc[0]
     at_home = first["corpus"] in first["trained_on"].split(" + ")
-    for name in VALUES:
+    for name in DIMENSIONS:
         target, given = part[name].to_numpy(), part[f"predicted_{name}"].to_numpy()
         if at_home and np.ptp(target) > 0:
             models = np.zeros(len(part))
             resampled = resampled_regression(target, given, group, models)["r2"]
-            yield f"R2 {name}", (r2(target, given), *interval(resampled))
+            score = (r2(target, given), *interval(resampled))
+            if first["head"] == "spread":
+                yield f"R2 spread of {name}", score
+                continue
+            yield f"R2 {name}", score
             inside = np.abs(target - given) <= part[f"half_{name}"]
             yield f"coverage {name}", _mean(inside, group)
         elif (part["quadrant"] > 0).all():
@@ -210,7 +215,7 @@ def chosen_by_others(compared: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _score(part: pd.DataFrame, head: str) -> float:
-    if head == "va":
-        return -sum(rmse(part[name], part[f"predicted_{name}"]) for name in VALUES)
+    if head in VALUES:
+        return -sum(rmse(part[name], part[f"predicted_{name}"]) for name in DIMENSIONS)
     shares = probabilities(part)
     return float((shares.argmax(axis=1) + 1 == part[head]).mean())
