@@ -298,8 +298,20 @@ class TestPredictionBatches:
         assert all(set(times) <= {1, 2} for times in covered)
 
 
-class TestNarrow:
-    """Weight gradients of bfloat16 convolutions that torch 2.13 leaves uninitialised in parts."""
+class TestBfloat16:
+    """Convolutions that torch 2.13 computes wrongly in bfloat16."""
+
+    @pytest.mark.parametrize("kind", [nn.Conv1d, nn.Conv2d])
+    @pytest.mark.parametrize("channels", [1, 2, 3, 4, 8, 12, 15, 16, 24, 64])
+    def test_wide_kernels_are_those_of_float32(self, kind: Any, channels: int) -> None:
+        torch.manual_seed(0)
+        for width in (3, 7, 8, 12, 16, 24, 32, 48, 64):
+            size: Any = width if kind is nn.Conv1d else (1, width)
+            network = kind(channels, channels, size)
+            x = torch.randn(2, channels, *(1,) * (kind is nn.Conv2d), width + 33)
+            exact = network(x)
+            found = forward(network, x, CPU)
+            assert float((found - exact).norm() / exact.norm()) < 0.02, (channels, width)
 
     @pytest.mark.parametrize("shape", [(8, 16, 1, 1), (2, 8, 2, 1), (8, 16, 4, 1), (8, 16, 1)])
     @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

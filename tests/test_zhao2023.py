@@ -188,7 +188,7 @@ class TestFitted:
         self, name: str, rate: float, least: int, tiny_parts: Parts
     ) -> None:
         train = tiny_parts[0]
-        training = {"epochs": 30, "patience": 30, "batch_size": 4, "learning_rate": rate}
+        training = {"epochs": 60, "patience": 60, "batch_size": 4, "learning_rate": rate}
         sizes = {"hidden": 16, "width": 32, "classifier": 32, "dropout": 0.0}
         system = small(name, window_seconds=3.5, pool=4, **training, **sizes)
         model = fitted(system, (train, train, train))

@@ -15,9 +15,11 @@ import numpy as np
 from mer.clips import Clip, Corpus
 from mer.prediction.embeddings import Embedded, embed_clip
 
-REVISION, RATINGS_REVISION = 1, 2
-"""Raised whenever fitted heads change for another reason than their features: those of classes,
-and those of valence and arousal."""
+REVISION = 1
+"""Raised whenever fitted heads of classes change for another reason than their features."""
+
+RATINGS_REVISION = 2
+"""The same of heads of numbers."""
 
 HEADS: Mapping[str, Sequence[str]] = {
     "emotify": ("va", "spread", "quadrant"),

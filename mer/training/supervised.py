@@ -157,32 +157,35 @@ def autocast(device: torch.device) -> Iterator[None]:
         with torch.autocast("cuda", torch.bfloat16):
             yield
     elif torch.cpu._is_avx512_bf16_supported():
-        with torch.autocast("cpu", torch.bfloat16), _NarrowInFloat32():
+        with torch.autocast("cpu", torch.bfloat16), _SomeInFloat32():
             yield
     else:
         yield
 
 
-class _NarrowInFloat32(TorchFunctionMode):
-    """Convolutions with strides over inputs of width 1, in float32.
+class _SomeInFloat32(TorchFunctionMode):
+    """Convolutions that torch 2.13 computes wrongly in bfloat16 on a CPU, in float32.
 
-    In bfloat16 on a CPU torch 2.13 leaves a part of their weight gradients uninitialised.
+    With strides over inputs of width 1 a part of their weight gradients is uninitialised. With 2 to
+    15 input channels and wide kernels the output is another one, on processors with AMX.
     """
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         given = kwargs or {}
-        if func in (torch.conv1d, torch.conv2d) and _is_narrow(*args, **given):
+        if func in (torch.conv1d, torch.conv2d) and _is_wrong(*args, **given):
             with torch.autocast("cpu", enabled=False):
                 tensors = [part.float() if isinstance(part, Tensor) else part for part in args]
                 return func(*tensors, **given)
         return func(*args, **given)
 
 
-def _is_narrow(x: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, *others: Any) -> bool:
+def _is_wrong(x: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, *others: Any) -> bool:
     step = stride if isinstance(stride, int) else stride[-1]
-    return x.shape[-1] == 1 < step and torch.is_autocast_enabled("cpu")
+    channels, width = weight.shape[1], weight.shape[-1]
+    is_wide = 1 < channels < 16 and channels * width >= 64
+    return (x.shape[-1] == 1 < step or is_wide) and torch.is_autocast_enabled("cpu")
 
 
 def seed_everything(seed: int) -> None:
