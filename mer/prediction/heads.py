@@ -34,7 +34,7 @@ quadrants from them, are weak labels: no head is fitted on these."""
 RIDGE = tuple(float(a) for a in np.logspace(-1.5, 1, 6))
 WIDTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 LOGISTIC = tuple(float(c) for c in np.logspace(-4, -1.5, 6))
-"""Grids of the regularisation, and of the kernel's exponent: the smallest is nearly linear."""
+"""Grids of the regularisation, and of the kernel's exponent (gamma, of mean squared distances)."""
 
 ALL = ("va", "spread", "quadrant", "cluster")
 """All heads."""
